@@ -1,0 +1,35 @@
+"""The board a batch is measured on: its clock, its files, its meter, and how its processes are started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepareto.agent.clock import Clock
+
+__all__ = ["Board", "MeterSetting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterSetting:
+    """Which meter the sampler opens: a registered kind and, for a chip on I2C, where it sits."""
+
+    kind: str
+    bus: int = 1
+    address: int = 0x40
+    shunt_ohm: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """sys_root: root of /sys and /proc. simulation: the folder of a simulated board, None on a real one; worker and
+    sampler get the same arguments plus `--board FOLDER`. meter None: the board has none. shared: a virtual machine or a
+    desk machine, where contention is a tag and not a void.
+    """
+
+    clock: Clock
+    sys_root: Path
+    meter: MeterSetting | None
+    default_threads: int
+    shared: bool
+    simulation: Path | None = None

@@ -1,0 +1,109 @@
+"""The batch that is asked for and the raw traces that are answered. Nanoseconds of measurement time, microwatts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edgepareto.agent.conditions.linux import Conditions
+from edgepareto.agent.errors import MeterStatus, Status
+from edgepareto.agent.power.power_meter import MeterDescription
+from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
+
+__all__ = ["BatchRequest", "CandidateSpec", "CandidateTrace", "LatencyBlock", "PowerWindow", "Progress", "Purpose"]
+
+
+class Purpose(str, Enum):
+    SEARCH = "search"
+    REMEASURE = "remeasure"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateSpec:
+    """One model of a batch. attempt: 0 for its first job on this device; the anchor counts its batches."""
+
+    candidate_id: str
+    purpose: Purpose
+    attempt: int
+    model_sha256: str
+    model: Path
+    expected_outputs: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes all random orders."""
+
+    request_key: str
+    preset: str
+    order_seed: int
+    anchor: CandidateSpec
+    candidates: tuple[CandidateSpec, ...]
+    runtime: RuntimeOptions
+    inputs: Path
+    relative_tolerance: float
+    measure_energy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyBlock:
+    """One candidate's runs back to back in one round; position is its place in the round's random order."""
+
+    round: int
+    position: int
+    start_ns: int
+    run_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerWindow:
+    """Power samples from start_ns to end_ns, both on inference boundaries. timestamp_ns: the end of each conversion."""
+
+    busy: bool
+    round: int
+    start_ns: int
+    end_ns: int
+    inferences: int
+    timestamp_ns: tuple[int, ...]
+    power_uw: tuple[int, ...]
+    bus_uv: tuple[int, ...]
+    i2c_errors: int = 0
+    dropped: int = 0
+    clipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateTrace:
+    """One job. Where status is not OK, `message` says why and blocks may be empty. Idle windows are in every trace."""
+
+    spec: CandidateSpec
+    is_anchor: bool
+    job_id: str
+    status: Status
+    message: str
+    tags: frozenset[str]
+    preset: str
+    order_seed: int
+    runtime: RuntimeUsed | None
+    load_ns: int | None
+    first_run_ns: int | None
+    output_error: float | None
+    blocks: tuple[LatencyBlock, ...]
+    meter_status: MeterStatus
+    meter: MeterDescription | None
+    windows: tuple[PowerWindow, ...]
+    before: Conditions
+    after: Conditions
+    peak_rss_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """stage: validate, preflight, latency, energy or post."""
+
+    stage: str
+    candidate_id: str
+    round: int
+    rounds: int

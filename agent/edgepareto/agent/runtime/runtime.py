@@ -1,0 +1,52 @@
+"""What runs a model, as the worker sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Feed = Mapping[str, NDArray[np.generic]]
+
+__all__ = ["Runtime", "RuntimeOptions", "RuntimeUsed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """What the host asked for. threads 0: the device's default."""
+
+    name: str
+    threads: int
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeUsed:
+    """What is really used, asked from the loaded session, with every option that was set."""
+
+    name: str
+    version: str
+    provider: str
+    threads: int
+    options: Mapping[str, str]
+
+
+class Runtime(Protocol):
+    """One loaded model. Not thread-safe. A model that cannot be loaded raises WorkerError with its verdict."""
+
+    def load(self, model: Path) -> RuntimeUsed:
+        """Load from a single file (external data is refused as INVALID_MODEL before the runtime sees it)."""
+        ...
+
+    def outputs(self, feed: Feed) -> dict[str, NDArray[np.generic]]:
+        """One real inference whose outputs are kept, for the comparison with the expected ones."""
+        ...
+
+    def run(self, feed: Feed) -> None:
+        """One inference. The caller takes the clock before and after it."""
+        ...

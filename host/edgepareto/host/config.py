@@ -1,0 +1,76 @@
+"""edgepareto.toml and flags -> frozen values. Everything from outside is checked here, once, by raising."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgepareto.host.domain.front import Constraints
+
+__all__ = ["DataConfig", "DeviceConfig", "SearchConfig", "StudyConfig"]
+
+ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
+PRESETS = ("quick", "standard", "audit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where the samples are (.npz, a folder of images by class, or module:function) and how integers become inputs.
+
+    scale and offset apply to integer arrays only: input = x * scale + offset. layout: of the arrays in the file.
+    shapes: sizes for the symbolic dimensions of an input, other than the batch axis.
+    """
+
+    calibration: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    layout: str = "NCHW"
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set."""
+
+    name: str
+    simulate: str | None = None
+    local: bool = False
+    address: str | None = None
+    seed: int = 0
+    threads: int | None = None
+    step: int = 8
+    shared: bool = False
+    runtime: str = "onnxruntime"
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """Budgets: the search ends at whichever of generations, measurements (per device) and minutes comes first; the
+    end phase (re-measuring the front, test scores) comes after it."""
+
+    algorithm: str = "nsga2"
+    metric: str = "top1"
+    population: int = 20
+    generations: int | None = None
+    measurements: int | None = 200
+    minutes: float | None = None
+    seed: int = 0
+    preset: str = "standard"
+    constraints: Constraints = field(default_factory=Constraints)
+    criterion: str = "obs"
+    recovery: str = "ls"
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyConfig:
+    """All that a search needs. Paths are absolute; every field was checked."""
+
+    model: Path
+    study: Path
+    data: DataConfig
+    devices: tuple[DeviceConfig, ...]
+    search: SearchConfig

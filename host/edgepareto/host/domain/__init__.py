@@ -1,0 +1,78 @@
+"""The field's words as frozen values, and the pure rules over them. No I/O."""
+
+from edgepareto.host.domain.batch import MAXIMUM_BATCH, Batch, BatchEntry
+from edgepareto.host.domain.candidate import Candidate, CandidateId, Recipe, candidate_id
+from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
+from edgepareto.host.domain.genome import ChannelGene, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain.measurement import (
+    Interval,
+    Job,
+    JobEnergy,
+    JobLatency,
+    Measurement,
+    Repeatability,
+    pool,
+    reduce_trace,
+    repeatability,
+)
+from edgepareto.host.domain.progress import Activity, DeviceProgress, StudyNotice
+from edgepareto.host.domain.trace import (
+    Conditions,
+    LatencyBlock,
+    MeterStatus,
+    PowerWindow,
+    ProfileTrace,
+    Purpose,
+    RuntimeUsed,
+    Status,
+)
+
+__all__ = [
+    "MAXIMUM_BATCH",
+    "Activity",
+    "Batch",
+    "BatchEntry",
+    "Candidate",
+    "CandidateId",
+    "ChannelGene",
+    "Conditions",
+    "Constraints",
+    "DeviceFront",
+    "DeviceInfo",
+    "DeviceName",
+    "DeviceProgress",
+    "Estimate",
+    "FrontPoint",
+    "Genome",
+    "Interval",
+    "Job",
+    "JobEnergy",
+    "JobLatency",
+    "LatencyBlock",
+    "Measurement",
+    "Meter",
+    "MeterQuality",
+    "MeterStatus",
+    "PowerWindow",
+    "ProfileTrace",
+    "Purpose",
+    "Recipe",
+    "Repeatability",
+    "RuntimeUsed",
+    "RuntimeVersion",
+    "SearchSpace",
+    "Status",
+    "StudyFronts",
+    "StudyNotice",
+    "allowed_widths",
+    "candidate_id",
+    "dominates",
+    "front",
+    "knee",
+    "near_front",
+    "pool",
+    "reduce_trace",
+    "repeatability",
+]

@@ -1,0 +1,45 @@
+"""A pruned version of the base model, named by the inputs it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import NewType
+
+from edgepareto.host.domain.genome import Genome
+
+__all__ = ["Candidate", "CandidateId", "Recipe", "candidate_id"]
+
+CandidateId = NewType("CandidateId", str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a genome becomes weights: what ranks channels, what repairs them, and on how many calibration images."""
+
+    criterion: str = "obs"
+    recovery: str = "ls"
+    images: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A genome that was pruned, recovered and scored. `failure` says why it could not be; the scores are then None."""
+
+    id: CandidateId
+    genome: Genome
+    recipe: Recipe
+    accuracy: float | None = None
+    test_accuracy: float | None = None
+    macs: int | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+    model_sha256: str | None = None
+    failure: str | None = None
+
+
+def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_sha256: str) -> CandidateId:
+    """A hash of the *inputs* of a candidate, so that a known one is never made again; not the hash of its file."""
+    inputs = [base_sha256, list(genome.widths), recipe.criterion, recipe.recovery, recipe.images, calibration_sha256]
+    return CandidateId(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12])

@@ -1,0 +1,60 @@
+"""What a device is and what its agent says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NewType
+
+__all__ = ["DeviceInfo", "DeviceName", "Meter", "MeterQuality", "RuntimeVersion"]
+
+DeviceName = NewType("DeviceName", str)
+
+
+class MeterQuality(str, Enum):
+    MEASURED = "measured"
+    COUNTER = "counter"
+    ESTIMATE = "estimate"
+    SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """What tells the board's power. `fault`: its self-test failed, it cannot be used, and why."""
+
+    kind: str
+    quality: MeterQuality
+    address: int | None = None
+    shunt_ohm: float | None = None
+    config: int | None = None
+    calibration: int | None = None
+    rail: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeVersion:
+    name: str
+    version: str
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device's agent about itself. `meter` None: none found. `shares_host_cores`: not while the host computes."""
+
+    name: DeviceName
+    agent_version: str
+    board_id: str
+    boot_id: str
+    board: str
+    simulated: bool
+    architecture: str
+    os: str
+    cpu_count: int
+    memory_bytes: int
+    runtimes: tuple[RuntimeVersion, ...]
+    meter: Meter | None
+    default_threads: int
+    shares_host_cores: bool
+    profile_note: str | None = None

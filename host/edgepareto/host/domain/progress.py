@@ -1,0 +1,42 @@
+"""What a running search tells the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from edgepareto.host.domain.device import DeviceName
+
+__all__ = ["Activity", "DeviceProgress", "StudyNotice"]
+
+
+class Activity(str, Enum):
+    PREPARING = "preparing"
+    MEASURING = "measuring"
+    REMEASURING = "re-measuring"
+    WAITING = "waiting"
+    DONE = "done"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceProgress:
+    """State of one device. budget: measurements it will take at most, None where another budget ends the search."""
+
+    device: DeviceName
+    activity: Activity
+    generation: int
+    measured: int
+    failed: int
+    budget: int | None
+    front: int
+    hypervolume: float | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyNotice:
+    """One line that the user must see: no meter, a lost board, a budget that ended."""
+
+    text: str
+    is_warning: bool = False
