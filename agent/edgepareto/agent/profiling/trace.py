@@ -34,7 +34,7 @@ class CandidateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes all random orders."""
+    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes every order."""
 
     request_key: str
     preset: str

@@ -30,7 +30,8 @@ class DeviceFront:
     """front: non-dominated and within the user's limits, fastest first. others: every other measured candidate.
 
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
-    the study's fixed scale. shrinkage: by how many percent the front's latencies grew when measured again (winner's curse).
+    the study's fixed scale. shrinkage: by how many
+    percent the front's latencies grew when measured again (winner's curse).
     has_energy: False where the device has no meter, energy is then no objective.
     """
 
