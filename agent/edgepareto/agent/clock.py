@@ -19,6 +19,10 @@ class Clock(Protocol):
         """Let that much measurement time pass with the board idle."""
         ...
 
+    def start_batch(self) -> None:
+        """A batch begins. Simulated time starts again at 0, so that no result depends on what was measured before."""
+        ...
+
 
 class SystemClock:
     """CLOCK_MONOTONIC_RAW: no slewing by NTP (clock_gettime(2))."""
@@ -28,3 +32,6 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def start_batch(self) -> None:
+        pass
