@@ -1,0 +1,61 @@
+# make demo: everything from nothing to two fronts.  make test: what CI runs.  Both make and reuse .venv/.
+PYTHON ?= python3
+BIN := .venv/bin
+EXAMPLE := examples/fashion_mnist
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports generated pytest format benchmark clean
+
+help:
+	@echo "make demo       install into .venv and search the bundled example on two simulated boards"
+	@echo "make test       everything CI checks"
+	@echo "make format     let ruff format the code"
+	@echo "make benchmark  the figures of docs/benchmarks.md (minutes)"
+	@echo "make clean      remove environments and the example's study"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "installing edgepareto into .venv (about a minute)"
+	$(BIN)/python -m pip install --quiet --editable '.[host,agent]'
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	@echo "installing edgepareto and its development tools into .venv (about a minute)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/installed
+
+demo: .venv/installed
+	cd $(EXAMPLE) && ../../$(BIN)/host search --devices pi1,jetson2 \
+	  $(if $(wildcard $(EXAMPLE)/study/study.sqlite),--resume)
+	cd $(EXAMPLE) && ../../$(BIN)/host front --html study/fronts.html --png study/fronts.png
+
+test: lint types imports generated pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy host agent proto
+
+imports: .venv/installed-dev
+	$(BIN)/lint-imports
+
+generated: .venv/installed-dev
+	$(BIN)/python proto/generate.py --check
+
+pytest: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: .venv/installed
+	$(BIN)/python benchmarks/search.py
+
+clean:
+	rm -rf .venv .venv-proto $(EXAMPLE)/study
