@@ -1,0 +1,95 @@
+"""A small project with the bundled model, a slice of its data and two simulated boards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
+SETTINGS = """
+model = "mobilenet.onnx"
+
+[data]
+calibration = "calibration.npz"
+validation = "validation.npz"
+test = "test.npz"
+scale = "1/255"
+
+[search]
+population = 6
+measurements = 24
+preset = "quick"
+seed = 3
+
+[devices.pi1]
+simulate = "raspberry-pi-4b"
+
+[devices.jetson2]
+simulate = "jetson-orin-nano"
+
+[devices.gone]
+address = "127.0.0.1:9"
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder in which the user's commands run, as real processes."""
+
+    folder: Path
+
+    def host(
+        self, *words: str, code: int = 0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `host WORDS`; a traceback or another exit code than `code` fails the test with everything printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "edgepareto.host", *words],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            env={**os.environ, **(env or {})},
+        )
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def killed(self, *words: str, when: Callable[[], bool], with_signal: signal.Signals = signal.SIGKILL) -> int:
+        """Start `host WORDS` and end it as soon as `when` holds; returns its exit code."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgepareto.host", *words],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while not when():
+            assert process.poll() is None, f"ended by itself with {process.returncode}"
+            assert time.monotonic() < deadline, "the moment to end it never came"
+            time.sleep(0.02)  # the pace of looking, not a wait for luck
+        process.send_signal(with_signal)
+        return process.wait(timeout=30)
+
+
+def excerpt(source: Path, target: Path, rows: int) -> None:
+    with np.load(source) as data:
+        np.savez(target, **{key: data[key][:rows] for key in data.files})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "edgepareto.toml").write_text(SETTINGS)
+    (tmp_path / "mobilenet.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
+    for name, rows in (("calibration", 128), ("validation", 400), ("test", 400)):
+        excerpt(EXAMPLE / f"{name}.npz", tmp_path / f"{name}.npz", rows)
+    return Project(tmp_path)

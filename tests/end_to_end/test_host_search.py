@@ -1,0 +1,140 @@
+"""The user's own line, from the command to two fronts, on simulated boards and real processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+BATCHES = "SELECT count(*) FROM batches"
+
+
+def fronts(project: Project) -> dict:
+    return json.loads(project.host("front", "--format", "json").stdout)
+
+
+def committed_batches(study: Path) -> int:
+    file = study / "study.sqlite"
+    if not file.exists():
+        return 0
+    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
+        try:
+            return int(connection.execute(BATCHES).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def test_a_search_ends_in_one_front_per_device_and_its_exported_model_keeps_its_accuracy(project: Project):
+    search = project.host("search", "--devices", "pi1,jetson2")
+    assert "simulated" in search.stdout
+
+    report = fronts(project)
+    assert [device["name"] for device in report["devices"]] == ["pi1", "jetson2"]
+    for device in report["devices"]:
+        assert device["simulated"] is True
+        assert device["complete"] is True
+        assert device["measured"] >= 20
+        assert sum(point.get("knee", False) for point in device["front"]) == 1
+        assert min(p["latency_s"] for p in device["front"]) < device["dense"]["latency_s"]
+        for point in [device["dense"], *device["front"]]:
+            assert {"accuracy", "test_accuracy", "latency_s", "energy_j", "preset"} <= set(point)
+            assert point["latency_low_s"] <= point["latency_s"] <= point["latency_high_s"]
+
+    # Pictures and an export, as a user would ask for them.
+    project.host("front", "--html", "fronts.html", "--png", "fronts.png")
+    assert (project.folder / "fronts.png").read_bytes().startswith(b"\x89PNG")
+    page = (project.folder / "fronts.html").read_text()
+    assert "pi1" in page
+    assert "jetson2" in page
+    assert "simulated" in page
+    project.host("export", "--device", "pi1", "--pick", "fastest", "-o", "fast.onnx")
+    card = json.loads((project.folder / "fast.onnx.json").read_text())
+    assert card["simulated"] is True
+
+    # A fresh process, knowing nothing of us, gets the same accuracy from the exported file.
+    fresh = subprocess.run(
+        [sys.executable, "-c", FRESH_SCORE], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    fastest = min(report["devices"][0]["front"], key=lambda point: point["latency_s"])
+    assert float(fresh.stdout) == fastest["test_accuracy"]
+
+    # Asked again without --resume nothing is lost; with it a finished study only prints.
+    again = project.host("search", "--devices", "pi1,jetson2", code=2)
+    assert "--resume" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+    project.host("search", "--devices", "pi1,jetson2", "--resume")
+    assert fronts(project) == report
+
+
+FRESH_SCORE = """
+import numpy, onnxruntime
+data = numpy.load("test.npz")
+session = onnxruntime.InferenceSession("fast.onnx", providers=["CPUExecutionProvider"])
+x = (data["x"] * numpy.float32(1 / 255)).astype(numpy.float32)
+print(float((session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1) == data["y"]).mean()))
+"""
+
+
+def everything_measured(study: Path) -> dict[str, list[tuple]]:
+    with sqlite3.connect(f"file:{study / 'study.sqlite'}?mode=ro", uri=True) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {t: sorted(connection.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables if t != "meta"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_search_ended_at_any_moment_resumes_to_the_same_measurements_and_front(project: Project, how):
+    words = ("search", "--devices", "pi1,jetson2", "--quiet")
+    project.host(*words, "--study", "whole")
+    study = project.folder / "broken"
+    total = committed_batches(project.folder / "whole")
+    for share in (0, 1 / 3, 2 / 3):
+        resume = ("--resume",) if (study / "study.sqlite").exists() else ()
+        reached = math.floor(share * total)
+        code = project.killed(
+            *words, "--study", "broken", *resume, when=lambda n=reached: committed_batches(study) > n, with_signal=how
+        )
+        assert code == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    project.host(*words, "--study", "broken", "--resume")
+
+    def told(name: str) -> dict:
+        report = json.loads(project.host("front", "--study", name, "--format", "json").stdout)
+        return {device["name"]: device for device in report["devices"]}
+
+    whole, broken = told("whole"), told("broken")
+    for name, device in whole.items():
+        assert {**device} == {**broken[name]}
+
+
+def test_no_process_of_ours_outlives_a_killed_host(project: Project):
+    study = project.folder / "study"
+    project.killed("search", "--devices", "pi1,jetson2", when=lambda: committed_batches(study) > 0)
+    here = os.fsencode(str(project.folder))
+
+    def alive() -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if here in command and b"edgepareto" in command:
+                    found.append(command.replace(b"\0", b" ").decode())
+        return found
+
+    deadline = time.monotonic() + 15
+    while alive():
+        assert time.monotonic() < deadline, alive()
+        time.sleep(0.05)
