@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from typing import Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, cast
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "open_clock"]
 
 
 class Clock(Protocol):
@@ -35,3 +38,11 @@ class SystemClock:
 
     def start_batch(self) -> None:
         pass
+
+
+def open_clock(board: Path | None) -> Clock:
+    """The machine's clock or, given a simulated board's folder, that board's. Every process of a board opens its own."""
+    if board is None:
+        return SystemClock()
+    simulated = importlib.import_module("edgepareto.agent.simulation.clock").SimulatedClock
+    return cast("Callable[[Path], Clock]", simulated)(board)
