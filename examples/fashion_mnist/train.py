@@ -5,9 +5,8 @@ The script reads the full data set (Debian package ``dataset-fashion-mnist``),
 trains a small ResNet and a small MobileNetV2-like network with PyTorch, exports
 both to ONNX and saves the calibration, validation and test images next to them.
 
-It needs ``numpy``, ``torch``, ``onnx``, ``onnxscript`` and ``onnxruntime``.
-EdgePareto itself needs no PyTorch: this script is only for people who want to
-make the files again.
+It needs ``numpy``, ``torch``, ``onnx`` and ``onnxruntime``. EdgePareto itself
+needs no PyTorch: this script only serves to make the files again.
 
     python train.py                       # both models, side by side, one core each
     python train.py --only resnet --epochs 12 --output /tmp/longer
