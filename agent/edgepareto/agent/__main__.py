@@ -1,1 +1,25 @@
-"""The command `edgepareto-agent`."""
+"""The command `edgepareto-agent`: one place turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from edgepareto.agent.cli import run
+from edgepareto.agent.errors import AgentError, ConfigError
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """0 ended as told, 1 failed, 2 wrong use, 130 after Ctrl-C. Log lines go to stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        return run(sys.argv[1:])
+    except AgentError as error:
+        sys.stderr.write(f"edgepareto-agent: {error}\n")
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,9 +2,16 @@
 
 AgentError
 ├── ConfigError          agent.toml or a flag: exit code 2
-├── BlobError            an upload that does not fit its name or size, or for which there is no room
+├── ProtocolMismatch     a host that speaks another version of the wire contract
+├── RequestError         a request that does not make sense
+├── BlobError            a blob that cannot be kept or found
+│   ├── UploadCorrupt    an upload that does not fit its name or size
+│   ├── NoRoom           an upload for which there is no room
+│   └── MissingBlob      a blob that was never sent, or was evicted: to be sent again
+├── UnknownResult        no finished batch under this request key
 ├── LeaseError           no lease, another owner's, or an expired one
 ├── Busy                 a batch is running
+├── Shutdown             the agent is ending
 ├── WorkerError          a worker that could not do its work; carries the verdict
 └── MeterError           a power meter that cannot be trusted; carries the verdict
 """
@@ -21,7 +28,14 @@ __all__ = [
     "LeaseError",
     "MeterError",
     "MeterStatus",
+    "MissingBlob",
+    "NoRoom",
+    "ProtocolMismatch",
+    "RequestError",
+    "Shutdown",
     "Status",
+    "UnknownResult",
+    "UploadCorrupt",
     "WorkerError",
 ]
 
@@ -67,13 +81,34 @@ class AgentError(Exception):
 class ConfigError(AgentError, ValueError): ...
 
 
+class ProtocolMismatch(AgentError): ...
+
+
+class RequestError(AgentError, ValueError): ...
+
+
 class BlobError(AgentError): ...
+
+
+class UploadCorrupt(BlobError): ...
+
+
+class NoRoom(BlobError): ...
+
+
+class MissingBlob(BlobError): ...
+
+
+class UnknownResult(AgentError): ...
 
 
 class LeaseError(AgentError): ...
 
 
 class Busy(AgentError): ...
+
+
+class Shutdown(AgentError): ...
 
 
 class WorkerError(AgentError):

@@ -1,0 +1,134 @@
+"""The agent's life: gRPC server, health, the state folder's lock, an orderly end."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from edgepareto.agent import wire
+from edgepareto.agent.batch_run import ProfileBatch
+from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.lease import LeaseBook
+from edgepareto.agent.model_store import DEFAULT_QUOTA_BYTES, ModelStore
+from edgepareto.agent.profiling.board import Board
+from edgepareto.agent.result_journal import ResultJournal
+from edgepareto.agent.servicer import ProfilerServicer
+from edgepareto.profiler.v1 import profiler_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+__all__ = ["AgentServer", "checked_address", "holding_state"]
+
+SERVICE = "edgepareto.profiler.v1.Profiler"
+WORKER_THREADS = 8  # one reader of a batch, an upload, lease and health calls; each idle thread costs memory
+STOP_GRACE_S = 1.0
+BATCH_END_S = 5.0  # in which a running batch must have killed its workers
+STATE_WAIT_S = 10.0  # an agent whose host was killed needs a moment to end
+
+OPTIONS = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # the default cuts a 10 s pinger off after 30 s
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),  # a second agent on the same port must fail, not take half of the calls
+)
+
+
+class AgentServer:
+    """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder."""
+
+    def __init__(
+        self,
+        *,
+        device: wire.Device,
+        board: Board,
+        state: Path,
+        profile_batch: ProfileBatch,
+        blob_quota_bytes: int = DEFAULT_QUOTA_BYTES,
+    ) -> None:
+        self._servicer = ProfilerServicer(
+            device=device,
+            board=board,
+            store=ModelStore(state / "blobs", blob_quota_bytes),
+            journal=ResultJournal(state / "journal"),
+            leases=LeaseBook(),
+            profile_batch=profile_batch,
+        )
+        # As many calls as threads: one too many is refused at once instead of waiting in a queue nobody sees.
+        self._server = grpc.server(
+            ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rpc"),
+            options=OPTIONS,
+            maximum_concurrent_rpcs=WORKER_THREADS,
+        )
+        self._health = health.HealthServicer()
+        profiler_pb2_grpc.add_ProfilerServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def start(self, address: str) -> str:
+        """Listen; returns the address with the port that was taken (port 0 takes any). Raises ConfigError."""
+        address = checked_address(address)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {address}: it is in use or not ours; choose another --listen"
+            ) from error
+        self._server.start()
+        for service in ("", SERVICE):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    def stop(self) -> None:
+        """Cut a running batch short, answer who waits for it, and end. The batch is not journalled."""
+        self._health.enter_graceful_shutdown()
+        self._servicer.stop(BATCH_END_S)
+        self._server.stop(STOP_GRACE_S).wait()
+
+
+def checked_address(address: str) -> str:
+    """An address that an agent without credentials may listen on. Raises ConfigError."""
+    if address.startswith("unix:"):
+        path = Path(address.removeprefix("unix:"))
+        if not path.is_absolute() or not path.parent.is_dir():
+            raise ConfigError(f"cannot listen on {address}: it must be an absolute path in a folder that exists")
+        if path.parent.stat().st_mode & 0o077:
+            raise ConfigError(f"cannot listen on {address}: others may enter its folder; chmod 700 {path.parent}")
+        return address
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"cannot listen on {address}: wanted HOST:PORT or unix:/path")
+    if not _is_loopback(host.strip("[]")):
+        raise ConfigError(
+            f"refusing to listen on {address}: without credentials anyone who reaches it could use this board; "
+            f"use 127.0.0.1:{port}"
+        )
+    return address
+
+
+@contextmanager
+def holding_state(state: Path) -> Iterator[None]:
+    """One agent per state folder. Raises ConfigError where another still holds it after a moment."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        deadline = time.monotonic() + STATE_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ConfigError(f"another agent uses the state folder {state}; end it or pass --state") from error
+                time.sleep(0.05)
+        yield
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

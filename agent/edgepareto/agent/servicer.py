@@ -1,0 +1,192 @@
+"""Requests -> batches -> replies. Every refusal becomes a gRPC status in one table."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from edgepareto.agent import wire
+from edgepareto.agent.batch_run import BatchRun, ProfileBatch
+from edgepareto.agent.errors import (
+    AgentError,
+    Busy,
+    LeaseError,
+    MissingBlob,
+    NoRoom,
+    ProtocolMismatch,
+    RequestError,
+    Shutdown,
+    UnknownResult,
+    UploadCorrupt,
+)
+from edgepareto.agent.lease import LeaseBook
+from edgepareto.agent.model_store import ModelStore
+from edgepareto.agent.profiling.board import Board
+from edgepareto.agent.result_journal import FinishedBatch, ResultJournal
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from edgepareto.profiler.v1 import profiler_pb2_grpc
+
+__all__ = ["GRPC_STATUS", "ProfilerServicer"]
+
+# What a host can do differently, as a status code; the words are the error's own.
+GRPC_STATUS: dict[type[AgentError], grpc.StatusCode] = {
+    ProtocolMismatch: grpc.StatusCode.FAILED_PRECONDITION,  # install the same release
+    RequestError: grpc.StatusCode.INVALID_ARGUMENT,  # a bug, or another batch under a used key
+    UploadCorrupt: grpc.StatusCode.DATA_LOSS,  # send it again
+    NoRoom: grpc.StatusCode.RESOURCE_EXHAUSTED,  # make room
+    MissingBlob: grpc.StatusCode.NOT_FOUND,  # upload, then ask again
+    UnknownResult: grpc.StatusCode.NOT_FOUND,  # have it measured
+    LeaseError: grpc.StatusCode.PERMISSION_DENIED,  # acquire the lease again
+    Busy: grpc.StatusCode.ABORTED,  # ask again later
+    Shutdown: grpc.StatusCode.UNAVAILABLE,  # the agent is ending
+}
+
+log = logging.getLogger(__name__)
+
+
+class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
+    """The wire contract's service. Thread-safe; one batch at a time."""
+
+    def __init__(
+        self,
+        *,
+        device: wire.Device,
+        board: Board,
+        store: ModelStore,
+        journal: ResultJournal,
+        leases: LeaseBook,
+        profile_batch: ProfileBatch,
+    ) -> None:
+        self._device = device
+        self._board = board
+        self._store = store
+        self._journal = journal
+        self._leases = leases
+        self._profile_batch = profile_batch
+        self._lock = threading.Lock()
+        self._run: BatchRun | None = None
+        self._ending = False
+
+    def stop(self, timeout_s: float) -> None:
+        """Start no batch any more and cut the running one short; its processes are gone when this returns in time."""
+        with self._lock:
+            self._ending = True
+            run = self._run
+        if run is not None:
+            run.stop(timeout_s)
+
+    def GetDeviceInfo(self, request: pb.GetDeviceInfoRequest, context: grpc.ServicerContext) -> pb.DeviceInfo:  # noqa: N802
+        with _refusals(context):
+            wire.check_protocol(request)
+            return wire.device_info(self._device)
+
+    def AcquireLease(self, request: pb.AcquireLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
+        with _refusals(context):
+            return wire.lease(self._leases.acquire(request.owner, request.ttl_s))
+
+    def RenewLease(self, request: pb.RenewLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
+        with _refusals(context):
+            return wire.lease(self._leases.renew(request.lease_id, request.ttl_s))
+
+    def ReleaseLease(  # noqa: N802
+        self, request: pb.ReleaseLeaseRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseLeaseResponse:
+        with _refusals(context):
+            self._leases.release(request.lease_id)
+            return pb.ReleaseLeaseResponse()
+
+    def HasBlobs(self, request: pb.HasBlobsRequest, context: grpc.ServicerContext) -> pb.HasBlobsResponse:  # noqa: N802
+        with _refusals(context):
+            return pb.HasBlobsResponse(missing_sha256=self._store.missing(request.sha256))
+
+    def UploadBlob(  # noqa: N802
+        self, request_iterator: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext
+    ) -> pb.UploadBlobResponse:
+        with _refusals(context):
+            first = next(request_iterator, None)
+            if first is None or not first.HasField("header"):
+                raise RequestError("an upload starts with its header: lease, sha256 and size")
+            header = first.header
+            self._leases.owner_of(header.lease_id)
+            self._store.add(header.sha256, header.size_bytes, _data(request_iterator, context))
+            return pb.UploadBlobResponse(sha256=header.sha256, size_bytes=header.size_bytes)
+
+    def Profile(self, request: pb.ProfileRequest, context: grpc.ServicerContext) -> Iterator[pb.ProfileEvent]:  # noqa: N802
+        with _refusals(context):
+            found = self._find_or_start(request)
+            if isinstance(found, FinishedBatch):
+                yield from _finished(found)
+                return
+            yield from found.follow(context.is_active)
+            yield pb.ProfileEvent(done=pb.BatchDone(request_key=request.request_key, from_journal=False))
+
+    def FetchResult(  # noqa: N802
+        self, request: pb.FetchResultRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ProfileEvent]:
+        with _refusals(context):
+            batch = self._journal.read(request.request_key)
+            if batch is None:
+                raise UnknownResult(f"no finished batch under the request key {request.request_key}")
+            yield from _finished(batch)
+
+    def _find_or_start(self, request: pb.ProfileRequest) -> FinishedBatch | BatchRun:
+        """The finished batch of this key, the running one, or a new one. Held together by one lock, so that a key whose
+        batch ends between two looks is not measured twice."""
+        owner = self._leases.owner_of(request.lease_id)
+        fingerprint = wire.fingerprint(request)
+        with self._lock:
+            finished = self._journal.read(request.request_key, fingerprint)
+            if finished is not None:
+                return finished
+            if self._ending:
+                raise Shutdown("the agent is ending and takes no more batches")
+            if self._run is not None and not self._run.finished:
+                if self._run.request_key != request.request_key:
+                    raise Busy(f"the board is measuring batch {self._run.request_key}; one batch at a time")
+                if self._run.fingerprint != fingerprint:
+                    raise RequestError(f"request key {request.request_key} is being used for another batch")
+                return self._run
+            self._run = BatchRun(
+                request,
+                profile_batch=self._profile_batch,
+                device=self._device,
+                board=self._board,
+                store=self._store,
+                journal=self._journal,
+                holds_lease=lambda: self._leases.is_held_by(owner),
+            )
+            self._run.start()
+            return self._run
+
+
+@contextmanager
+def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+    """Our errors leave as the table says; a bug leaves as INTERNAL with one line, its traceback goes to the log."""
+    try:
+        yield
+    except AgentError as error:
+        refusal = (GRPC_STATUS.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+    except Exception as error:
+        log.exception("a request failed")
+        refusal = (grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}; see the agent's log")
+    else:
+        return
+    context.abort(*refusal)
+
+
+def _data(messages: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext) -> Iterator[bytes]:
+    for message in messages:
+        if not message.HasField("data"):
+            raise RequestError("after its header an upload holds data only")
+        yield message.data
+    if not context.is_active():
+        raise UploadCorrupt("the connection ended in the middle of an upload; send it again")
+
+
+def _finished(batch: FinishedBatch) -> Iterator[pb.ProfileEvent]:
+    for candidate_id, data in batch.results:
+        yield from wire.result_chunks(candidate_id, data)
+    yield pb.ProfileEvent(done=pb.BatchDone(request_key=batch.request_key, from_journal=True))

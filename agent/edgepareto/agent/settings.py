@@ -1,0 +1,142 @@
+"""agent.toml and flags -> one frozen value. Everything from outside is checked here, once, by raising."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.profiling.board import MeterSetting
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["AgentSettings", "read_settings"]
+
+DEFAULT_LISTEN = "127.0.0.1:50505"
+DEFAULT_BLOB_QUOTA_MB = 1024
+TOP_KEYS = {"listen": str, "state": str, "threads": int, "shared": bool, "blob_quota_mb": int, "meter": dict}
+METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """simulate: name of a simulated board, None for the real box. local: this box is the host's own machine.
+
+    threads: that a model runs on unless the host asks for another number. shared: contention is a tag and not a void.
+    pace: 0 as fast as the CPU goes, 1 real time; simulated boards only, as are seed and faults.
+    """
+
+    listen: str
+    state: Path
+    simulate: str | None
+    seed: int
+    faults: tuple[str, ...]
+    pace: float
+    local: bool
+    threads: int
+    shared: bool
+    meter: MeterSetting | None
+    blob_quota_bytes: int
+    die_with_parent: bool
+    list_meters: bool
+
+
+def read_settings(arguments: Sequence[str]) -> AgentSettings:
+    """Raises ConfigError; SystemExit as argparse does, for --help and for flags that it does not know."""
+    flags = _parser().parse_args(arguments)
+    table = {} if flags.config is None else _read_table(flags.config)
+    if flags.simulate is not None and flags.local:
+        raise ConfigError("--simulate and --local exclude each other: a board is simulated or it is this machine")
+    if flags.simulate is None and (flags.fault or flags.pace or flags.seed):
+        raise ConfigError("--seed, --fault and --pace are for simulated boards; add --simulate BOARD")
+    meter = table.get("meter")
+    return AgentSettings(
+        listen=flags.listen or str(table.get("listen", DEFAULT_LISTEN)),
+        state=(flags.state or Path(str(table.get("state", _default_state())))).expanduser().absolute(),
+        simulate=flags.simulate,
+        seed=flags.seed,
+        faults=tuple(flags.fault),
+        pace=flags.pace,
+        local=flags.local,
+        threads=_positive(table, "threads", 1),
+        shared=bool(table.get("shared", flags.local)),
+        meter=None if meter is None else _meter(meter, flags.config),
+        blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
+        die_with_parent=flags.die_with_parent,
+        list_meters=flags.verb == "meters",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgepareto-agent",
+        description="Measures latency and power of models on this board for an EdgePareto host.",
+        epilog="Example: edgepareto-agent --config agent.toml",
+    )
+    parser.add_argument("verb", nargs="?", choices=["meters"], help="meters: list the power meters this agent can open")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="agent.toml; flags win over it")
+    parser.add_argument("--listen", metavar="ADDR", help=f"HOST:PORT or unix:/path (default {DEFAULT_LISTEN})")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="where blobs and finished results are kept")
+    parser.add_argument("--local", action="store_true", help="this machine is the host's own: it is measured as it is")
+    parser.add_argument("--simulate", metavar="BOARD", help="measure on a simulated board instead of this machine")
+    parser.add_argument("--seed", type=int, default=0, help="of a simulated board's noise (default 0)")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME", help="a simulated board's fault")
+    parser.add_argument("--pace", type=float, default=0.0, help="a simulated board's time: 0 at once (default), 1 real")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when stdin closes or the parent ends")
+    return parser
+
+
+def _read_table(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            table: dict[str, object] = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check_keys(table, TOP_KEYS, str(path))
+    return table
+
+
+def _check_keys(table: Mapping[str, object], known: Mapping[str, type], where: str) -> None:
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+        wanted = known[key]
+        fits = isinstance(value, (int, float) if wanted is float else wanted)
+        if not fits or (isinstance(value, bool) and wanted is not bool):
+            raise ConfigError(f"{where}: {key} is {value!r}, wanted a {wanted.__name__}")
+
+
+def _meter(meter: object, path: Path) -> MeterSetting:
+    where = f"{path}: [meter]"
+    assert isinstance(meter, dict), "checked with the other keys"
+    _check_keys(meter, METER_KEYS, where)
+    if "kind" not in meter:
+        raise ConfigError(f'{where}: kind is missing; for example kind = "ina219"')
+    setting = MeterSetting(**meter)
+    if not 0x03 <= setting.address <= 0x77:
+        raise ConfigError(f"{where}: address is {setting.address:#x}, an I2C address lies between 0x03 and 0x77")
+    if setting.shunt_ohm <= 0:
+        raise ConfigError(f"{where}: shunt_ohm is {setting.shunt_ohm}, wanted more than 0; the usual module has 0.1")
+    return setting
+
+
+def _positive(table: Mapping[str, object], key: str, default: int) -> int:
+    value = table.get(key, default)
+    assert isinstance(value, int), "checked with the other keys"
+    if value < 1:
+        raise ConfigError(f"agent.toml: {key} is {value}, wanted at least 1")
+    return value
+
+
+def _default_state() -> Path:
+    home = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    return home / "edgepareto-agent"

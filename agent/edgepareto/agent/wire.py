@@ -1,0 +1,256 @@
+"""protobuf <-> the agent's dataclasses: the only module that knows both. Unknown stays unset, never 0."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepareto.agent.conditions.linux import Conditions
+from edgepareto.agent.device_info import DeviceInfo
+from edgepareto.agent.errors import ProtocolMismatch, RequestError
+from edgepareto.agent.lease import Grant
+from edgepareto.agent.power.power_meter import MeterDescription
+from edgepareto.agent.profiling.trace import (
+    BatchRequest,
+    CandidateSpec,
+    CandidateTrace,
+    LatencyBlock,
+    PowerWindow,
+    Progress,
+    Purpose,
+)
+from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Device",
+    "batch_request",
+    "blob_names",
+    "candidate_count",
+    "check_protocol",
+    "device_info",
+    "fingerprint",
+    "lease",
+    "progress",
+    "result",
+    "result_chunks",
+]
+
+PROTOCOL_VERSION = 1
+CHUNK_BYTES = 1 << 20  # a result may exceed the 4 MB that gRPC takes in one message
+MAXIMUM_CANDIDATES = 5  # beside the anchor (docs/measurement.md, The batch)
+
+_PURPOSES = {
+    pb.PURPOSE_SEARCH: Purpose.SEARCH,
+    pb.PURPOSE_REMEASURE: Purpose.REMEASURE,
+    pb.PURPOSE_VERIFY: Purpose.VERIFY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What stands in every answer of this agent. meter None: the board has none."""
+
+    info: DeviceInfo
+    meter: MeterDescription | None
+
+
+def check_protocol(message: pb.GetDeviceInfoRequest) -> None:
+    """Raises ProtocolMismatch."""
+    if message.protocol_version != PROTOCOL_VERSION:
+        raise ProtocolMismatch(
+            f"the host speaks protocol version {message.protocol_version}, this agent speaks {PROTOCOL_VERSION}; "
+            "install the same edgepareto release on both"
+        )
+
+
+def device_info(device: Device) -> pb.DeviceInfo:
+    info = device.info
+    return pb.DeviceInfo(
+        protocol_version=PROTOCOL_VERSION,
+        agent_version=info.agent_version,
+        board_id=info.board_id,
+        boot_id=info.boot_id,
+        board=info.board,
+        simulated=info.simulated,
+        architecture=info.architecture,
+        os=info.os,
+        cpu_count=info.cpu_count,
+        memory_bytes=info.memory_bytes,
+        runtimes=[pb.RuntimeInfo(name=r.name, version=r.version, providers=r.providers) for r in info.runtimes],
+        meter=None if device.meter is None else _meter(device.meter),
+        default_threads=info.default_threads,
+        shares_host_cores=info.shares_host_cores,
+        profile_note=info.profile_note,
+        host_boot_id=info.host_boot_id,
+    )
+
+
+def lease(grant: Grant) -> pb.Lease:
+    return pb.Lease(granted=grant.granted, lease_id=grant.lease_id, owner=grant.owner, expires_in_s=grant.expires_in_s)
+
+
+def fingerprint(message: pb.ProfileRequest) -> str:
+    """What is asked for, whoever asks: the request without its lease."""
+    asked = pb.ProfileRequest()
+    asked.CopyFrom(message)
+    asked.ClearField("lease_id")
+    return hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()
+
+
+def blob_names(message: pb.ProfileRequest) -> frozenset[str]:
+    """Every blob that the batch needs on the board."""
+    names = {message.inputs_sha256}
+    for candidate in (message.anchor, *message.candidates):
+        names |= {candidate.model_sha256, candidate.expected_outputs_sha256}
+    return frozenset(names)
+
+
+def candidate_count(message: pb.ProfileRequest) -> int:
+    """Results that the batch must give, the anchor's among them."""
+    return 1 + len(message.candidates)
+
+
+def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> BatchRequest:
+    """`blobs`: the file of every name in `blob_names`. Raises RequestError."""
+    if not message.request_key:
+        raise RequestError("a batch needs a request key; seen an empty one")
+    if not message.HasField("anchor"):
+        raise RequestError("a batch needs an anchor; none was sent")
+    if len(message.candidates) > MAXIMUM_CANDIDATES:
+        raise RequestError(
+            f"a batch holds at most {MAXIMUM_CANDIDATES} candidates; {len(message.candidates)} were sent"
+        )
+    if message.relative_tolerance <= 0:
+        raise RequestError(f"relative_tolerance must be above 0; seen {message.relative_tolerance:g}")
+    return BatchRequest(
+        request_key=message.request_key,
+        preset=message.preset,
+        order_seed=message.order_seed,
+        anchor=_spec(message.anchor, blobs),
+        candidates=tuple(_spec(candidate, blobs) for candidate in message.candidates),
+        runtime=RuntimeOptions(
+            name=message.runtime.name, threads=message.runtime.threads, provider=message.runtime.provider
+        ),
+        inputs=blobs[message.inputs_sha256],
+        relative_tolerance=message.relative_tolerance,
+        measure_energy=message.measure_energy,
+    )
+
+
+def progress(step: Progress) -> pb.ProfileEvent:
+    return pb.ProfileEvent(
+        progress=pb.Progress(stage=step.stage, candidate_id=step.candidate_id, round=step.round, rounds=step.rounds)
+    )
+
+
+def result_chunks(candidate_id: str, data: bytes) -> Iterator[pb.ProfileEvent]:
+    """One serialised CandidateResult in pieces, in order; at least one piece."""
+    for start in range(0, max(len(data), 1), CHUNK_BYTES):
+        piece = data[start : start + CHUNK_BYTES]
+        last = start + CHUNK_BYTES >= len(data)
+        yield pb.ProfileEvent(result_chunk=pb.ResultChunk(candidate_id=candidate_id, data=piece, last=last))
+
+
+def result(trace: CandidateTrace, device: Device) -> pb.CandidateResult:
+    spec = trace.spec
+    return pb.CandidateResult(
+        candidate_id=spec.candidate_id,
+        purpose=f"PURPOSE_{spec.purpose.name}",
+        attempt=spec.attempt,
+        model_sha256=spec.model_sha256,
+        status=trace.status.value,
+        message=trace.message,
+        tags=sorted(trace.tags),
+        preset=trace.preset,
+        protocol_version=PROTOCOL_VERSION,
+        job_id=trace.job_id,
+        runtime=None if trace.runtime is None else _runtime_used(trace.runtime),
+        load_ns=trace.load_ns,
+        first_run_ns=trace.first_run_ns,
+        output_error=trace.output_error,
+        blocks=[_block(block) for block in trace.blocks],
+        meter_status=trace.meter_status.value,
+        meter=None if trace.meter is None else _meter(trace.meter),
+        windows=[_window(window) for window in trace.windows],
+        before=_conditions(trace.before),
+        after=_conditions(trace.after),
+        peak_rss_bytes=trace.peak_rss_bytes,
+        order_seed=trace.order_seed,
+        board_id=device.info.board_id,
+        boot_id=device.info.boot_id,
+        agent_version=device.info.agent_version,
+        anchor=trace.is_anchor,
+        simulated=device.info.simulated,
+    )
+
+
+def _spec(message: pb.CandidateRequest, blobs: Mapping[str, Path]) -> CandidateSpec:
+    if message.purpose not in _PURPOSES:
+        raise RequestError(f"candidate {message.candidate_id}: unknown purpose {message.purpose}")
+    return CandidateSpec(
+        candidate_id=message.candidate_id,
+        purpose=_PURPOSES[message.purpose],
+        attempt=message.attempt,
+        model_sha256=message.model_sha256,
+        model=blobs[message.model_sha256],
+        expected_outputs=blobs[message.expected_outputs_sha256],
+    )
+
+
+def _meter(meter: MeterDescription) -> pb.MeterInfo:
+    return pb.MeterInfo(
+        kind=meter.kind,
+        quality=f"QUALITY_{meter.quality.name}",
+        address=meter.address,
+        shunt_ohm=meter.shunt_ohm,
+        config=meter.config,
+        calibration=meter.calibration,
+        rail=meter.rail,
+        fault=meter.fault,
+    )
+
+
+def _runtime_used(runtime: RuntimeUsed) -> pb.RuntimeUsed:
+    return pb.RuntimeUsed(
+        name=runtime.name,
+        version=runtime.version,
+        provider=runtime.provider,
+        threads=runtime.threads,
+        options=runtime.options,
+    )
+
+
+def _block(block: LatencyBlock) -> pb.LatencyBlock:
+    return pb.LatencyBlock(round=block.round, position=block.position, start_ns=block.start_ns, run_ns=block.run_ns)
+
+
+def _window(window: PowerWindow) -> pb.PowerWindow:
+    before = (window.start_ns, *window.timestamp_ns)
+    return pb.PowerWindow(
+        kind="KIND_BUSY" if window.busy else "KIND_IDLE",
+        round=window.round,
+        start_ns=window.start_ns,
+        end_ns=window.end_ns,
+        inferences=window.inferences,
+        timestamp_delta_ns=[now - earlier for earlier, now in zip(before, window.timestamp_ns, strict=False)],
+        power_uw=window.power_uw,
+        bus_uv=window.bus_uv,
+        i2c_errors=window.i2c_errors,
+        dropped=window.dropped,
+        clipped=window.clipped,
+    )
+
+
+def _conditions(conditions: Conditions) -> pb.Conditions:
+    return pb.Conditions(
+        temperature_c=conditions.temperature_c,
+        frequency_hz=conditions.frequency_hz,
+        governor=conditions.governor,
+        throttle_bits=conditions.throttle_bits,
+        contention=conditions.contention,
+        free_memory_bytes=conditions.free_memory_bytes,
+    )
