@@ -1,0 +1,17 @@
+"""How good a model is, on the host: labelled data, metrics, and ONNX Runtime to score with."""
+
+from edgepareto.host.accuracy.dataset import Dataset, InputSpec, load_dataset
+from edgepareto.host.accuracy.evaluator import predictor, score
+from edgepareto.host.accuracy.metrics import METRICS, Metric, Predict, metric_by_name
+
+__all__ = [
+    "METRICS",
+    "Dataset",
+    "InputSpec",
+    "Metric",
+    "Predict",
+    "load_dataset",
+    "metric_by_name",
+    "predictor",
+    "score",
+]

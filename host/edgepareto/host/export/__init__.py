@@ -1,0 +1,25 @@
+"""Model files in and out: reading with checks, writing whole or not at all, what a board compares with, the cards."""
+
+from edgepareto.host.export.arrays import expected_outputs, write_arrays, write_sample_inputs
+from edgepareto.host.export.card import ExportedModel, export_candidate
+from edgepareto.host.export.choice import PICKS, pick
+from edgepareto.host.export.input_shapes import class_count, fix_input_shapes, require_known_shapes
+from edgepareto.host.export.onnx_file import output_folder_must_exist, read_model, sha256_of, write_model, write_whole
+
+__all__ = [
+    "PICKS",
+    "ExportedModel",
+    "class_count",
+    "expected_outputs",
+    "export_candidate",
+    "fix_input_shapes",
+    "output_folder_must_exist",
+    "pick",
+    "read_model",
+    "require_known_shapes",
+    "sha256_of",
+    "write_arrays",
+    "write_model",
+    "write_sample_inputs",
+    "write_whole",
+]

@@ -1,0 +1,88 @@
+"""What "good" means: top-1 accuracy, precision, or a function of the user's. More is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from edgepareto.host.accuracy.dataset import Dataset
+from edgepareto.host.accuracy.sources import WHAT_USER_CODE_RAISES, is_function, user_function
+from edgepareto.host.errors import ConfigError, DataError, EvaluationError
+from numpy.typing import NDArray
+
+__all__ = ["METRICS", "Metric", "Predict", "metric_by_name", "precision", "top1"]
+
+Predict = Callable[[Mapping[str, NDArray[np.generic]]], NDArray[np.generic]]
+"""The model: inputs of any number of samples, as `Dataset.feed` gives them, to its first output, one row each."""
+
+Metric = Callable[[Predict, Dataset], float]
+
+
+def top1(predict: Predict, dataset: Dataset) -> float:
+    """The share of samples whose highest output is their label."""
+    predicted, _ = _classes(predict, dataset, "top1")
+    return float(np.mean(predicted == dataset.labels))
+
+
+def precision(predict: Predict, dataset: Dataset) -> float:
+    """TP / (TP + FP). With two classes that of class 1; with more the mean over classes (macro).
+
+    A class that is never predicted has TP + FP = 0. It counts as 0 where it has samples, because a model must not gain
+    by giving a class up; it does not count at all where it has none.
+    """
+    predicted, classes = _classes(predict, dataset, "precision")
+    labels = dataset.labels
+    assert labels is not None, "checked by _classes"
+    positives = np.bincount(predicted, minlength=classes)
+    hits = np.bincount(predicted[predicted == labels], minlength=classes)
+    per_class = hits / np.maximum(positives, 1)
+    if classes == 2:
+        return float(per_class[1])
+    present = (positives > 0) | (np.bincount(labels, minlength=classes) > 0)
+    return float(per_class[present].mean())
+
+
+METRICS: Mapping[str, Metric] = {"top1": top1, "precision": precision}
+
+
+def metric_by_name(name: str, *, folder: Path | None = None) -> Metric:
+    """A built-in metric, or `module:function` taking (predict, dataset), looked for in `folder` (default: current).
+
+    Raises ConfigError for any other name. The user's function must return a finite number, more is better.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if not is_function(name):
+        raise ConfigError(f"metric {name} is not known; choose {', '.join(METRICS)} or module:function")
+    function = user_function(name, folder=folder or Path.cwd())
+
+    def from_user(predict: Predict, dataset: Dataset) -> float:
+        try:
+            value = function(predict, dataset)
+        except WHAT_USER_CODE_RAISES as error:
+            raise EvaluationError(f"metric {name} raised {type(error).__name__}: {error}") from error
+        if not isinstance(value, (int, float, np.number)) or not math.isfinite(float(value)):
+            raise EvaluationError(f"metric {name} returned {value!r}; it must return a finite number, more is better")
+        return float(value)
+
+    return from_user
+
+
+def _classes(predict: Predict, dataset: Dataset, metric: str) -> tuple[NDArray[np.int64], int]:
+    """The predicted class of every sample and the number of classes."""
+    if dataset.labels is None:
+        raise DataError(f"{dataset.source}: metric {metric} needs labels, key y")
+    predicted: list[NDArray[np.int64]] = []
+    classes = 0
+    for rows in dataset.chunks():
+        output = predict(dataset.feed(rows))
+        if output.ndim != 2 or output.shape[1] < 2:
+            raise DataError(
+                f"metric {metric} needs a model whose first output is (samples, classes), this one gives "
+                f"{output.shape}; write a metric of your own as module:function"
+            )
+        classes = output.shape[1]
+        predicted.append(output.argmax(axis=1).astype(np.int64))
+    return np.concatenate(predicted), classes

@@ -1,0 +1,102 @@
+"""The card beside an exported model: what it is, how it was made, and what was measured where, and how."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepareto.host import __version__
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.point_record import PointRecord, point_record
+from edgepareto.host.errors import WrongUse
+from edgepareto.host.export.onnx_file import output_folder_must_exist, sha256_of, write_whole
+
+__all__ = ["ExportedModel", "export_candidate"]
+
+SCHEMA = 1
+CardValue = str | float | int | bool | list[str] | list[int]
+Card = dict[str, CardValue | dict[str, CardValue] | PointRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedModel:
+    """The two files of an export and the point they were made from."""
+
+    model: Path
+    card: Path
+    point: FrontPoint
+
+
+def export_candidate(
+    point: FrontPoint, device_front: DeviceFront, model_file: Path, output: Path, study: StudyFronts
+) -> ExportedModel:
+    """Copy a candidate's model file to `output` and write `output`.json. WrongUse where the folder does not exist."""
+    output_folder_must_exist(output)
+    if not model_file.is_file():
+        raise WrongUse(
+            f"{model_file}: the study's model file of {point.candidate.id} is gone; search again with --resume"
+        )
+    if output.exists() and output.samefile(model_file):
+        raise WrongUse(f"{output}: is the study's own file; choose another -o")
+    card_file = output.with_name(f"{output.name}.json")
+    write_whole(output, model_file.read_bytes())
+    card = json.dumps(_card(point, device_front, study, sha256_of(output), output.name), indent=2)
+    write_whole(card_file, f"{card}\n".encode())
+    return ExportedModel(model=output, card=card_file, point=point)
+
+
+def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha256: str, file: str) -> Card:
+    device = device_front.device
+    measurement, dense = point.measurement, device_front.dense.measurement
+    card: Card = {
+        "schema": SCHEMA,
+        "file": file,
+        "sha256": sha256,
+        "model": study.model,
+        "study": study.study,
+        "metric": study.metric,
+        "device": device.name,
+        "board": device.board,
+    }
+    card.update(point_record(point, device_front, file=file, knee=point.is_knee))
+    if not measurement.simulated:
+        del card["simulated"]
+    card["speed_up_over_dense"] = dense.latency_s.value / measurement.latency_s.value
+    if dense.energy_j is not None and measurement.energy_j is not None:
+        card["energy_saving_over_dense"] = 1 - measurement.energy_j.value / dense.energy_j.value
+    card["dense"] = point_record(device_front.dense, device_front)
+    card["conditions"] = _conditions(point, device_front)
+    card["made"] = {
+        "by": f"edgepareto {__version__}",
+        "algorithm": study.algorithm,
+        "criterion": point.candidate.recipe.criterion,
+        "recovery": point.candidate.recipe.recovery,
+        "calibration_images": point.candidate.recipe.images,
+        "channels_kept_per_group": list(point.candidate.genome.widths),
+    }
+    if not device_front.complete:
+        card["incomplete"] = device_front.incomplete_reason or "the search was stopped before its end"
+    return card
+
+
+def _conditions(point: FrontPoint, device_front: DeviceFront) -> dict[str, CardValue]:
+    """Under what the numbers hold: intervals are 95 %, energy is per inference, batch 1."""
+    device = device_front.device
+    conditions: dict[str, CardValue] = {
+        "batch": 1,
+        "jobs": point.measurement.jobs,
+        "interval": 0.95,
+        "repeatability_latency": device_front.limits.latency,
+        "operating_system": device.os,
+        "architecture": device.architecture,
+        "agent": device.agent_version,
+        "tags": sorted(point.measurement.tags),
+    }
+    if device.meter is not None and point.measurement.energy_j is not None:
+        conditions["meter"] = device.meter.kind
+        conditions["meter_quality"] = device.meter.quality.value
+        conditions["repeatability_energy"] = device_front.limits.energy
+    if device.profile_note:
+        conditions["note"] = device.profile_note
+    return conditions

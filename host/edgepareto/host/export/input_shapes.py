@@ -1,0 +1,69 @@
+"""Symbolic input sizes: the batch axis may stay open, every other size must be known before a model can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from edgepareto.host.errors import ConfigError, ModelError
+
+__all__ = ["class_count", "fix_input_shapes", "require_known_shapes"]
+
+Shapes = Sequence[tuple[str, tuple[int, ...]]]
+
+
+def fix_input_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
+    """A copy whose inputs have these sizes. The first axis stays symbolic where it is and 1 is given for it.
+
+    A dimension's name is replaced in every input that carries it. Raises ConfigError for an input that the model does
+    not have, another number of axes, or a size that contradicts a fixed one.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    inputs = {value.name: value for value in _inputs(fixed)}
+    for name, sizes in shapes:
+        if name not in inputs:
+            raise ConfigError(f"--shape {name}: the model has no such input; it has {', '.join(inputs)}")
+        axes = inputs[name].type.tensor_type.shape.dim
+        if len(axes) != len(sizes):
+            raise ConfigError(f"--shape {name}={_text(sizes)}: the input has {len(axes)} axes, {_axes_text(axes)}")
+        for position, (axis, size) in enumerate(zip(axes, sizes, strict=True)):
+            if axis.HasField("dim_value") and axis.dim_value != size:
+                raise ConfigError(f"--shape {name}={_text(sizes)}: the model fixes axis {position} at {axis.dim_value}")
+            if not axis.HasField("dim_value") and not (position == 0 and size == 1):
+                axis.Clear()
+                axis.dim_value = size
+    return fixed
+
+
+def require_known_shapes(model: onnx.ModelProto) -> None:
+    """Raises ModelError with the flag to give where an input has an unknown size other than its first axis."""
+    for value in _inputs(model):
+        axes = value.type.tensor_type.shape.dim
+        if any(not axis.HasField("dim_value") for axis in axes[1:]):
+            example = ",".join(
+                str(a.dim_value) if a.HasField("dim_value") else "1" if i == 0 else "SIZE" for i, a in enumerate(axes)
+            )
+            raise ModelError(
+                f"input {value.name} has unknown sizes {_axes_text(axes)}; say --shape {value.name}={example}"
+            )
+
+
+def class_count(model: onnx.ModelProto) -> int | None:
+    """The classes of a classifier: the last axis of a two-axis first output. None where it is unknown."""
+    axes = model.graph.output[0].type.tensor_type.shape.dim
+    return int(axes[1].dim_value) if len(axes) == 2 and axes[1].HasField("dim_value") else None
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """What a caller feeds: old models list their weights among the inputs, too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _text(sizes: Sequence[int]) -> str:
+    return ",".join(map(str, sizes))
+
+
+def _axes_text(axes: Sequence[onnx.TensorShapeProto.Dimension]) -> str:
+    return "(" + ", ".join(str(a.dim_value) if a.HasField("dim_value") else a.dim_param or "?" for a in axes) + ")"
