@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from edgepareto.host.domain import ChannelGene, Genome, Recipe, SearchSpace, allowed_widths, candidate_id
+from hypothesis import given
+from hypothesis import strategies as st
+
+genes = st.builds(
+    lambda channels, step: ChannelGene(name="g", channels=channels, widths=allowed_widths(channels, step)),
+    st.integers(1, 300),
+    st.sampled_from([1, 4, 8, 16]),
+)
+spaces = st.lists(genes, min_size=1, max_size=6).map(lambda found: SearchSpace(genes=tuple(found)))
+
+
+@given(spaces, st.data())
+def test_any_indices_decode_to_an_allowed_genome_and_encoding_inverts_it(
+    space: SearchSpace, data: st.DataObject
+) -> None:
+    indices = [data.draw(st.integers(-5, len(gene.widths) + 5)) for gene in space.genes]
+    genome = space.decode(indices)
+    assert all(width in gene.widths for width, gene in zip(genome.widths, space.genes, strict=True))
+    assert space.decode(space.encode(genome)) == genome
+
+
+@given(spaces)
+def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchSpace) -> None:
+    rungs = space.ladder()
+    assert rungs[0] == space.dense()
+    assert len(set(rungs)) == len(rungs) <= 20
+    for wide, narrow in zip(rungs, rungs[1:], strict=False):
+        assert all(a >= b for a, b in zip(wide.widths, narrow.widths, strict=True))
+
+
+def test_widths_are_multiples_of_the_step_and_the_original() -> None:
+    assert allowed_widths(20, 8) == (8, 16, 20)
+    assert allowed_widths(8, 8) == (8,)
+    assert allowed_widths(3, 8) == (3,)
+
+
+def test_a_candidate_is_named_by_every_input_it_was_made_from() -> None:
+    names = {
+        candidate_id(base, Genome(widths=widths), recipe, data)
+        for base in ("a", "b")
+        for widths in ((8, 16), (16, 8))
+        for recipe in (Recipe(), Recipe(criterion="l1"), Recipe(recovery="none"), Recipe(images=1024))
+        for data in ("x", "y")
+    }
+    assert len(names) == 32
+
+
+def test_a_width_that_is_not_allowed_is_no_genome_of_the_space() -> None:
+    space = SearchSpace(genes=(ChannelGene(name="g", channels=16, widths=(8, 16)),))
+    with pytest.raises(ValueError, match="not in tuple"):
+        space.encode(Genome(widths=(12,)))

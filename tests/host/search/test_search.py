@@ -1,0 +1,137 @@
+"""The ask and tell contract of every algorithm, and that the evolutionary ones pay on a problem with a known answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgepareto.host.domain import ChannelGene, Genome, SearchSpace, allowed_widths
+from edgepareto.host.search import ALGORITHM_NAMES, HypervolumeScale, Outcome, Search, hypervolume, search_seed
+
+EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name != "random")
+
+
+def space_of(*channels: int, step: int = 8) -> SearchSpace:
+    return SearchSpace(
+        genes=tuple(
+            ChannelGene(name=f"g{i}", channels=c, widths=allowed_widths(c, step)) for i, c in enumerate(channels)
+        )
+    )
+
+
+SPACE = space_of(64, 64, 128, 128, 256, 256)
+
+
+def costs_of(genome: Genome) -> tuple[float, float, float]:
+    """A toy with a known structure: the first groups are slow and worthless, the last fast and precious."""
+    kept = np.array(genome.widths) / np.array([64, 64, 128, 128, 256, 256])
+    precious = np.array([0.1, 0.1, 0.5, 0.5, 2.0, 2.0])
+    slow = precious[::-1]
+    error = 0.05 + float(np.sum(precious * (1 - kept) ** 2)) / 10
+    latency = 0.1 + float(np.sum(slow * kept))
+    return error, float(np.log(latency)), float(np.log(2 * latency + 0.1 * kept[0]))
+
+
+def run(algorithm: str, generations: int, seed: int = 0, space: SearchSpace = SPACE) -> list[Outcome]:
+    search = Search(algorithm, space, objectives=3, limits=0, population=20, seed=seed)
+    told: list[Outcome] = []
+    for _ in range(generations):
+        outcomes = [Outcome(genome=genome, costs=costs_of(genome)) for genome in search.ask()]
+        search.tell(outcomes)
+        told += outcomes
+    return told
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_generation_0_is_the_dense_model_and_the_whole_ladder_even_beyond_the_population(algorithm: str) -> None:
+    search = Search(algorithm, SPACE, objectives=3, limits=0, population=5, seed=3)
+    first = search.ask()
+    assert first == SPACE.ladder()
+    assert first[0] == SPACE.dense()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_a_ladder_shorter_than_the_population_is_filled_with_random_genomes(algorithm: str) -> None:
+    space = space_of(32, 48, 64)
+    first = Search(algorithm, space, objectives=2, limits=0, population=20, seed=3).ask()
+    assert len(first) == 20 == len(set(first))
+    assert first[: len(space.ladder())] == space.ladder()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_no_genome_is_proposed_twice_and_generations_stay_full(algorithm: str) -> None:
+    told = run(algorithm, 8)
+    assert len({outcome.genome for outcome in told}) == len(told) == 8 * 20
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_the_same_seed_and_outcomes_give_the_same_genomes(algorithm: str) -> None:
+    assert run(algorithm, 5, seed=7) == run(algorithm, 5, seed=7)
+    assert run(algorithm, 5, seed=7) != run(algorithm, 5, seed=8)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_asking_twice_or_telling_something_else_is_refused(algorithm: str) -> None:
+    search = Search(algorithm, SPACE, objectives=3, limits=0, population=20, seed=0)
+    asked = search.ask()
+    with pytest.raises(RuntimeError, match="twice"):
+        search.ask()
+    with pytest.raises(RuntimeError, match="ask order"):
+        search.tell([Outcome(genome=genome, costs=None) for genome in asked[1:]])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_a_small_space_is_searched_to_its_end_and_then_answers_with_nothing(algorithm: str) -> None:
+    space = space_of(16, 24)
+    search = Search(algorithm, space, objectives=2, limits=0, population=4, seed=0)
+    seen: list[Genome] = []
+    for _ in range(20):
+        genomes = search.ask()
+        if not genomes:
+            break
+        seen += genomes
+        search.tell([Outcome(genome=g, costs=(float(sum(g.widths)), -float(g.widths[0]))) for g in genomes])
+    assert sorted(g.widths for g in seen) == sorted((a, b) for a in (8, 16) for b in (8, 16, 24))
+    assert search.ask() == ()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_failures_and_broken_limits_leave_the_population_to_the_feasible(algorithm: str) -> None:
+    search = Search(algorithm, SPACE, objectives=3, limits=1, population=20, seed=1)
+    shares = []
+    for _ in range(12):
+        outcomes = []
+        for genome in search.ask():
+            failed = genome.widths[0] < 32
+            too_wide = genome.widths[5] / 128 - 1
+            outcomes.append(Outcome(genome=genome, costs=None if failed else costs_of(genome), violation=(too_wide,)))
+        shares.append(np.mean([o.costs is not None and o.violation[0] <= 0 for o in outcomes]))
+        search.tell(outcomes)
+    if algorithm != "random":
+        assert np.mean(shares[-3:]) > 0.5 > shares[0]
+
+
+def test_a_generation_of_failures_alone_ends_no_search() -> None:
+    for algorithm in ALGORITHM_NAMES:
+        search = Search(algorithm, SPACE, objectives=3, limits=0, population=20, seed=1)
+        for _ in range(3):
+            search.tell([Outcome(genome=genome, costs=None) for genome in search.ask()])
+        assert len(search.ask()) == 20
+
+
+@pytest.mark.parametrize("algorithm", EVOLUTIONARY)
+def test_evolution_beats_random_sampling(algorithm: str) -> None:
+    scale = HypervolumeScale.spanned_by([costs_of(genome) for genome in SPACE.ladder()])
+
+    def reached(name: str) -> float:
+        volumes = []
+        for seed in range(3):
+            costs = [outcome.costs for outcome in run(name, 10, seed) if outcome.costs is not None]
+            volumes.append(hypervolume(costs, scale))
+        return float(np.median(volumes))
+
+    assert reached(algorithm) > reached("random") + 0.01
+
+
+def test_devices_search_on_their_own() -> None:
+    assert search_seed(0, "pi1") != search_seed(0, "jetson2") != search_seed(1, "jetson2")
+    assert search_seed(0, "pi1") == 1727509305  # another value would break every stored study
