@@ -67,17 +67,22 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
         card["energy_saving_over_dense"] = 1 - measurement.energy_j.value / dense.energy_j.value
     card["dense"] = point_record(device_front.dense, device_front)
     card["conditions"] = _conditions(point, device_front)
-    card["made"] = {
-        "by": f"edgepareto {__version__}",
-        "algorithm": study.algorithm,
-        "criterion": point.candidate.recipe.criterion,
-        "recovery": point.candidate.recipe.recovery,
-        "calibration_images": point.candidate.recipe.images,
-        "channels_kept_per_group": list(point.candidate.genome.widths),
-    }
+    card["made"] = _making(point, study)
     if not device_front.complete:
         card["incomplete"] = device_front.incomplete_reason or "the search was stopped before its end"
     return card
+
+
+def _making(point: FrontPoint, study: StudyFronts) -> dict[str, CardValue]:
+    recipe = point.candidate.recipe
+    return {
+        "by": f"edgepareto {__version__}",
+        "algorithm": study.algorithm,
+        "criterion": recipe.criterion,
+        "recovery": recipe.recovery,
+        "calibration_images": recipe.images,
+        "channels_kept_per_group": list(point.candidate.genome.widths),
+    }
 
 
 def _conditions(point: FrontPoint, device_front: DeviceFront) -> dict[str, CardValue]:

@@ -1,4 +1,4 @@
-"""edgepareto.toml and flags -> frozen values. Everything from outside is checked here, once, by raising."""
+"""What a user may set, checked and complete."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from edgepareto.host.domain.front import Constraints
 
-__all__ = ["DataConfig", "DeviceConfig", "SearchConfig", "StudyConfig"]
+__all__ = ["ALGORITHMS", "METRIC_NAMES", "PRESETS", "DataConfig", "DeviceConfig", "SearchConfig", "StudyConfig"]
 
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
+METRIC_NAMES = ("top1", "precision")  # and module:function
 PRESETS = ("quick", "standard", "audit")
 
 

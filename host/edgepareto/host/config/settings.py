@@ -1,0 +1,214 @@
+"""edgepareto.toml and the flags over it. The file's settings, by table:
+
+model, study                                    paths, relative to the file's folder
+[data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
+[search]       devices algorithm metric population generations measurements minutes seed preset min_accuracy
+               max_latency_ms max_energy_mj criterion recovery workers
+[devices.NAME] one of simulate, local, address; seed threads step shared runtime faults
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from edgepareto.host.config.devices import chosen_devices, known_devices
+from edgepareto.host.config.section import Section
+from edgepareto.host.config.toml_file import TomlFile, read_toml
+from edgepareto.host.config.values import (
+    ALGORITHMS,
+    METRIC_NAMES,
+    PRESETS,
+    DataConfig,
+    DeviceConfig,
+    SearchConfig,
+    StudyConfig,
+)
+from edgepareto.host.domain.front import Constraints
+from edgepareto.host.errors import ConfigError
+
+__all__ = ["FILE_NAME", "Flags", "Settings", "read_settings", "settings_file"]
+
+FILE_NAME = "edgepareto.toml"
+DEFAULT_STUDY = "study"
+LAYOUTS = ("NCHW", "NHWC")
+CRITERIA = ("obs", "l1", "l2", "activation")
+RECOVERIES = ("ls", "moment", "none")
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+SHAPE = re.compile(r"(.+)=(\d+(?:,\d+)*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What the command line, or a caller in Python, sets over the file. None: not given. Paths from the current folder.
+
+    devices: names, HOST:PORT, or whole DeviceConfigs. shapes: as typed, `x=1,3,224,224`.
+    """
+
+    model: str | None = None
+    study: str | None = None
+    calibration: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    scale: float | str | None = None
+    offset: float | str | None = None
+    layout: str | None = None
+    shapes: tuple[str, ...] = ()
+    devices: tuple[str | DeviceConfig, ...] | None = None
+    algorithm: str | None = None
+    metric: str | None = None
+    population: int | None = None
+    generations: int | None = None
+    measurements: int | None = None
+    minutes: float | None = None
+    seed: int | None = None
+    preset: str | None = None
+    min_accuracy: float | None = None
+    max_latency_ms: float | None = None
+    max_energy_mj: float | None = None
+    criterion: str | None = None
+    recovery: str | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is set, checked, with the defaults filled in. file: None where there is none.
+
+    devices: those chosen, else every [devices.NAME] of the file. known: every device that has a name.
+    """
+
+    file: Path | None
+    folder: Path
+    model: Path | None
+    study: Path
+    data: DataConfig
+    devices: tuple[DeviceConfig, ...]
+    known: tuple[DeviceConfig, ...]
+    search: SearchConfig
+
+    def study_config(self) -> StudyConfig:
+        """Raises ConfigError where a search lacks something, naming the flag and the setting that give it."""
+        missing = "no {what}: give {flag}, or set {setting} in " + FILE_NAME
+        if self.model is None:
+            raise ConfigError(missing.format(what="model", flag="--model M.onnx", setting="model"))
+        for key in ("calibration", "validation"):
+            if getattr(self.data, key) is None:
+                raise ConfigError(missing.format(what=f"{key} data", flag=f"--{key} FILE", setting=f"[data] {key}"))
+        if not self.devices:
+            raise ConfigError(missing.format(what="device", flag="--devices NAME[,NAME]", setting="[devices.NAME]"))
+        return StudyConfig(model=self.model, study=self.study, data=self.data, devices=self.devices, search=self.search)
+
+
+def settings_file(folder: Path | None = None) -> Path | None:
+    """The edgepareto.toml of a folder, the current one by default; parents are not searched."""
+    path = (folder or Path.cwd()) / FILE_NAME
+    return path if path.is_file() else None
+
+
+def read_settings(file: Path | None, flags: Flags) -> Settings:
+    """Read the file where there is one, put the flags over it, check everything. Raises ConfigError."""
+    source = None if file is None else read_toml(file)
+    folder = Path.cwd() if file is None else file.resolve().parent
+    given = {field.name: getattr(flags, field.name) for field in fields(flags)}
+    top = Section(source, (), {key: given[key] for key in ("model", "study")})
+    for table in ("data", "search", "devices"):
+        top.subtable(table)
+    model = top.path("model", folder)
+    study = top.path("study", folder) or folder / DEFAULT_STUDY
+    top.refuse_unknown()
+    search_section = Section(source, ("search",), {key: given[key] for key in given if key != "devices"})
+    search = _search(search_section)
+    chosen: Sequence[str | DeviceConfig] | None = search_section.texts("devices")
+    search_section.refuse_unknown()
+    known = known_devices(source)
+    return Settings(
+        file=file,
+        folder=folder,
+        model=model,
+        study=study,
+        data=_data(source, given, flags.shapes, folder),
+        devices=chosen_devices(chosen if flags.devices is None else flags.devices, known),
+        known=known,
+        search=search,
+    )
+
+
+def _data(source: TomlFile | None, given: dict[str, object], shapes: Sequence[str], folder: Path) -> DataConfig:
+    section = Section(source, ("data",), given)
+    section.subtable("shapes")
+    places = {key: _data_place(section, key, folder) for key in ("calibration", "validation", "test")}
+    defaults = DataConfig()
+    scale, offset = section.number("scale"), section.number("offset")
+    if scale == 0:
+        raise section.error("scale", "must not be 0, every input would be the same")
+    data = DataConfig(
+        calibration=places["calibration"],
+        validation=places["validation"],
+        test=places["test"],
+        scale=defaults.scale if scale is None else scale,
+        offset=defaults.offset if offset is None else offset,
+        layout=section.choice("layout", LAYOUTS) or defaults.layout,
+        shapes=_shapes(source, shapes),
+    )
+    section.refuse_unknown()
+    return data
+
+
+def _data_place(section: Section, key: str, folder: Path) -> str | None:
+    """An absolute path, or module:function as it stands where no file has that name."""
+    text = section.text(key)
+    path = section.path(key, folder)
+    if text is None or path is None:
+        return None
+    return text if FUNCTION.fullmatch(text) and not path.exists() else str(path)
+
+
+def _shapes(source: TomlFile | None, typed: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    section = Section(source, ("data", "shapes"), {})
+    shapes = {name: section.sizes(name) or () for name in section.names}
+    for text in typed:
+        match = SHAPE.fullmatch(text)
+        if match is None or "0" in match.group(2).split(","):
+            raise ConfigError(f"--shape {text}: must read INPUT=SIZE,SIZE,... as in x=1,3,224,224")
+        shapes[match.group(1)] = tuple(int(size) for size in match.group(2).split(","))
+    return tuple(shapes.items())
+
+
+def _search(section: Section) -> SearchConfig:
+    defaults = SearchConfig()
+    generations = section.integer("generations", least=1)
+    measurements = section.integer("measurements", least=1)
+    minutes = section.number("minutes", above=0)
+    other_budget = generations is not None or minutes is not None
+    seed = section.integer("seed", least=0)
+    latency_ms = section.number("max_latency_ms", above=0)
+    energy_mj = section.number("max_energy_mj", above=0)
+    return SearchConfig(
+        algorithm=section.choice("algorithm", ALGORITHMS) or defaults.algorithm,
+        metric=_metric(section) or defaults.metric,
+        population=section.integer("population", least=4) or defaults.population,
+        generations=generations,
+        # A budget that nobody typed must not end a search before the one that somebody did.
+        measurements=defaults.measurements if measurements is None and not other_budget else measurements,
+        minutes=minutes,
+        seed=defaults.seed if seed is None else seed,
+        preset=section.choice("preset", PRESETS) or defaults.preset,
+        constraints=Constraints(
+            min_accuracy=section.number("min_accuracy", above=0, most=1),
+            max_latency_s=None if latency_ms is None else latency_ms * 1e-3,
+            max_energy_j=None if energy_mj is None else energy_mj * 1e-3,
+        ),
+        criterion=section.choice("criterion", CRITERIA) or defaults.criterion,
+        recovery=section.choice("recovery", RECOVERIES) or defaults.recovery,
+        workers=section.integer("workers", least=1) or defaults.workers,
+    )
+
+
+def _metric(section: Section) -> str | None:
+    text = section.text("metric")
+    if text is not None and FUNCTION.fullmatch(text):
+        return text
+    return section.choice("metric", (*METRIC_NAMES, "module:function"))

@@ -1,0 +1,43 @@
+"""What `host init` writes: every setting a first search needs, each with the words that explain it."""
+
+from __future__ import annotations
+
+__all__ = ["starting_file"]
+
+TEMPLATE = """\
+# What EdgePareto searches, on what data, on which devices. Flags win over this file: host search --help
+# Check it with: host config check
+
+model = "{model}"              # an ONNX classifier with a symbolic batch axis
+
+[data]
+# .npz files with keys x (samples) and y (labels), a folder of images by class, or "module:function".
+calibration = "calibration.npz" # 512 or more samples, no labels: what repairs a pruned model
+validation = "validation.npz"   # labelled, never trained on: what the search scores
+test = "test.npz"               # labelled, only for reporting a finished front
+scale = "1/255"                 # integers become x * scale + offset; floats are taken as they are
+offset = 0
+layout = "NCHW"                 # axis order in the files; "NHWC" is turned
+
+[search]
+measurements = 200              # candidates measured per device
+metric = "top1"                 # or "precision", or "module:function"
+seed = 0
+# min_accuracy = 0.85           # hard limits: what breaks one is on no front
+# max_latency_ms = 5
+# max_energy_mj = 20
+
+[devices.pi1]
+simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated
+
+[devices.jetson2]
+simulate = "jetson-orin-nano"
+
+# This machine is always there, really measured: host search --devices local
+"""
+
+
+def starting_file(model: str = "model.onnx") -> str:
+    """The text of a commented edgepareto.toml that passes its own check once the files are there."""
+    escaped = model.replace("\\", "\\\\").replace('"', '\\"')
+    return TEMPLATE.format(model=escaped)
