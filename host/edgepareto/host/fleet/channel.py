@@ -1,0 +1,90 @@
+"""How the host dials an agent: keepalive, retries, deadlines; and what a broken call says in our words."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+from edgepareto.host.domain import DeviceInfo, DeviceName
+from edgepareto.host.errors import DeviceError, Unreachable, WrongProtocol
+from edgepareto.host.fleet import wire
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from edgepareto.profiler.v1 import profiler_pb2_grpc
+
+__all__ = ["CALL_DEADLINE_S", "ask_device_info", "open_channel", "open_stub", "reason"]
+
+CALL_DEADLINE_S = 5.0  # of a unary call; an agent answers those at once, also while it measures
+IDEMPOTENT = ("GetDeviceInfo", "AcquireLease", "RenewLease", "ReleaseLease", "HasBlobs")
+RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{"service": "edgepareto.profiler.v1.Profiler", "method": method} for method in IDEMPOTENT],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # without it a frozen peer is noticed after 70 s only
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),  # a board is never behind the user's web proxy
+    ("grpc.service_config", json.dumps(RETRIES)),
+)
+
+
+def open_channel(target: str) -> grpc.Channel:
+    """target: host:port or unix:/path. Dials at the first call."""
+    return grpc.insecure_channel(target, options=OPTIONS)
+
+
+def open_stub(channel: grpc.Channel) -> profiler_pb2_grpc.ProfilerStub:
+    return profiler_pb2_grpc.ProfilerStub(channel)  # type: ignore[no-untyped-call]
+
+
+def ask_device_info(
+    stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, host_boot_id: str | None
+) -> DeviceInfo:
+    """Raises Unreachable, WrongProtocol, DeviceError."""
+    request = pb.GetDeviceInfoRequest(protocol_version=wire.PROTOCOL_VERSION)
+    try:
+        message = stub.GetDeviceInfo(request, timeout=CALL_DEADLINE_S)
+    except grpc.RpcError as error:
+        code = error.code()
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise Unreachable(
+                f"{name}: no agent answers at {target} ({reason(error)}); start edgepareto-agent there, or correct the "
+                "address"
+            ) from error
+        if code is grpc.StatusCode.FAILED_PRECONDITION:
+            raise WrongProtocol(f"{name}: {reason(error)}") from error
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            raise WrongProtocol(f"{name}: what answers at {target} is no edgepareto-agent of this release") from error
+        raise DeviceError(f"{name}: {reason(error)}") from error
+    if message.protocol_version != wire.PROTOCOL_VERSION:
+        raise WrongProtocol(
+            f"{name}: its agent {message.agent_version} speaks protocol version {message.protocol_version}, this host "
+            f"speaks {wire.PROTOCOL_VERSION}; install the same edgepareto release on both"
+        )
+    try:
+        return wire.device_info(message, name, host_boot_id=host_boot_id)
+    except ValueError as error:
+        raise WrongProtocol(f"{name}: {error}") from error
+
+
+def reason(error: grpc.RpcError) -> str:
+    """The agent's own words where it refused, else the status and gRPC's; one line."""
+    details = " ".join((error.details() or "no details").split())
+    ours = error.code() not in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNKNOWN,
+    )
+    return details if ours else f"{error.code().name}: {details}"

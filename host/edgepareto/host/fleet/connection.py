@@ -1,0 +1,102 @@
+"""From device configurations to connected clients, and back to nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import DeviceInfo, DeviceName
+from edgepareto.host.errors import DeviceError
+from edgepareto.host.fleet.channel import ask_device_info, open_channel, open_stub
+from edgepareto.host.fleet.lease import HeldLease
+from edgepareto.host.fleet.local_agent import LocalAgent
+from edgepareto.host.fleet.profiler_client import ProfilerClient
+
+__all__ = ["connect", "probe"]
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@contextmanager
+def connect(devices: Sequence[DeviceConfig], *, owner: str, state: Path) -> Iterator[dict[DeviceName, ProfilerClient]]:
+    """A client per device, its lease held, inside the block; all or none.
+
+    owner: who holds the boards, for example "user@machine study"; the same owner takes its own leases over at once.
+    state: folder of the embedded agents' blobs and journals, one subfolder each, kept between runs.
+    Raises Unreachable, WrongProtocol, DeviceError.
+    """
+    with ExitStack() as stack:
+        # All agents first: they start side by side.
+        agents = {device.name: _started(device, state / device.name, stack) for device in devices}
+        clients: dict[DeviceName, ProfilerClient] = {}
+        for device in devices:
+            client = _connected(device, agents[device.name], owner, stack)
+            clients[client.info.name] = client
+        yield clients
+
+
+def probe(device: DeviceConfig, state: Path | None = None) -> DeviceInfo:
+    """What a device's agent says of itself, without a lease: also while another host uses it.
+
+    state: folder of an embedded agent; None: a throw-away one. Raises Unreachable, WrongProtocol, DeviceError.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="edgepareto-"))) if state is None else state
+        agent = _started(device, folder / device.name, stack)
+        target = _target(device, agent)
+        channel = open_channel(target)
+        stack.callback(channel.close)
+        return ask_device_info(open_stub(channel), DeviceName(device.name), target, host_boot_id=_host_boot_id())
+
+
+def _started(device: DeviceConfig, state: Path, stack: ExitStack) -> LocalAgent | None:
+    if device.address is not None:
+        return None
+    agent = LocalAgent(device, state)
+    stack.callback(agent.close)
+    return agent
+
+
+def _connected(device: DeviceConfig, agent: LocalAgent | None, owner: str, stack: ExitStack) -> ProfilerClient:
+    name = DeviceName(device.name)
+    target = _target(device, agent)
+    channel = open_channel(target)
+    stack.callback(channel.close)
+    host_boot_id = _host_boot_id()
+    stub = open_stub(channel)
+    info = ask_device_info(stub, name, target, host_boot_id=host_boot_id)
+    _check_runtime(device, info)
+    lease = HeldLease(stub, name, owner)
+    lease.acquire()
+    client = ProfilerClient(
+        info=info, target=target, channel=channel, lease=lease, agent=agent, host_boot_id=host_boot_id
+    )
+    stack.callback(client.close)
+    return client
+
+
+def _target(device: DeviceConfig, agent: LocalAgent | None) -> str:
+    if agent is None:
+        assert device.address is not None, device
+        return device.address
+    agent.wait_ready()
+    return agent.target
+
+
+def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
+    installed = [runtime.name for runtime in info.runtimes]
+    if device.runtime not in installed:
+        raise DeviceError(
+            f"{device.name}: its agent has no runtime {device.runtime} (it has {', '.join(installed) or 'none'}); "
+            "install it there: pip install 'edgepareto[agent]'"
+        )
+
+
+def _host_boot_id() -> str | None:
+    try:
+        return BOOT_ID.read_text().strip() or None
+    except OSError:
+        return None

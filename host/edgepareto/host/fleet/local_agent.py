@@ -1,0 +1,102 @@
+"""An agent process of the host's own, for a simulated board or for this machine.
+
+It listens on a unix socket in a folder that only this user may enter, and ends with the host, however the host ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.errors import DeviceError
+
+__all__ = ["LocalAgent"]
+
+READY_DEADLINE_S = 60.0  # a cold start on a slow disk; usual is one second
+END_DEADLINE_S = 8.0  # the agent gives a running batch 5 s to end
+LOG_TAIL_BYTES = 4096
+
+
+class LocalAgent:
+    """Started by the constructor, usable after `wait_ready`, ended by `close`. state: its folder, kept between runs."""
+
+    def __init__(self, device: DeviceConfig, state: Path) -> None:
+        assert device.simulate is not None or device.local, device
+        self._device = device
+        state.mkdir(parents=True, exist_ok=True)
+        # Not in the study: a unix socket's path holds at most 107 bytes (unix(7)).
+        self._folder = Path(tempfile.mkdtemp(prefix="edgepareto-"))
+        self.target = f"unix:{self._folder / 'agent.sock'}"
+        self._log = state / "agent.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(state),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONSAFEPATH": "1"},  # a file of the user's folder must not hide a module
+                start_new_session=True,  # Ctrl-C is for the host, which then ends its agents in order
+            )
+
+    def wait_ready(self) -> None:
+        """Returns when the agent listens. Raises DeviceError with its last words."""
+        deadline = time.monotonic() + READY_DEADLINE_S
+        line = b""
+        assert self._process.stdout is not None
+        while not line.endswith(b"\n"):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([self._process.stdout], [], [], left_s)[0]:
+                raise DeviceError(
+                    f"{self._device.name}: its agent was not ready in {READY_DEADLINE_S:.0f} s; see {self._log}"
+                )
+            piece = os.read(self._process.stdout.fileno(), 4096)
+            if not piece:
+                self._process.wait()
+                raise DeviceError(f"{self._device.name}: its agent did not start: {self.last_words()}")
+            line += piece
+        assert json.loads(line)["listening"] == self.target
+
+    def last_words(self) -> str | None:
+        """How the process ended, with the last line of its log; None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"{said.removeprefix('edgepareto-agent: ')} ({how}; log: {self._log})"
+
+    def close(self) -> None:
+        """End the process, in order if it can, and remove its socket. Idempotent."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(END_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _command(self, state: Path) -> list[str]:
+        device = self._device
+        command = [sys.executable, "-m", "edgepareto.agent", "--die-with-parent"]
+        command += ["--listen", self.target, "--state", str(state)]
+        if device.simulate is not None:
+            command += ["--simulate", device.simulate, "--seed", str(device.seed)]
+            for fault in device.faults:
+                command += ["--fault", fault]
+        else:
+            command += ["--local"]
+        return command

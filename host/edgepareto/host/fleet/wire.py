@@ -1,0 +1,205 @@
+"""protobuf <-> the host's domain: the only module that knows both. What was not set is None, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import TypeVar
+
+from edgepareto.host.domain import (
+    Batch,
+    BatchEntry,
+    CandidateId,
+    Conditions,
+    DeviceInfo,
+    DeviceName,
+    LatencyBlock,
+    Meter,
+    MeterQuality,
+    MeterStatus,
+    PowerWindow,
+    ProfileTrace,
+    Purpose,
+    RuntimeUsed,
+    RuntimeVersion,
+    Status,
+)
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from google.protobuf.message import DecodeError
+
+__all__ = ["PROTOCOL_VERSION", "device_info", "profile_request", "profile_trace", "progress_text"]
+
+PROTOCOL_VERSION = 1
+PROVIDER = "CPUExecutionProvider"
+
+_QUALITIES: dict[int, MeterQuality] = {
+    pb.MeterInfo.QUALITY_MEASURED: MeterQuality.MEASURED,
+    pb.MeterInfo.QUALITY_COUNTER: MeterQuality.COUNTER,
+    pb.MeterInfo.QUALITY_ESTIMATE: MeterQuality.ESTIMATE,
+    pb.MeterInfo.QUALITY_SIMULATED: MeterQuality.SIMULATED,
+}
+_PURPOSES: dict[int, Purpose] = {
+    pb.PURPOSE_SEARCH: Purpose.SEARCH,
+    pb.PURPOSE_REMEASURE: Purpose.REMEASURE,
+    pb.PURPOSE_VERIFY: Purpose.VERIFY,
+}
+_STATUSES = {pb.Status.Value(status.value): status for status in Status}
+_METER_STATUSES = {pb.MeterStatus.Value(status.value): status for status in MeterStatus}
+
+Word = TypeVar("Word")
+
+
+def device_info(message: pb.DeviceInfo, name: DeviceName, *, host_boot_id: str | None) -> DeviceInfo:
+    """host_boot_id: of this machine. A real board whose agent runs under the same one shares the host's cores."""
+    same_machine = message.HasField("host_boot_id") and message.host_boot_id == host_boot_id
+    return DeviceInfo(
+        name=name,
+        agent_version=message.agent_version,
+        board_id=message.board_id,
+        boot_id=message.boot_id,
+        board=message.board,
+        simulated=message.simulated,
+        architecture=message.architecture,
+        os=message.os,
+        cpu_count=message.cpu_count,
+        memory_bytes=message.memory_bytes,
+        runtimes=tuple(
+            RuntimeVersion(name=r.name, version=r.version, providers=tuple(r.providers)) for r in message.runtimes
+        ),
+        meter=_meter(message.meter) if message.HasField("meter") else None,
+        default_threads=message.default_threads,
+        shares_host_cores=message.shares_host_cores or (same_machine and not message.simulated),
+        profile_note=message.profile_note if message.HasField("profile_note") else None,
+    )
+
+
+def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> pb.ProfileRequest:
+    """blobs: the sha256 of the batch's inputs and of every file of expected outputs."""
+    return pb.ProfileRequest(
+        lease_id=lease_id,
+        request_key=batch.request_key,
+        preset=batch.preset,
+        order_seed=batch.order_seed,
+        anchor=_candidate_request(batch.anchor, blobs),
+        candidates=[_candidate_request(entry, blobs) for entry in batch.entries],
+        runtime=pb.RuntimeOptions(name=batch.runtime, threads=batch.threads, provider=PROVIDER),
+        inputs_sha256=blobs[batch.inputs],
+        relative_tolerance=batch.relative_tolerance,
+        measure_energy=batch.measure_energy,
+    )
+
+
+def progress_text(message: pb.Progress) -> str:
+    """For a progress display, for example `latency 3/5`."""
+    return f"{message.stage} {message.round}/{message.rounds}" if message.rounds else message.stage
+
+
+def profile_trace(data: bytes, device: DeviceName) -> ProfileTrace:
+    """From a serialised CandidateResult. Raises ValueError on bytes or an enum value that are not of this release."""
+    try:
+        message = pb.CandidateResult.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"the agent sent {len(data)} bytes that are no result: {error}") from error
+    return ProfileTrace(
+        candidate=CandidateId(message.candidate_id),
+        device=device,
+        job_id=message.job_id,
+        purpose=_known(_PURPOSES, message.purpose, "purpose"),
+        attempt=message.attempt,
+        is_anchor=message.anchor,
+        model_sha256=message.model_sha256,
+        status=_known(_STATUSES, message.status, "status"),
+        message=message.message,
+        tags=frozenset(message.tags),
+        preset=message.preset,
+        board_id=message.board_id,
+        boot_id=message.boot_id,
+        agent_version=message.agent_version,
+        simulated=message.simulated,
+        order_seed=message.order_seed,
+        runtime=_runtime_used(message.runtime) if message.HasField("runtime") else None,
+        load_ns=message.load_ns if message.HasField("load_ns") else None,
+        first_run_ns=message.first_run_ns if message.HasField("first_run_ns") else None,
+        output_error=message.output_error if message.HasField("output_error") else None,
+        blocks=tuple(_block(block) for block in message.blocks),
+        meter_status=_known(_METER_STATUSES, message.meter_status, "meter status"),
+        meter=_meter(message.meter) if message.HasField("meter") else None,
+        windows=tuple(_window(window) for window in message.windows),
+        before=_conditions(message.before),
+        after=_conditions(message.after),
+        peak_rss_bytes=message.peak_rss_bytes if message.HasField("peak_rss_bytes") else None,
+    )
+
+
+def _candidate_request(entry: BatchEntry, blobs: Mapping[Path, str]) -> pb.CandidateRequest:
+    return pb.CandidateRequest(
+        candidate_id=entry.candidate,
+        purpose=f"PURPOSE_{entry.purpose.name}",
+        attempt=entry.attempt,
+        model_sha256=entry.model_sha256,
+        expected_outputs_sha256=blobs[entry.expected_outputs],
+    )
+
+
+def _meter(message: pb.MeterInfo) -> Meter:
+    return Meter(
+        kind=message.kind,
+        quality=_known(_QUALITIES, message.quality, "meter quality"),
+        address=message.address if message.HasField("address") else None,
+        shunt_ohm=message.shunt_ohm if message.HasField("shunt_ohm") else None,
+        config=message.config if message.HasField("config") else None,
+        calibration=message.calibration if message.HasField("calibration") else None,
+        rail=message.rail if message.HasField("rail") else None,
+        fault=message.fault if message.HasField("fault") else None,
+    )
+
+
+def _runtime_used(message: pb.RuntimeUsed) -> RuntimeUsed:
+    return RuntimeUsed(
+        name=message.name,
+        version=message.version,
+        provider=message.provider,
+        threads=message.threads,
+        options=tuple(sorted(message.options.items())),
+    )
+
+
+def _block(message: pb.LatencyBlock) -> LatencyBlock:
+    return LatencyBlock(
+        round=message.round, position=message.position, start_ns=message.start_ns, run_ns=tuple(message.run_ns)
+    )
+
+
+def _window(message: pb.PowerWindow) -> PowerWindow:
+    stamps = list(accumulate(message.timestamp_delta_ns, initial=message.start_ns))
+    return PowerWindow(
+        busy=message.kind == pb.PowerWindow.KIND_BUSY,
+        round=message.round,
+        start_ns=message.start_ns,
+        end_ns=message.end_ns,
+        inferences=message.inferences,
+        timestamp_ns=tuple(stamps[1:]),
+        power_uw=tuple(message.power_uw),
+        bus_uv=tuple(message.bus_uv),
+        i2c_errors=message.i2c_errors,
+        dropped=message.dropped,
+        clipped=message.clipped,
+    )
+
+
+def _conditions(message: pb.Conditions) -> Conditions:
+    return Conditions(
+        temperature_c=message.temperature_c if message.HasField("temperature_c") else None,
+        frequency_hz=message.frequency_hz if message.HasField("frequency_hz") else None,
+        governor=message.governor if message.HasField("governor") else None,
+        throttle_bits=message.throttle_bits if message.HasField("throttle_bits") else None,
+        contention=message.contention if message.HasField("contention") else None,
+        free_memory_bytes=message.free_memory_bytes if message.HasField("free_memory_bytes") else None,
+    )
+
+
+def _known(table: Mapping[int, Word], value: int, what: str) -> Word:
+    if value not in table:
+        raise ValueError(f"the agent sent {what} {value}, which this release does not know; install the same on both")
+    return table[value]
