@@ -1,7 +1,6 @@
-"""The boards: which ones a user means, how they are reached, and a client for each."""
+"""The boards: how they are reached, held and asked to measure. Which ones a user means, config says."""
 
 from edgepareto.host.fleet.connection import connect, probe
-from edgepareto.host.fleet.inventory import resolve
 from edgepareto.host.fleet.profiler_client import ProfilerClient
 
-__all__ = ["ProfilerClient", "connect", "probe", "resolve"]
+__all__ = ["ProfilerClient", "connect", "probe"]
