@@ -41,7 +41,7 @@ class SystemClock:
 
 
 def open_clock(board: Path | None) -> Clock:
-    """The machine's clock or, given a simulated board's folder, that board's. Every process of a board opens its own."""
+    """The machine's clock or, given a simulated board's folder, that board's. Every process opens its own."""
     if board is None:
         return SystemClock()
     simulated = importlib.import_module("edgepareto.agent.simulation.clock").SimulatedClock

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Conditions"]
+__all__ = ["Conditions", "CpuTime", "contention", "read_conditions", "read_cpu_time", "read_process_ticks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +19,84 @@ class Conditions:
     throttle_bits: int | None = None
     contention: float | None = None
     free_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTime:
+    """Of all cores since boot, in clock ticks. busy includes what a hypervisor took away (steal)."""
+
+    busy: int
+    total: int
+
+
+def read_conditions(sys_root: Path, *, contention: float | None = None) -> Conditions:
+    """The box now. contention needs two instants, so the caller gives it.
+
+    temperature: the hottest thermal zone. frequency: the fastest policy's, for the cores that work are in it.
+    Sources: kernel's thermal/sysfs-api and admin-guide/pm/cpufreq, proc_meminfo(5).
+    """
+    cpufreq = sys_root / "sys/devices/system/cpu/cpufreq"
+    temperatures = _numbers(sys_root / "sys/class/thermal", "thermal_zone*/temp")
+    frequencies = _numbers(cpufreq, "policy*/scaling_cur_freq")
+    governors = sorted({text for path in cpufreq.glob("policy*/scaling_governor") if (text := _text(path))})
+    return Conditions(
+        temperature_c=max(temperatures) / 1000 if temperatures else None,
+        frequency_hz=max(frequencies) * 1000.0 if frequencies else None,
+        governor=",".join(governors) or None,
+        contention=contention,
+        free_memory_bytes=_free_memory(sys_root),
+    )
+
+
+def read_cpu_time(sys_root: Path) -> CpuTime | None:
+    """The first line of /proc/stat (proc_stat(5)); None where there is none.
+
+    user nice system idle iowait irq softirq steal; the two guest columns after them are already counted in user.
+    """
+    columns = _text(sys_root / "proc/stat").partition("\n")[0].split()
+    if len(columns) < 9 or columns[0] != "cpu":
+        return None
+    ticks = [int(column) for column in columns[1:9]]
+    return CpuTime(busy=sum(ticks) - ticks[3] - ticks[4], total=sum(ticks))
+
+
+def read_process_ticks(sys_root: Path, pids: Iterable[int]) -> int:
+    """CPU time that these processes have used, in clock ticks (utime and stime, proc_pid_stat(5)); 0 for a dead one."""
+    ticks = 0
+    for pid in pids:
+        after_name = _text(sys_root / f"proc/{pid}/stat").rpartition(")")[2].split()  # the name may hold blanks
+        if len(after_name) > 12:
+            ticks += int(after_name[11]) + int(after_name[12])
+    return ticks
+
+
+def contention(before: CpuTime | None, after: CpuTime | None, *, own_ticks: int = 0) -> float | None:
+    """Share of the CPU time between two instants that others used; own_ticks is what we used ourselves.
+
+    None: the box does not tell, or no time has passed on it.
+    """
+    if before is None or after is None or after.total <= before.total:
+        return None
+    others = after.busy - before.busy - own_ticks
+    return min(1.0, max(0.0, others / (after.total - before.total)))
+
+
+def _free_memory(sys_root: Path) -> int | None:
+    for line in _text(sys_root / "proc/meminfo").splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def _numbers(folder: Path, pattern: str) -> list[int]:
+    texts = [_text(path) for path in folder.glob(pattern)]
+    return [int(text) for text in texts if text.lstrip("-").isdigit()]
+
+
+def _text(path: Path) -> str:
+    """Empty where it cannot be read: a sensor that is off answers its file with an error."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,31 @@
+"""The measurement protocol: one batch in, one raw trace per candidate out. Importing this room loads no numpy."""
+
+from edgepareto.agent.profiling.batch import profile_batch
+from edgepareto.agent.profiling.board import Board, MeterSetting
+from edgepareto.agent.profiling.schedule import PRESETS, Preset
+from edgepareto.agent.profiling.trace import (
+    BatchRequest,
+    CandidateSpec,
+    CandidateTrace,
+    LatencyBlock,
+    PowerWindow,
+    Progress,
+    Purpose,
+)
+from edgepareto.agent.profiling.worker_client import Deadline
+
+__all__ = [
+    "PRESETS",
+    "BatchRequest",
+    "Board",
+    "CandidateSpec",
+    "CandidateTrace",
+    "Deadline",
+    "LatencyBlock",
+    "MeterSetting",
+    "PowerWindow",
+    "Preset",
+    "Progress",
+    "Purpose",
+    "profile_batch",
+]

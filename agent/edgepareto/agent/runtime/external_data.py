@@ -49,7 +49,7 @@ def _walk(data: mmap.mmap) -> None:
             if message == "Tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value)):
                 raise WorkerError(
                     Status.INVALID_MODEL,
-                    "the model keeps weights in another file (external data); save it as one file without external data",
+                    "the model keeps weights in another file (external data); save it as one file without them",
                 )
             inner = _PATHS[message].get(field)
             if inner and stop:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.external_data import refuse_external_data
 from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 __all__ = ["OnnxRuntime"]
 

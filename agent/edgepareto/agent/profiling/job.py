@@ -1,0 +1,144 @@
+"""One candidate on its way through a batch: what was measured so far, or why nothing more will be."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from edgepareto.agent.conditions.linux import Conditions
+from edgepareto.agent.errors import MeterError, MeterStatus, Status, WorkerError
+from edgepareto.agent.power.power_meter import MeterDescription
+from edgepareto.agent.profiling.schedule import Preset
+from edgepareto.agent.profiling.trace import BatchRequest, CandidateSpec, CandidateTrace, LatencyBlock, PowerWindow
+from edgepareto.agent.profiling.worker_client import WorkerClient
+from edgepareto.agent.runtime.runtime import RuntimeUsed
+from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, WarmUp
+
+__all__ = ["Job"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """The one mutable record of this room. Once `status` is not OK the worker is gone and nothing is added.
+
+    index: place in the request, 0 for the anchor. worker None: not started, or ended.
+    """
+
+    spec: CandidateSpec
+    index: int
+    worker: WorkerClient | None = None
+    status: Status = Status.OK
+    message: str = ""
+    tags: set[str] = field(default_factory=set)
+    runtime: RuntimeUsed | None = None
+    load_ns: int | None = None
+    first_run_ns: int | None = None
+    output_error: float | None = None
+    blocks: list[LatencyBlock] = field(default_factory=list)
+    meter_status: MeterStatus = MeterStatus.OK
+    windows: list[PowerWindow] = field(default_factory=list)
+    peak_rss_bytes: int | None = None
+
+    @property
+    def is_anchor(self) -> bool:
+        return self.index == 0
+
+    @property
+    def is_measurable(self) -> bool:
+        return self.status is Status.OK and self.worker is not None
+
+    @property
+    def key(self) -> str:
+        """CANDIDATE/PURPOSE/ATTEMPT: what a simulated board's noise depends on."""
+        return f"{self.spec.candidate_id}/{self.spec.purpose.value}/{self.spec.attempt}"
+
+    def wait_until_ready(self) -> None:
+        self._with_worker(lambda worker: worker.wait_until_ready())
+
+    def validate(self, request: BatchRequest, *, pinned: Mapping[str, str]) -> None:
+        """Load, run once, compare the outputs. pinned: what the worker was bound to, reported with the options."""
+
+        def steps(worker: WorkerClient) -> None:
+            loaded = worker.load(Load(model=str(self.spec.model.absolute()), inputs=str(request.inputs.absolute())))
+            self.runtime = replace(loaded.runtime, options={**loaded.runtime.options, **pinned})
+            self.load_ns, self.first_run_ns = loaded.load_ns, loaded.first_run_ns
+            expected = str(self.spec.expected_outputs.absolute())
+            check = Check(expected=expected, relative_tolerance=request.relative_tolerance)
+            self.output_error = worker.check(check).output_error
+
+        self._with_worker(steps)
+
+    def time_block(self, preset: Preset, *, round: int, position: int) -> None:
+        def steps(worker: WorkerClient) -> None:
+            worker.warm_up(WarmUp(seconds=preset.warm_up_s, runs=preset.warm_up_runs))
+            done = worker.block(Block(seconds=preset.block_s, runs=preset.block_runs))
+            block = LatencyBlock(round=round, position=position, start_ns=done.start_ns, run_ns=done.run_ns)
+            self.blocks.append(block)
+
+        self._with_worker(steps)
+
+    def add_window(self, window: Callable[[WorkerClient], PowerWindow]) -> None:
+        """A meter's fault costs the candidate its energy, not its latency."""
+
+        def steps(worker: WorkerClient) -> None:
+            try:
+                self.windows.append(window(worker))
+            except MeterError as error:
+                self.lose_energy(error)
+
+        self._with_worker(steps)
+
+    def lose_energy(self, error: MeterError) -> None:
+        if self.status is Status.OK and self.meter_status is MeterStatus.OK:
+            self.meter_status, self.message = error.status, str(error)
+
+    def memory(self) -> MemoryUsed:
+        """Nothing known where the worker cannot tell any more: the measurement is as good without it."""
+        if self.worker is not None:
+            with contextlib.suppress(WorkerError):
+                return self.worker.memory()
+        return MemoryUsed(peak_rss_bytes=None, private_bytes=None)
+
+    def end(self, status: Status, message: str) -> None:
+        self.status, self.message = status, message
+        self.stop()
+
+    def stop(self) -> None:
+        if self.worker is not None:
+            self.worker.kill()
+            self.worker = None
+
+    def trace(
+        self, request: BatchRequest, *, meter: MeterDescription | None, before: Conditions, after: Conditions
+    ) -> CandidateTrace:
+        return CandidateTrace(
+            spec=self.spec,
+            is_anchor=self.is_anchor,
+            job_id=f"{request.request_key}/{self.index}",
+            status=self.status,
+            message=self.message,
+            tags=frozenset(self.tags),
+            preset=request.preset,
+            order_seed=request.order_seed,
+            runtime=self.runtime,
+            load_ns=self.load_ns,
+            first_run_ns=self.first_run_ns,
+            output_error=self.output_error,
+            blocks=tuple(self.blocks),
+            meter_status=self.meter_status,
+            meter=meter,
+            windows=tuple(self.windows),
+            before=before,
+            after=after,
+            peak_rss_bytes=self.peak_rss_bytes,
+        )
+
+    def _with_worker(self, steps: Callable[[WorkerClient], None]) -> None:
+        if not self.is_measurable:
+            return
+        assert self.worker is not None
+        try:
+            steps(self.worker)
+        except WorkerError as error:
+            self.end(error.status, str(error))

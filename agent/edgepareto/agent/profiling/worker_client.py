@@ -1,0 +1,151 @@
+"""The agent's end of a worker: a command, a deadline on service time, a typed answer or the worker's verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgepareto.agent.errors import Status, WorkerError
+from edgepareto.agent.runtime.runtime import RuntimeOptions
+from edgepareto.agent.worker.json_fields import MalformedMessage
+from edgepareto.agent.worker.protocol import (
+    Block,
+    BlockDone,
+    Check,
+    Checked,
+    Command,
+    Failed,
+    Load,
+    Loaded,
+    Memory,
+    MemoryUsed,
+    Ready,
+    Reply,
+    WarmedUp,
+    WarmUp,
+    Window,
+    WindowDone,
+    decode_reply,
+    encode,
+)
+from edgepareto.agent.worker.spawner import Child, ChildGone, ChildSilent, Spawn
+
+__all__ = ["DEADLINE", "Deadline", "WorkerClient", "worker_command"]
+
+START_S = 10.0  # expected at most on the slowest board: to import the libraries, or to load the model and run it once
+CHECKED_ROWS = 100  # sample rows whose outputs are compared: a generous guess, for the deadline only
+
+_Answer = TypeVar("_Answer", bound=Reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """How long a command may take in service time: far more than expected, because missing it costs the candidate."""
+
+    factor: float = 10.0
+    slack_s: float = 30.0
+
+    def of(self, expected_s: float) -> float:
+        return self.factor * expected_s + self.slack_s
+
+
+DEADLINE = Deadline()
+
+
+def worker_command(
+    runtime: RuntimeOptions, *, job: str, simulation: Path | None, cpus: Sequence[int] | None
+) -> tuple[str, ...]:
+    command = [sys.executable, "-m", "edgepareto.agent.worker", "--runtime", runtime.name]
+    command += ["--threads", str(runtime.threads), "--provider", runtime.provider, "--job", job]
+    if simulation is not None:
+        command += ["--board", str(simulation.absolute())]
+    if cpus:
+        command += ["--cpus", ",".join(map(str, cpus))]
+    return tuple(command)
+
+
+class WorkerClient:
+    """A worker that is starting from now on. Every method raises WorkerError with the verdict and ends the worker then,
+    except where the worker itself refuses the model; Cancelled passes through.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, spawn: Spawn, deadline: Deadline, cancelled: Callable[[], bool]
+    ) -> None:
+        self._child: Child = spawn(command)
+        self._deadline = deadline
+        self._cancelled = cancelled
+        self._run_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def wait_until_ready(self) -> None:
+        self._receive("start", Ready, START_S)
+
+    def load(self, command: Load) -> Loaded:
+        loaded = self._ask(command, Loaded, START_S)
+        self._run_s = loaded.first_run_ns * 1e-9
+        return loaded
+
+    def check(self, command: Check) -> Checked:
+        return self._ask(command, Checked, START_S + CHECKED_ROWS * self._run_s)
+
+    def warm_up(self, command: WarmUp) -> WarmedUp:
+        return self._ask(command, WarmedUp, self._expected_s(command.seconds, command.runs))
+
+    def block(self, command: Block) -> BlockDone:
+        return self._ask(command, BlockDone, self._expected_s(command.seconds, command.runs))
+
+    def window(self, command: Window) -> WindowDone:
+        guards_s = 2 * self._expected_s(command.guard_s, 1)
+        return self._ask(command, WindowDone, guards_s + self._expected_s(command.window_s, command.inferences))
+
+    def memory(self) -> MemoryUsed:
+        return self._ask(Memory(), MemoryUsed, 0)
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def _expected_s(self, seconds: float, runs: int) -> float:
+        return max(seconds, runs * self._run_s)
+
+    def _ask(self, command: Command, answer: type[_Answer], expected_s: float) -> _Answer:
+        doing = type(command).__name__
+        try:
+            self._child.send(encode(command))
+        except ChildGone as error:
+            raise self._crashed(doing, error) from error
+        return self._receive(doing, answer, expected_s)
+
+    def _receive(self, doing: str, answer: type[_Answer], expected_s: float) -> _Answer:
+        timeout_s = self._deadline.of(expected_s)
+        try:
+            reply = decode_reply(self._child.receive(timeout_s, self._cancelled))
+            if isinstance(reply, Failed):
+                raise WorkerError(reply.status, reply.message)
+            if not isinstance(reply, answer):
+                raise MalformedMessage(f"{type(reply).__name__} instead of {answer.__name__}")
+            return reply
+        except ChildSilent as error:
+            self.kill()
+            raise WorkerError(
+                Status.TIMEOUT,
+                f"the worker did not finish {doing} within {timeout_s:.1f} s (at most {expected_s:.1f} s expected) and "
+                "was killed; the model is too slow for this board or hangs",
+            ) from error
+        except ChildGone as error:
+            raise self._crashed(doing, error) from error
+        except MalformedMessage as error:
+            self.kill()
+            raise WorkerError(Status.WORKER_CRASHED, f"the worker broke the protocol at {doing}: {error}") from error
+
+    def _crashed(self, doing: str, error: ChildGone) -> WorkerError:
+        self.kill()
+        if error.out_of_memory:
+            return WorkerError(Status.OOM, f"the worker was killed at {doing}: the board ran out of memory")
+        return WorkerError(Status.WORKER_CRASHED, f"the worker crashed at {doing}: {error}")

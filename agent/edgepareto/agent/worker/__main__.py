@@ -1,0 +1,105 @@
+"""python -m edgepareto.agent.worker: one model, one process, alive for a whole batch, blocked on its pipe when unused.
+
+Commands come as lines on stdin, answers go as lines to stdout; see protocol. The end of stdin ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from edgepareto.agent.clock import open_clock
+from edgepareto.agent.errors import Status, WorkerError
+from edgepareto.agent.runtime.registry import open_runtime
+from edgepareto.agent.runtime.runtime import RuntimeOptions
+from edgepareto.agent.worker import process
+from edgepareto.agent.worker.protocol import (
+    Block,
+    Check,
+    Command,
+    Failed,
+    Load,
+    Memory,
+    Ready,
+    Reply,
+    WarmUp,
+    Window,
+    decode_command,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from edgepareto.agent.worker.model_runs import ModelRuns
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m edgepareto.agent.worker", description=__doc__)
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--provider", required=True)
+    parser.add_argument("--job", required=True, metavar="CANDIDATE/PURPOSE/ATTEMPT")
+    parser.add_argument("--board", type=Path, help="folder of a simulated board")
+    parser.add_argument("--cpus", help="run only on these, as 1,2,3")
+    arguments = parser.parse_args(argv)
+
+    process.die_with_the_agent()
+    process.offer_to_the_oom_killer()
+    if arguments.cpus:
+        process.run_on([int(cpu) for cpu in arguments.cpus.split(",")])
+    replies = _take_stdout()
+
+    # After the affinity is set: importing numpy starts threads.
+    from edgepareto.agent.worker.model_runs import ModelRuns
+
+    options = RuntimeOptions(name=arguments.runtime, threads=arguments.threads, provider=arguments.provider)
+    try:
+        runtime = open_runtime(options, board=arguments.board, job=arguments.job)
+    except WorkerError as error:
+        _send(replies, Failed(status=error.status, message=str(error)))
+        return 1
+    model = ModelRuns(runtime, open_clock(arguments.board))
+    _send(replies, Ready())
+    for line in sys.stdin:
+        _send(replies, _answer(model, decode_command(line)))
+    return 0
+
+
+def _answer(model: ModelRuns, command: Command) -> Reply:
+    try:
+        if isinstance(command, Load):
+            return model.load(command)
+        if isinstance(command, Check):
+            return model.check(command)
+        if isinstance(command, WarmUp):
+            return model.warm_up(command)
+        if isinstance(command, Block):
+            return model.block(command)
+        if isinstance(command, Window):
+            return model.window(command)
+        assert isinstance(command, Memory)
+        return process.memory_used()
+    except WorkerError as error:
+        return Failed(status=error.status, message=str(error))
+    except MemoryError as error:
+        return Failed(status=Status.OOM, message=f"the worker ran out of memory: {error}")
+
+
+def _take_stdout() -> IO[str]:
+    """Our answers go to the real stdout; whatever a library prints goes to stderr, out of the protocol's way."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+def _send(replies: IO[str], reply: Reply) -> None:
+    replies.write(encode(reply) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

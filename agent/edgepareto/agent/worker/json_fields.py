@@ -1,0 +1,91 @@
+"""Reads a line that another process wrote as one JSON object, and believes nothing about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import TypeVar
+
+from edgepareto.agent.errors import AgentError
+
+__all__ = ["JsonFields", "MalformedMessage"]
+
+_Enum = TypeVar("_Enum", bound=Enum)
+
+
+class MalformedMessage(AgentError):
+    """A line that is no message of the protocol."""
+
+
+class JsonFields:
+    """The members of one JSON object, each read as what it must be. Raises MalformedMessage."""
+
+    def __init__(self, members: Mapping[str, object]) -> None:
+        self._members = members
+
+    @classmethod
+    def parse(cls, line: str) -> JsonFields:
+        try:
+            members = json.loads(line)
+        except ValueError as error:
+            raise MalformedMessage(f"not JSON ({error}): {line[:80]!r}") from error
+        if not isinstance(members, dict):
+            raise MalformedMessage(f"not a JSON object: {line[:80]!r}")
+        return cls(members)
+
+    def integer(self, name: str) -> int:
+        value = self._members.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise self._wrong(name, "an integer")
+
+    def optional_integer(self, name: str) -> int | None:
+        return None if self._members.get(name) is None else self.integer(name)
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        value = self._members.get(name)
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+        raise self._wrong(name, "a list of integers")
+
+    def boolean(self, name: str) -> bool:
+        value = self._members.get(name)
+        if isinstance(value, bool):
+            return value
+        raise self._wrong(name, "true or false")
+
+    def number(self, name: str) -> float:
+        value = self._members.get(name)
+        return value if isinstance(value, float) else float(self.integer(name))
+
+    def optional_number(self, name: str) -> float | None:
+        return None if self._members.get(name) is None else self.number(name)
+
+    def text(self, name: str) -> str:
+        value = self._members.get(name)
+        if isinstance(value, str):
+            return value
+        raise self._wrong(name, "a string")
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self._members.get(name) is None else self.text(name)
+
+    def fields(self, name: str) -> JsonFields:
+        value = self._members.get(name)
+        if isinstance(value, dict):
+            return JsonFields(value)
+        raise self._wrong(name, "an object")
+
+    def texts(self, name: str) -> dict[str, str]:
+        inner = self.fields(name)
+        return {key: inner.text(key) for key in inner._members}
+
+    def member(self, name: str, of: type[_Enum]) -> _Enum:
+        try:
+            return of(self.text(name))
+        except ValueError:
+            raise self._wrong(name, f"one of {', '.join(member.value for member in of)}") from None
+
+    def _wrong(self, name: str, wanted: str) -> MalformedMessage:
+        return MalformedMessage(f"{name} is {self._members.get(name)!r:.80}, not {wanted}")
