@@ -1,0 +1,102 @@
+"""What can be pruned in a model: groups, frozen channels, work and size. Needs no data, well under a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from edgepareto.host.domain import ChannelGene, SearchSpace, allowed_widths
+from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups
+from edgepareto.host.pruning.channel_labels import Labels
+from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
+from edgepareto.host.pruning.normalise import normalise
+from edgepareto.host.pruning.shape_chains import dimension_size, infer_shapes
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+__all__ = ["Analysis", "TensorSpec", "analyse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """An input or output. shape: a number, the name of a symbolic dimension, or None where the model says nothing."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A model, normalised, and what may be cut from it.
+
+    macs: multiply-accumulates of Conv, Gemm and MatMul for one sample; a symbolic size counts as 1. parameters:
+    elements of the floating-point initializers, a tensor shared by n nodes n times. group_classes: per group, its
+    channels as classes of `graph`.
+    """
+
+    model: onnx.ModelProto
+    groups: tuple[ChannelGroup, ...]
+    frozen: tuple[FrozenGroup, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    macs: int
+    parameters: int
+    seconds: float
+    graph: DependencyGraph = field(repr=False)
+    group_classes: tuple[Labels, ...] = field(repr=False)
+    constants: Mapping[str, NDArray[np.generic]] = field(repr=False)
+    element_types: Mapping[str, int] = field(repr=False)
+
+    def search_space(self, step: int = 1) -> SearchSpace:
+        """Gene i belongs to groups[i]; its widths are the multiples of `step` and the original width."""
+        return SearchSpace(
+            genes=tuple(
+                ChannelGene(name=group.name, channels=group.channels, widths=allowed_widths(group.channels, step))
+                for group in self.groups
+            )
+        )
+
+
+def analyse(model: onnx.ModelProto) -> Analysis:
+    """Normalise a copy of the model and find its channel groups. Raises ModelError only for a broken model: a sound one
+    in which nothing can be pruned has no groups, and `frozen` says why."""
+    start = time.perf_counter()
+    normalised = normalise(model)
+    shapes, element_types = infer_shapes(normalised)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in normalised.graph.initializer}
+    graph = trace_dependencies(normalised, shapes, constants)
+    macs = layer_macs(graph, constants)
+    groups, classes, frozen = find_groups(graph, macs)
+    return Analysis(
+        model=normalised,
+        groups=groups,
+        frozen=frozen,
+        inputs=tuple(_spec(value) for value in normalised.graph.input),
+        outputs=tuple(_spec(value) for value in normalised.graph.output),
+        macs=sum(macs) + graph.fixed_macs,
+        parameters=count_parameters(constants),
+        seconds=time.perf_counter() - start,
+        graph=graph,
+        group_classes=classes,
+        constants=constants,
+        element_types=element_types,
+    )
+
+
+def layer_macs(graph: DependencyGraph, constants: Mapping[str, NDArray[np.generic]]) -> list[int]:
+    return [layer.positions * constants[layer.weight].size for layer in graph.layers]
+
+
+def count_parameters(constants: Mapping[str, NDArray[np.generic]]) -> int:
+    return sum(value.size for value in constants.values() if np.issubdtype(value.dtype, np.floating))
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(dimension_size(dimension) for dimension in tensor.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type) if tensor.elem_type else np.dtype(np.float32)
+    return TensorSpec(name=value.name, shape=shape, dtype=dtype)

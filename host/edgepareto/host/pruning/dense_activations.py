@@ -1,0 +1,111 @@
+"""One pass of the dense model over the calibration samples: recovery's targets and the ranking's covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.importance import Consumer
+from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
+from edgepareto.host.pruning.patches import PatchSampler
+from edgepareto.host.pruning.segments import Chunks, Segment, cut_segments, run_segment
+from edgepareto.host.pruning.slice_model import slice_model
+from numpy.typing import NDArray
+
+__all__ = ["DenseActivations", "observe"]
+
+IMAGES_PER_CHUNK = 32
+COVARIANCE_ROWS = 32_768  # positions used for a covariance; channels are at most a few hundred
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseActivations:
+    """What a candidate is repaired towards. Dictionaries are keyed by the layer's number in the dependency graph.
+
+    inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
+    covariances: (features, features) of the layer's input.
+    """
+
+    segments: tuple[Segment, ...]
+    inputs: Mapping[str, Chunks]
+    samplers: Mapping[int, PatchSampler]
+    targets: Mapping[int, NDArray[np.float32]]
+    covariances: Mapping[int, NDArray[np.float64]]
+
+    def consumers(self, analysis: Analysis, group: int) -> list[Consumer]:
+        """The layers that read this group's channels, in graph order, each restricted to them."""
+        found = []
+        for number, covariance in self.covariances.items():
+            layer = analysis.graph.layers[number]
+            places = _places(layer, analysis.group_classes[group])
+            if places is None:
+                continue
+            rows = weight_rows(analysis.constants[layer.weight], layer).astype(np.float64)
+            outputs, taps = rows.shape[0], rows.shape[2]
+            channels, copies = places.shape
+            of_group = rows[:, places.reshape(-1)].reshape(outputs, channels, copies * taps)
+            # A channel that fills several features (Flatten) has their mean covariance.
+            shared = np.mean([covariance[np.ix_(places[:, k], places[:, k])] for k in range(copies)], axis=0)
+            variance = float(self.targets[number].var(axis=0, dtype=np.float64).sum())
+            found.append(Consumer(weights=of_group, covariance=shared, output_variance=variance))
+        return found
+
+
+def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> DenseActivations:
+    """Run the dense model once over all samples, in the same pieces as a candidate."""
+    segments = cut_segments(analysis)
+    inputs = {value.name: _chunks(samples[value.name], value.shape) for value in analysis.inputs}
+    draft = slice_model(analysis, np.ones(len(analysis.graph.classes), dtype=bool))
+    samplers: dict[int, PatchSampler] = {}
+    targets: dict[int, NDArray[np.float32]] = {}
+    covariances: dict[int, NDArray[np.float64]] = {}
+    live: dict[str, Chunks] = dict(inputs)
+    for segment in segments:
+        if segment.layer is not None:
+            layer = analysis.graph.layers[segment.layer]
+            weight = analysis.constants[layer.weight]
+            sampler = PatchSampler(layer, segment.layer, draft.nodes[layer.node], weight.shape[2:])
+            bias = analysis.constants[layer.bias].reshape(-1) if layer.bias is not None else None
+            patches = sampler.gather(live[layer.data])
+            samplers[segment.layer] = sampler
+            targets[segment.layer] = apply_layer(
+                patches, weight_rows(weight, layer), None if bias is None else bias.astype(np.float32), layer
+            )
+            if layer.kind is not LayerKind.DEPTHWISE and layer.inputs is not None:
+                covariances[segment.layer] = _covariance(live[layer.data], linear=layer.kind is LayerKind.LINEAR)
+        live.update(run_segment(segment, draft, live))
+        for name in segment.drop:
+            live.pop(name, None)
+    return DenseActivations(
+        segments=segments, inputs=inputs, samplers=samplers, targets=targets, covariances=covariances
+    )
+
+
+def _chunks(samples: NDArray[np.float32], shape: Sequence[int | str | None]) -> Chunks:
+    """A fixed batch axis takes that many samples at a time; what does not fill the last batch is left out."""
+    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+    size = fixed or IMAGES_PER_CHUNK
+    stop = len(samples) - len(samples) % size if fixed else len(samples)
+    return [samples[start : start + size] for start in range(0, stop, size)]
+
+
+def _places(layer: Layer, classes: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """(channels, copies): where each channel of the group stands among the layer's input features; None: nowhere."""
+    if layer.inputs is None:
+        return None
+    places = [np.flatnonzero(layer.inputs == index) for index in classes]
+    copies = len(places[0])
+    return np.stack(places) if copies and all(len(found) == copies for found in places) else None
+
+
+def _covariance(chunks: Chunks, *, linear: bool) -> NDArray[np.float64]:
+    rows = [chunk if linear else np.moveaxis(chunk, 1, -1) for chunk in chunks]
+    flat = [part.reshape(-1, part.shape[-1]) for part in rows]
+    step = max(1, sum(len(part) for part in flat) // COVARIANCE_ROWS)
+    step += 1 - step % 2  # odd, so that an even image size does not leave out the same columns
+    sample = np.concatenate([part[::step] for part in flat]).astype(np.float64)
+    sample -= sample.mean(axis=0)
+    return np.asarray(sample.T @ sample / len(sample))

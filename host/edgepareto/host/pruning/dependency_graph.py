@@ -1,0 +1,101 @@
+"""The walk over a normalised graph: which channels live and die together, and what must change when they do.
+
+Whatever is not understood freezes: an unknown operator, a graph input, a graph output. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from edgepareto.host.pruning.channel_labels import Classes, Labels
+from edgepareto.host.pruning.graph_walk import AttributeCount, Count, Cut, GraphWalk, Layer, Untracked
+from edgepareto.host.pruning.normalise import captured_names, default_opset
+from edgepareto.host.pruning.operators import RULES
+from edgepareto.host.pruning.shape_chains import Shape
+from numpy.typing import NDArray
+
+__all__ = ["DependencyGraph", "trace_dependencies"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DependencyGraph:
+    """Cuts, counts and layers speak in classes here: an index into `classes` per channel position.
+
+    owners: the classes that a layer makes, with its name, in graph order. fixed_macs: work that no cut changes.
+    """
+
+    classes: Classes
+    cuts: tuple[Cut, ...]
+    counts: tuple[Count | AttributeCount, ...]
+    layers: tuple[Layer, ...]
+    owners: tuple[tuple[Labels, str], ...]
+    fixed_macs: int
+
+
+def trace_dependencies(
+    model: onnx.ModelProto, shapes: Mapping[str, Shape], constants: Mapping[str, NDArray[np.generic]]
+) -> DependencyGraph:
+    """model: normalised. Never raises for an operator it does not know; its channels are frozen with the reason."""
+    walk = GraphWalk(model.graph, shapes, constants, default_opset(model))
+    for value in model.graph.input:
+        _label_input(value.name, walk, shapes)
+    for index, node in enumerate(model.graph.node):
+        walk.node = index
+        _follow(node, walk)
+    for value in model.graph.output:
+        walk.table.freeze_all(walk.all_labels(value.name), f"reaches the model's output '{value.name}'")
+    return _closed(walk)
+
+
+def _label_input(name: str, walk: GraphWalk, shapes: Mapping[str, Shape]) -> None:
+    shape = shapes.get(name, ())
+    if len(shape) < 2:
+        return
+    axes: list[Labels | None] = []
+    for size in shape[1:]:
+        labels = walk.table.fresh(size) if isinstance(size, int) and len(axes) == 0 else None
+        if labels is not None:
+            walk.table.freeze(labels, f"comes from the model's input '{name}'")
+        axes.append(labels)
+    walk.set_labels(name, (None, *axes))
+
+
+def _follow(node: onnx.NodeProto, walk: GraphWalk) -> None:
+    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    try:
+        if rule is None:
+            raise Untracked("is an operator that pruning does not know yet")
+        rule(node, walk)
+    except Untracked as why:
+        domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
+        reason = f"is read by '{node.name}' ({domain}{node.op_type}), which {why}"
+        read: Iterable[str] = (*node.input, *sorted(captured_names(node)))
+        for name in read:
+            walk.table.freeze_all(walk.all_labels(name), reason)
+
+
+def _closed(walk: GraphWalk) -> DependencyGraph:
+    classes = walk.table.close()
+    number = classes.of_label
+    return DependencyGraph(
+        classes=classes,
+        cuts=tuple(replace(cut, labels=number[cut.labels]) for cut in walk.cuts),
+        counts=tuple(_renumbered(count, number) for count in walk.counts),
+        layers=tuple(
+            replace(
+                layer,
+                inputs=None if layer.inputs is None else number[layer.inputs],
+                outputs=number[layer.outputs],
+            )
+            for layer in walk.layers
+        ),
+        owners=tuple((number[labels], name) for labels, name in walk.owners),
+        fixed_macs=walk.fixed_macs,
+    )
+
+
+def _renumbered(count: Count | AttributeCount, number: Labels) -> Count | AttributeCount:
+    return replace(count, labels=number[count.labels])

@@ -1,0 +1,159 @@
+"""What an operator's rule may ask and say while the graph is walked: labels, cuts, counts, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import onnx
+from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTable
+from edgepareto.host.pruning.shape_chains import Shape
+from numpy.typing import NDArray
+
+__all__ = ["AttributeCount", "Count", "Cut", "GraphWalk", "Layer", "LayerKind", "Untracked"]
+
+
+class Untracked(Exception):
+    """A rule cannot follow channels through this node; the text says why, after "which"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Index i of this axis of this initializer lives as long as labels[i]."""
+
+    tensor: str
+    axis: int
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Entry `position` of this 1-D initializer (a Reshape target, a Split size) is the number of these labels kept."""
+
+    tensor: str
+    position: int
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeCount:
+    """The same for a node's attribute; position None: a single integer."""
+
+    node: int
+    attribute: str
+    position: int | None
+    labels: Labels
+
+
+class LayerKind(str, Enum):
+    CONV = "conv"
+    DEPTHWISE = "depthwise"
+    LINEAR = "linear"  # Gemm, MatMul: features on the last axis
+    OTHER = "other"  # counted, cut, but never repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A node with weights. positions: output positions per sample, so its MACs are positions x elements of its weight.
+
+    weight axes: input_axis is cut by `inputs` (labels of the data's channels; None: not tracked), output_axis by
+    `outputs`. A depthwise weight has no input axis. bias: an initializer of one value per output channel; None and
+    can_add_bias: the node takes one as its third input.
+    """
+
+    name: str
+    node: int
+    kind: LayerKind
+    data: str
+    output: str
+    weight: str
+    bias: str | None
+    can_add_bias: bool
+    inputs: Labels | None
+    outputs: Labels
+    input_axis: int | None
+    output_axis: int
+    positions: int
+
+
+class GraphWalk:
+    """The state of one walk over a normalised graph, nodes in order."""
+
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        shapes: Mapping[str, Shape],
+        constants: Mapping[str, NDArray[np.generic]],
+        opset: int,
+    ) -> None:
+        self.table = LabelTable()
+        self.opset = opset
+        self.cuts: list[Cut] = []
+        self.counts: list[Count | AttributeCount] = []
+        self.layers: list[Layer] = []
+        self.owners: list[tuple[Labels, str]] = []  # which layer makes, or reads, these labels
+        self.fixed_macs = 0  # of products of two activations, which no cut changes
+        self.node = -1  # index of the current node
+        self._constants = constants
+        self._shapes = shapes
+        self._labels: dict[str, AxisLabels] = {}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+
+    def constant(self, name: str) -> NDArray[np.generic] | None:
+        return self._constants.get(name)
+
+    def numbers(self, node: onnx.NodeProto, position: int) -> list[int] | None:
+        """A constant integer input; None where the input is absent. Raises Untracked where it is computed."""
+        if position >= len(node.input) or node.input[position] == "":
+            return None
+        value = self._constants.get(node.input[position])
+        if value is None:
+            raise Untracked("takes sizes that are computed at run time")
+        return [int(number) for number in value.reshape(-1)]
+
+    def readers(self, name: str) -> Sequence[onnx.NodeProto]:
+        return self._readers.get(name, ())
+
+    def shape(self, name: str) -> Shape:
+        """Raises Untracked where the rank is unknown."""
+        shape = self._shapes.get(name)
+        if shape is None:
+            raise Untracked("has a tensor whose shape cannot be inferred")
+        return shape
+
+    def size(self, name: str, axis: int) -> int:
+        size = self.shape(name)[axis]
+        if not isinstance(size, int):
+            raise Untracked("has a channel axis of unknown size")
+        return size
+
+    def labels(self, name: str) -> AxisLabels:
+        """Per axis; a tensor that no rule has labelled has no labels."""
+        known = self._labels.get(name)
+        return known if known is not None else (None,) * len(self.shape(name))
+
+    def all_labels(self, name: str) -> AxisLabels:
+        """As `labels`, but () where the rank is unknown."""
+        return self._labels.get(name, ())
+
+    def set_labels(self, name: str, axes: Sequence[Labels | None]) -> None:
+        self._labels[name] = tuple(axes)
+
+    def set_axis(self, name: str, axis: int, labels: Labels | None) -> None:
+        """Label one axis of a tensor and no other."""
+        axes: list[Labels | None] = [None] * len(self.shape(name))
+        axes[axis] = labels
+        self._labels[name] = tuple(axes)
+
+    def cut(self, tensor: str, axis: int, labels: Labels) -> None:
+        self.cuts.append(Cut(tensor=tensor, axis=axis, labels=labels))
+
+    def spatial_positions(self, name: str, axes: slice) -> int:
+        """Product of the known sizes on these axes; an unknown size counts as 1."""
+        shape = self._shapes.get(name, ())[axes]
+        return int(np.prod([size for size in shape if isinstance(size, int)], dtype=np.int64))

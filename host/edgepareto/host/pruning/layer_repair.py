@@ -1,0 +1,81 @@
+"""Between a draft and the mathematics of `recovery`: a layer's arrays as matrices, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.recovery import Repair, fit_channels, fit_rows, match_moments
+from edgepareto.host.pruning.slice_model import Draft
+from numpy.typing import NDArray
+
+__all__ = ["apply_layer", "repair_layer", "weight_rows"]
+
+Array = NDArray[np.float32]
+
+
+def weight_rows(weight: NDArray[np.generic], layer: Layer) -> Array:
+    """(outputs, channels, taps) of a convolution or a linear layer; (channels, 1, taps) of a depthwise one."""
+    rows = np.asarray(weight, dtype=np.float32)
+    if layer.kind is LayerKind.LINEAR:
+        return (rows if layer.output_axis == 0 else rows.T)[:, :, None]
+    return rows.reshape(rows.shape[0], rows.shape[1], -1)
+
+
+def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) -> Array:
+    """(rows, outputs): what the layer puts out for gathered inputs (rows, channels, taps)."""
+    if layer.kind is LayerKind.DEPTHWISE:
+        outputs = np.einsum("nct,ct->nc", inputs, rows[:, 0])
+    else:
+        outputs = inputs.reshape(len(inputs), -1) @ rows.reshape(len(rows), -1).T
+    return np.asarray(outputs if bias is None else outputs + bias, dtype=np.float32)
+
+
+def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, recovery: str) -> None:
+    """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs."""
+    weight = draft.arrays[layer.weight]
+    rows = weight_rows(weight, layer)
+    has_bias = layer.bias is not None or layer.can_add_bias
+    bias = draft.arrays[layer.bias].reshape(-1).astype(np.float32) if layer.bias is not None else None
+    own = bias if layer.bias is not None else np.zeros(len(rows), dtype=np.float32)
+    assert own is not None
+    if recovery == "moment":
+        outputs = apply_layer(inputs, rows, own, layer)
+        repaired = match_moments(outputs, targets, rows, own) if has_bias else (rows, own)
+    elif layer.kind is LayerKind.DEPTHWISE:
+        repaired = fit_channels(inputs, targets, rows[:, 0])
+    else:
+        flat = rows.reshape(len(rows), -1)
+        repaired = fit_rows(inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None)
+    _write(draft, layer, repaired, has_bias)
+
+
+def _write(draft: Draft, layer: Layer, repaired: Repair, has_bias: bool) -> None:
+    rows, bias = repaired
+    old = draft.arrays[layer.weight]
+    turned = rows.reshape(rows.shape[0], -1)
+    if layer.kind is LayerKind.LINEAR and layer.output_axis == 1:
+        turned = turned.T
+    draft.arrays[layer.weight] = turned.reshape(old.shape).astype(old.dtype)
+    draft.changed.add(layer.weight)
+    if not has_bias:
+        return
+    name = layer.bias
+    if name is None:
+        name = _added_bias(draft, layer)
+    shape = draft.arrays[name].shape if name in draft.arrays else (len(bias),)
+    draft.arrays[name] = bias.reshape(shape).astype(old.dtype)
+    draft.changed.add(name)
+
+
+def _added_bias(draft: Draft, layer: Layer) -> str:
+    """Give the node a third input. The name is free: base names of initializers are unique and end otherwise."""
+    name = f"{layer.weight}/bias"
+    while name in draft.arrays:
+        name += "_"
+    node = onnx.NodeProto()
+    node.CopyFrom(draft.nodes[layer.node])
+    del node.input[2:]
+    node.input.append(name)
+    draft.nodes[layer.node] = node
+    return name

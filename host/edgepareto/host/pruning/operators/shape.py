@@ -1,0 +1,291 @@
+"""Operators that move, cut or gather values without computing new ones; and pooling, which leaves channels alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgepareto.host.pruning.channel_labels import Labels
+from edgepareto.host.pruning.graph_walk import AttributeCount, Count, GraphWalk, Untracked
+from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.shape_chains import Shape
+from onnx import NodeProto
+
+__all__ = ["RULES"]
+
+
+def pool(node: NodeProto, walk: GraphWalk) -> None:
+    walk.set_axis(node.output[0], 1, walk.labels(node.input[0])[1])
+
+
+def reduce(node: NodeProto, walk: GraphWalk) -> None:
+    """Over height and width it is a pool; over the channels it reads all of them."""
+    axes = walk.labels(node.input[0])
+    given = ints_attribute(node, "axes") or walk.numbers(node, 1)
+    if given is None and int_attribute(node, "noop_with_empty_axes", 0):
+        given = []
+    reduced = {axis % len(axes) for axis in (range(len(axes)) if given is None else given)}
+    reason = f"is summed over its channels by '{node.name}' ({node.op_type})"
+    walk.table.freeze_all([axes[axis] for axis in reduced], reason)
+    kept = [None if axis in reduced else labels for axis, labels in enumerate(axes)]
+    if not int_attribute(node, "keepdims", 1):
+        kept = [labels for axis, labels in enumerate(kept) if axis not in reduced]
+    walk.set_labels(node.output[0], kept)
+
+
+def transpose(node: NodeProto, walk: GraphWalk) -> None:
+    axes = walk.labels(node.input[0])
+    order = ints_attribute(node, "perm") or list(reversed(range(len(axes))))
+    walk.set_labels(node.output[0], [axes[axis] for axis in order])
+
+
+def unsqueeze(node: NodeProto, walk: GraphWalk) -> None:
+    axes = list(walk.labels(node.input[0]))
+    added = ints_attribute(node, "axes") or walk.numbers(node, 1) or []
+    rank = len(axes) + len(added)
+    for axis in sorted(axis % rank for axis in added):
+        axes.insert(axis, None)
+    walk.set_labels(node.output[0], axes)
+
+
+def squeeze(node: NodeProto, walk: GraphWalk) -> None:
+    data = node.input[0]
+    axes = walk.labels(data)
+    removed = ints_attribute(node, "axes") or walk.numbers(node, 1)
+    if removed is None:
+        removed = [axis for axis, size in enumerate(walk.shape(data)) if size == 1]
+    gone = {axis % len(axes) for axis in removed}
+    if any(axes[axis] is not None for axis in gone):
+        raise Untracked("drops the channel axis")
+    walk.set_labels(node.output[0], [labels for axis, labels in enumerate(axes) if axis not in gone])
+
+
+def flatten(node: NodeProto, walk: GraphWalk) -> None:
+    data = node.input[0]
+    shape = walk.shape(data)
+    axis = int_attribute(node, "axis", 1)
+    axis += len(shape) if axis < 0 else 0
+    axes = walk.labels(data)
+    walk.set_labels(node.output[0], (_flat(shape[:axis], axes[:axis]), _flat(shape[axis:], axes[axis:])))
+
+
+def reshape(node: NodeProto, walk: GraphWalk) -> None:
+    """Runs of input axes become runs of output axes; a channel axis may gain neighbours, never be torn apart."""
+    data, output = node.input[0], node.output[0]
+    axes = walk.labels(data)
+    if all(labels is None for labels in axes):
+        walk.set_labels(output, (None,) * len(walk.shape(output)))
+        return
+    target = walk.numbers(node, 1)
+    if target is None:
+        raise Untracked("takes sizes that are computed at run time")
+    source, result = walk.shape(data), _result_shape(walk, node, target)
+    made: list[Labels | None] = [None] * len(result)
+    for inside, outside in _matching_runs(source, result):
+        labels = _flat([source[i] for i in inside], [axes[i] for i in inside])
+        if labels is None:
+            continue
+        wide = [axis for axis in outside if result[axis] != 1] or outside[:1]
+        if len(wide) != 1:
+            raise Untracked("tears the channel axis apart (a channel shuffle or attention heads)")
+        made[wide[0]] = labels
+        if target[wide[0]] > 0:
+            walk.counts.append(Count(tensor=node.input[1], position=wide[0], labels=labels))
+        elif target[wide[0]] == 0 and labels is not axes[wide[0] if wide[0] < len(axes) else 0]:
+            raise Untracked("copies a size that pruning changes")
+    walk.set_labels(output, made)
+
+
+def concat(node: NodeProto, walk: GraphWalk) -> None:
+    rank = len(walk.shape(node.output[0]))
+    chosen = int_attribute(node, "axis", 0) % rank
+    parts = [walk.labels(name) for name in node.input]
+    made: list[Labels | None] = []
+    for axis in range(rank):
+        here = [part[axis] for part in parts]
+        if all(labels is None for labels in here):
+            made.append(None)
+        elif axis == chosen:
+            filled = [
+                _fixed(walk, node, name, axis) if p is None else p for name, p in zip(node.input, here, strict=True)
+            ]
+            made.append(np.concatenate(filled))
+        else:
+            made.append(_joined(walk, node, here))
+    walk.set_labels(node.output[0], made)
+
+
+def split(node: NodeProto, walk: GraphWalk) -> None:
+    axes = walk.labels(node.input[0])
+    chosen = int_attribute(node, "axis", 0) % len(axes)
+    labels = axes[chosen]
+    if labels is None:
+        for name in node.output:
+            walk.set_labels(name, axes)
+        return
+    in_attribute = ints_attribute(node, "split")
+    sizes = in_attribute or walk.numbers(node, 1)
+    if sizes is None:
+        raise Untracked("cuts the channels into equal parts")
+    pieces = np.split(labels, np.cumsum(sizes)[:-1])
+    for position, (name, piece) in enumerate(zip(node.output, pieces, strict=True)):
+        walk.table.mark_block(piece)
+        if in_attribute:
+            walk.counts.append(AttributeCount(node=walk.node, attribute="split", position=position, labels=piece))
+        else:
+            walk.counts.append(Count(tensor=node.input[1], position=position, labels=piece))
+        walk.set_labels(name, [piece if axis == chosen else part for axis, part in enumerate(axes)])
+
+
+def slice_(node: NodeProto, walk: GraphWalk) -> None:
+    axes = list(walk.labels(node.input[0]))
+    if ints_attribute(node, "starts") is not None:  # opset 9 and older
+        raise Untracked("cuts with attributes of an old opset")
+    starts, ends = walk.numbers(node, 1), walk.numbers(node, 2)
+    assert starts is not None, "Slice has starts"
+    assert ends is not None, "Slice has ends"
+    chosen = walk.numbers(node, 3) or list(range(len(starts)))
+    steps = walk.numbers(node, 4) or [1] * len(starts)
+    for position, axis in enumerate(chosen):
+        labels = axes[axis]
+        if labels is None:
+            continue
+        if steps[position] != 1:
+            raise Untracked("takes every n-th channel")
+        start, end, _ = slice(starts[position], ends[position]).indices(len(labels))
+        if end <= start:
+            raise Untracked("takes no channel at all")
+        walk.counts.append(Count(tensor=node.input[1], position=position, labels=labels[:start]))
+        walk.counts.append(Count(tensor=node.input[2], position=position, labels=labels[:end]))
+        axes[axis] = labels[start:end]
+        walk.table.mark_block(labels[start:end])
+    walk.set_labels(node.output[0], axes)
+
+
+def pad(node: NodeProto, walk: GraphWalk) -> None:
+    axes = walk.labels(node.input[0])
+    amounts = ints_attribute(node, "pads") or walk.numbers(node, 1) or []
+    chosen = walk.numbers(node, 3) or list(range(len(axes)))
+    half = len(amounts) // 2
+    for position, axis in enumerate(chosen):
+        if axes[axis] is not None and (amounts[position] or amounts[half + position]):
+            raise Untracked("pads the channel axis")
+    walk.set_labels(node.output[0], axes)
+
+
+def resize(node: NodeProto, walk: GraphWalk) -> None:
+    """Scales of 1 on the channels copy them; a target size is rewritten."""
+    data = node.input[0]
+    axes = walk.labels(data)
+    if ints_attribute(node, "axes") is not None or walk.shape(data)[1] != walk.shape(node.output[0])[1]:
+        raise Untracked("resizes chosen axes")
+    sizes = walk.numbers(node, 3)
+    for axis, labels in enumerate(axes):
+        if labels is not None and sizes is not None:
+            walk.counts.append(Count(tensor=node.input[3], position=axis, labels=labels))
+    walk.set_labels(node.output[0], axes)
+
+
+def _flat(
+    shape: Shape | list[int | str | None], axes: tuple[Labels | None, ...] | list[Labels | None]
+) -> Labels | None:
+    """Labels of several axes read as one: each label is repeated over what follows it and tiled over what leads it."""
+    labelled = [axis for axis, labels in enumerate(axes) if labels is not None]
+    if not labelled:
+        return None
+    chosen = labelled[0]
+    labels = axes[chosen]
+    assert labels is not None
+    if len(shape) == 1:
+        return labels
+    if len([axis for axis in labelled if shape[axis] != 1]) > 1:
+        raise Untracked("folds two channel axes into one")
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        raise Untracked("folds an axis of unknown size into the channels")
+    before, after = int(np.prod(sizes[:chosen])), int(np.prod(sizes[chosen + 1 :]))
+    return np.broadcast_to(labels[None, :, None], (before, len(labels), after)).reshape(-1)
+
+
+def _result_shape(walk: GraphWalk, node: NodeProto, target: list[int]) -> Shape:
+    inferred = walk.shape(node.output[0])
+    source = walk.shape(node.input[0])
+    result: list[int | str | None] = []
+    for position, size in enumerate(target):
+        if size > 0:
+            result.append(size)
+        elif size == 0 and not int_attribute(node, "allowzero", 0):
+            result.append(source[position])
+        else:
+            result.append(inferred[position])
+    if not isinstance(result[0], int) and not isinstance(source[0], int):
+        result[0] = source[0]  # inference invents a new name for the batch
+    return tuple(result)
+
+
+def _matching_runs(source: Shape, result: Shape) -> list[tuple[list[int], list[int]]]:
+    """Cut both shapes into the shortest runs of equal products, left to right. A symbolic size matches only itself."""
+    runs: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(source) or j < len(result):
+        inside, outside = [], []
+        if i < len(source) and j < len(result) and source[i] == result[j] and source[i] is not None:
+            inside, outside, i, j = [i], [j], i + 1, j + 1
+        else:
+            left = right = 1
+            while not inside or not outside or left != right:
+                take_left = i < len(source) and (not inside or left < right or j >= len(result))
+                if take_left:
+                    left *= _known(source[i])
+                    inside.append(i)
+                    i += 1
+                elif j < len(result):
+                    right *= _known(result[j])
+                    outside.append(j)
+                    j += 1
+                elif left == right:
+                    break
+                else:
+                    raise Untracked("has sizes that do not multiply up")
+                if i >= len(source) and j >= len(result):
+                    break
+            if left != right:
+                raise Untracked("has sizes that do not multiply up")
+        runs.append((inside, outside))
+    return runs
+
+
+def _known(size: int | str | None) -> int:
+    if not isinstance(size, int):
+        raise Untracked("folds an axis of unknown size into the channels")
+    return size
+
+
+def _fixed(walk: GraphWalk, node: NodeProto, name: str, axis: int) -> Labels:
+    """Labels for a part that cannot be cut (the model's input, a constant)."""
+    labels = walk.table.fresh(walk.size(name, axis))
+    walk.table.freeze(labels, f"is joined by '{node.name}' ({node.op_type}) to a tensor that cannot be cut")
+    return labels
+
+
+def _joined(walk: GraphWalk, node: NodeProto, parts: list[Labels | None]) -> Labels:
+    labelled = [labels for labels in parts if labels is not None]
+    for other in labelled[1:]:
+        walk.table.join(labelled[0], other)
+    if len(labelled) < len(parts):
+        walk.table.freeze(labelled[0], f"is joined by '{node.name}' ({node.op_type}) to a tensor that cannot be cut")
+    return labelled[0]
+
+
+RULES = {
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"), pool),
+    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), reduce),
+    "Concat": concat,
+    "Flatten": flatten,
+    "Pad": pad,
+    "Reshape": reshape,
+    "Resize": resize,
+    "Slice": slice_,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}

@@ -1,0 +1,179 @@
+"""A model ready for any number of cuts: ranked once, dense targets taken once, then genome -> model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from edgepareto.host.domain import Genome
+from edgepareto.host.errors import ConfigError, DataError
+from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.channel_labels import Labels
+from edgepareto.host.pruning.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.importance import (
+    CRITERIA,
+    activation_order,
+    magnitude_order,
+    surgeon_order,
+)
+from edgepareto.host.pruning.layer_repair import repair_layer
+from edgepareto.host.pruning.recovery import RECOVERIES
+from edgepareto.host.pruning.segments import run_segment
+from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
+from numpy.typing import NDArray
+
+__all__ = ["PhaseSeconds", "PreparedModel", "PrunedModel", "prepare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSeconds:
+    """Where the time went. analyse and rank: once per model, the same in each of its candidates."""
+
+    analyse: float
+    rank: float
+    slice: float
+    recover: float
+    serialise: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedModel:
+    model: onnx.ModelProto
+    macs: int
+    parameters: int
+    seconds: PhaseSeconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModel:
+    """Deterministic with one BLAS thread: the same genome gives the same bits, in any process.
+
+    importance: per group, positions of its channels, most important first. dense: None where there was no calibration.
+    """
+
+    analysis: Analysis
+    importance: tuple[Labels, ...]
+    dense: DenseActivations | None
+    rank_seconds: float
+
+    def prune(self, genome: Genome, *, recovery: str = "ls") -> PrunedModel:
+        """Cut to the genome's widths and repair what is left; the dense genome gives the base's weights, bit by bit.
+
+        recovery: "ls" (least squares), "moment" (means and deviations) or "none". Raises ConfigError for another
+        name or without the calibration it needs, EvaluationError where the candidate cannot be run.
+        """
+        if recovery not in RECOVERIES:
+            raise ConfigError(f"unknown recovery '{recovery}'; known: {', '.join(RECOVERIES)}")
+        if recovery != "none" and self.dense is None:
+            raise ConfigError(f"recovery '{recovery}' needs calibration samples; give [data] calibration or use none")
+        start = time.perf_counter()
+        draft = slice_model(self.analysis, kept_classes(self.analysis, self.importance, genome))
+        sliced = time.perf_counter()
+        if recovery != "none" and self.dense is not None:
+            _recover(draft, self.dense, recovery)
+        recovered = time.perf_counter()
+        model = draft.to_model()
+        return PrunedModel(
+            model=model,
+            macs=draft.macs,
+            parameters=draft.parameters,
+            seconds=PhaseSeconds(
+                analyse=self.analysis.seconds,
+                rank=self.rank_seconds,
+                slice=sliced - start,
+                recover=recovered - sliced,
+                serialise=time.perf_counter() - recovered,
+            ),
+        )
+
+
+def prepare(
+    analysis: Analysis,
+    calibration: Mapping[str, NDArray[np.float32]] | None,
+    *,
+    criterion: str = "obs",
+    images: int = 512,
+) -> PreparedModel:
+    """Rank every group's channels and take the dense model's targets on the first `images` calibration samples.
+
+    calibration: per input, in the form the model takes, first axis samples; labels are never needed. None: only the
+    criteria l1 and l2 and no recovery. Raises ConfigError for an unknown criterion or one that needs the missing
+    calibration, DataError for calibration that does not fit the model.
+    """
+    if criterion not in CRITERIA:
+        raise ConfigError(f"unknown criterion '{criterion}'; known: {', '.join(CRITERIA)}")
+    start = time.perf_counter()
+    dense = observe(analysis, _first(analysis, calibration, images)) if calibration is not None else None
+    if dense is None and criterion in ("obs", "activation"):
+        raise ConfigError(f"criterion '{criterion}' needs calibration samples; give [data] calibration or use l1 or l2")
+    importance = tuple(_order(analysis, dense, number, criterion) for number in range(len(analysis.groups)))
+    return PreparedModel(
+        analysis=analysis, importance=importance, dense=dense, rank_seconds=time.perf_counter() - start
+    )
+
+
+def _first(
+    analysis: Analysis, calibration: Mapping[str, NDArray[np.float32]], images: int
+) -> dict[str, NDArray[np.float32]]:
+    names = [value.name for value in analysis.inputs]
+    missing = [name for name in names if name not in calibration]
+    if missing:
+        raise DataError(f"the calibration lacks the model's input '{missing[0]}'; it has {', '.join(calibration)}")
+    first = {name: calibration[name][:images] for name in names}
+    lengths = {len(values) for values in first.values()}
+    if lengths == {0} or len(lengths) != 1:
+        raise DataError(
+            f"the calibration's inputs have {sorted(lengths)} samples; give every input the same, at least 1"
+        )
+    for name, values in first.items():
+        if not np.isfinite(values).all():
+            raise DataError(f"the calibration's input '{name}' holds NaN or infinity; clean the data")
+    return first
+
+
+def _order(analysis: Analysis, dense: DenseActivations | None, group: int, criterion: str) -> Labels:
+    consumers = dense.consumers(analysis, group) if dense is not None else []
+    if criterion == "obs" and consumers:
+        return surgeon_order(consumers)
+    if criterion == "activation" and consumers:
+        return activation_order(consumers)
+    return magnitude_order(_producers(analysis, group), norm=2 if criterion == "l2" else 1)
+
+
+def _producers(analysis: Analysis, group: int) -> list[NDArray[np.float64]]:
+    """Per layer that makes the whole group: the weights of each channel as a row, biases left out."""
+    classes = analysis.group_classes[group]
+    producers = []
+    for layer in analysis.graph.layers:
+        weight = np.moveaxis(analysis.constants[layer.weight], layer.output_axis, 0)
+        if weight.shape[0] != len(layer.outputs):
+            continue
+        rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))
+        places = {int(label): place for place, label in enumerate(layer.outputs)}
+        if all(int(label) in places for label in classes):
+            producers.append(rows[[places[int(label)] for label in classes]])
+    return producers
+
+
+def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
+    """Layer by layer in graph order. A tensor is exact while nothing before it was cut: its readers need no repair."""
+    layers = draft.analysis.graph.layers
+    live = dict(dense.inputs)
+    exact = set(live)
+    for segment in dense.segments:
+        reads_exact = exact.issuperset(segment.inputs)
+        if segment.layer is not None:
+            layer = layers[segment.layer]
+            whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
+            if layer.data not in exact or not whole:
+                inputs = dense.samplers[segment.layer].gather(live[layer.data])
+                targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
+                repair_layer(draft, layer, inputs, targets, recovery)
+        live.update(run_segment(segment, draft, live))
+        if reads_exact and draft.changed.isdisjoint(segment.constants):
+            exact.update(segment.outputs)
+        for name in segment.drop:
+            live.pop(name, None)

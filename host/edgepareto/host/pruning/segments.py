@@ -1,0 +1,119 @@
+"""Run a draft piece by piece: each piece starts at a layer that recovery may change, so nothing before it runs twice.
+
+Tensors that pass from piece to piece are lists of chunks (some images each), whatever their shape: a fixed batch axis
+or a tensor without one needs no special care, and a chunk fits the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from edgepareto.host.errors import EvaluationError
+from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.normalise import captured_names
+from edgepareto.host.pruning.slice_model import Draft
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+__all__ = ["Chunks", "Segment", "cut_segments", "run_segment"]
+
+Chunks = list[NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Nodes start..stop of the graph. layer: the repairable layer it starts with; None only before the first one.
+
+    inputs: activations read; outputs: those a later segment reads; drop: inputs that no later segment reads.
+    """
+
+    start: int
+    stop: int
+    layer: int | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    drop: tuple[str, ...]
+
+
+def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
+    """Up to and with the last repairable layer; what follows it need not run for recovery."""
+    nodes = analysis.model.graph.node
+    starts = {layer.node: number for number, layer in enumerate(analysis.graph.layers) if is_repairable(layer)}
+    bounds = sorted({0, *starts})
+    reads = [_read(node) for node in nodes]
+    last_read = {name: index for index, names in enumerate(reads) for name in names}
+    segments: list[Segment] = []
+    for start, stop in zip(bounds, [*bounds[1:], len(nodes)], strict=True):
+        made = {name for node in nodes[start:stop] for name in node.output}
+        read = list(dict.fromkeys(name for names in reads[start:stop] for name in names))
+        outside = [name for name in read if name not in made]
+        inputs = tuple(name for name in outside if name not in analysis.constants)
+        segments.append(
+            Segment(
+                start=start,
+                stop=stop,
+                layer=starts.get(start),
+                inputs=inputs,
+                outputs=tuple(
+                    name for node in nodes[start:stop] for name in node.output if last_read.get(name, -1) >= stop
+                ),
+                constants=tuple(name for name in outside if name in analysis.constants),
+                drop=tuple(name for name in inputs if last_read[name] < stop),
+            )
+        )
+    return tuple(segments)
+
+
+def is_repairable(layer: Layer) -> bool:
+    return layer.kind is not LayerKind.OTHER
+
+
+def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> dict[str, Chunks]:
+    """One ONNX Runtime session, one thread, one run per chunk. Raises EvaluationError where the runtime refuses."""
+    import onnxruntime
+
+    if not segment.outputs:
+        return {}
+    nodes = draft.nodes[segment.start : segment.stop]
+    constants = dict.fromkeys(name for node in nodes for name in _read(node) if name in draft.arrays)
+    graph = onnx.helper.make_graph(
+        nodes,
+        "segment",
+        [_value(name, draft.analysis.element_types) for name in segment.inputs],
+        [_value(name, draft.analysis.element_types) for name in segment.outputs],
+        [numpy_helper.from_array(np.ascontiguousarray(draft.arrays[name]), name) for name in constants],
+    )
+    base = draft.analysis.model
+    model = onnx.ModelProto(ir_version=min(base.ir_version, 10), opset_import=base.opset_import, graph=graph)
+    model.functions.extend(base.functions)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        runs = [
+            session.run(segment.outputs, dict(zip(segment.inputs, chunk, strict=True)))
+            for chunk in _by_chunk([live[name] for name in segment.inputs])
+        ]
+    except onnxruntime.capi.onnxruntime_pybind11_state.OrtException as error:
+        first = draft.nodes[segment.start].name
+        raise EvaluationError(f"the candidate cannot be run from node '{first}' on: {error}") from error
+    return {name: [run[position] for run in runs] for position, name in enumerate(segment.outputs)}
+
+
+def _by_chunk(tensors: Sequence[Chunks]) -> list[tuple[NDArray[np.generic], ...]]:
+    return list(zip(*tensors, strict=True)) if tensors else [()]
+
+
+def _read(node: onnx.NodeProto) -> list[str]:
+    return [name for name in (*node.input, *sorted(captured_names(node))) if name]
+
+
+def _value(name: str, element_types: Mapping[str, int]) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, element_types.get(name, onnx.TensorProto.FLOAT), None)
