@@ -1,0 +1,8 @@
+"""Power meters, and the process of its own that samples one."""
+
+from __future__ import annotations
+
+from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, PowerMeter, PowerSample
+from edgepareto.agent.power.registry import METER_KINDS, open_meter
+
+__all__ = ["METER_KINDS", "MeterDescription", "MeterQuality", "PowerMeter", "PowerSample", "open_meter"]

@@ -43,7 +43,8 @@ class PowerSample:
 class PowerMeter(Protocol):
     """One reader at a time. `read` blocks until a sample newer than the last one exists, at most `longest_gap_s`;
     it never returns the same conversion twice. Samples carry the clock's time at the end of their averaging.
-    Raises MeterError with its verdict.
+    `begin_window` makes sure that the first sample after it lies behind it and that the settings are those described;
+    `end_window` raises where they no longer are. Raises MeterError with its verdict.
     """
 
     @property
@@ -52,4 +53,6 @@ class PowerMeter(Protocol):
     def longest_gap_s(self) -> float: ...
     @property
     def i2c_errors(self) -> int: ...
+    def begin_window(self) -> None: ...
     def read(self) -> PowerSample: ...
+    def end_window(self) -> None: ...

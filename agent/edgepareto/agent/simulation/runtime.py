@@ -1,0 +1,91 @@
+"""The Runtime of a simulated board: real outputs from ONNX Runtime, time and power from the board's profile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from edgepareto.agent.errors import Status, WorkerError
+from edgepareto.agent.runtime.onnx_runtime import OnnxRuntime
+from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
+from edgepareto.agent.simulation.board_file import read_settings
+from edgepareto.agent.simulation.clock import BoardTime
+from edgepareto.agent.simulation.operators import list_operators
+from numpy.typing import NDArray
+
+__all__ = ["SimulatedRuntime"]
+
+# Relative standard deviations, assumed: what a quiet board shows between runs of one process and between processes.
+_RUN_NOISE = 0.01
+_JOB_NOISE = 0.007
+_POWER_NOISE = 0.005
+# One run in 500 is disturbed and takes 1.2 to 2 times as long.
+_OUTLIER_SHARE = 0.002
+_OUTLIER_EXTRA = (0.2, 1.0)
+_RUNS_PER_DRAW = 1024
+
+
+class SimulatedRuntime:
+    """See Runtime. `run` advances the board's clock by cost x noise and puts what it drew on the timeline.
+
+    Noise is a function of the board's seed, the job (candidate/purpose/attempt) and how many runs there were since
+    loading, and of nothing else: neither study, order nor batch (Philox, random access by block of 1,024 runs).
+    """
+
+    def __init__(self, options: RuntimeOptions, board: Path, job: str) -> None:
+        settings = read_settings(board)
+        self._profile = settings.profile
+        self._wrong_provider = settings.faults.wrong_provider
+        self._pace = settings.pace
+        self._threads = min(options.threads or self._profile.default_threads, self._profile.cpu_count)
+        self._busy_w = self._profile.power.busy_w(self._threads)
+        self._key = np.frombuffer(settings.digest("job", job)[:16], dtype=np.uint64)
+        self._time = BoardTime(board)
+        # One thread: only the outputs come from it, and this machine's cores are not the board's.
+        self._real = OnnxRuntime(replace(options, threads=1))
+        self._model: Path | None = None
+        self._latency_ns: float | None = None
+        self._runs = 0
+        self._run_ns: list[int] = []
+        self._run_w: list[float] = []
+
+    def load(self, model: Path) -> RuntimeUsed:
+        used = self._real.load(model)
+        if self._wrong_provider:
+            raise WorkerError(
+                Status.WRONG_PROVIDER, f"provider {used.provider} was asked for, the simulated fault wrong_provider won"
+            )
+        self._model = model
+        self._latency_ns = None
+        self._runs = 0
+        return replace(used, threads=self._threads, options={**used.options, "simulated": self._profile.name})
+
+    def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        return self._real.outputs(feed)
+
+    def run(self, feed: Mapping[str, NDArray[np.generic]]) -> None:
+        place = self._runs % _RUNS_PER_DRAW
+        if place == 0:
+            self._draw(self._runs // _RUNS_PER_DRAW, feed)
+        self._runs += 1
+        self._time.advance(self._run_ns[place], self._run_w[place])
+        if self._pace:
+            time.sleep(self._run_ns[place] * 1e-9 * self._pace)
+
+    def _draw(self, block: int, feed: Mapping[str, NDArray[np.generic]]) -> None:
+        if self._latency_ns is None:
+            self._latency_ns = self._cost_ns(feed)
+        job = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, 1]))
+        runs = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, block, 0]))
+        log_factor = _JOB_NOISE * job.standard_normal() + _RUN_NOISE * runs.standard_normal(_RUNS_PER_DRAW)
+        extra = np.where(runs.random(_RUNS_PER_DRAW) < _OUTLIER_SHARE, runs.uniform(*_OUTLIER_EXTRA, _RUNS_PER_DRAW), 0)
+        self._run_ns = np.rint(self._latency_ns * np.exp(log_factor) * (1 + extra)).astype(np.int64).tolist()
+        self._run_w = (self._busy_w * (1 + _POWER_NOISE * runs.standard_normal(_RUNS_PER_DRAW))).tolist()
+
+    def _cost_ns(self, feed: Mapping[str, NDArray[np.generic]]) -> float:
+        assert self._model is not None, "load comes first"
+        self._real.run(feed)  # with its verdict where the model does not run
+        return self._profile.costs.latency_s(list_operators(self._model, feed), self._threads) * 1e9
