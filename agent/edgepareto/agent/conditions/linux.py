@@ -32,13 +32,13 @@ class CpuTime:
 def read_conditions(sys_root: Path, *, contention: float | None = None) -> Conditions:
     """The box now. contention needs two instants, so the caller gives it.
 
-    temperature: the hottest thermal zone. frequency: the fastest policy's, for the cores that work are in it.
+    temperature: the hottest thermal zone. frequency: the fastest core's, for the one that works is among them.
     Sources: kernel's thermal/sysfs-api and admin-guide/pm/cpufreq, proc_meminfo(5).
     """
-    cpufreq = sys_root / "sys/devices/system/cpu/cpufreq"
+    cpus = sys_root / "sys/devices/system/cpu"
     temperatures = _numbers(sys_root / "sys/class/thermal", "thermal_zone*/temp")
-    frequencies = _numbers(cpufreq, "policy*/scaling_cur_freq")
-    governors = sorted({text for path in cpufreq.glob("policy*/scaling_governor") if (text := _text(path))})
+    frequencies = _numbers(cpus, "cpu*/cpufreq/scaling_cur_freq")
+    governors = sorted({text for path in cpus.glob("cpu*/cpufreq/scaling_governor") if (text := _text(path))})
     return Conditions(
         temperature_c=max(temperatures) / 1000 if temperatures else None,
         frequency_hz=max(frequencies) * 1000.0 if frequencies else None,
