@@ -1,6 +1,6 @@
 """How good a model is, on the host: labelled data, metrics, and ONNX Runtime to score with."""
 
-from edgepareto.host.accuracy.dataset import Dataset, InputSpec, load_dataset
+from edgepareto.host.accuracy.dataset import Dataset, InputSpec, load_dataset, uniform_dataset
 from edgepareto.host.accuracy.evaluator import predictor, score
 from edgepareto.host.accuracy.metrics import METRICS, Metric, Predict, metric_by_name
 
@@ -14,4 +14,5 @@ __all__ = [
     "metric_by_name",
     "predictor",
     "score",
+    "uniform_dataset",
 ]

@@ -14,7 +14,7 @@ from edgepareto.host.config import DataConfig
 from edgepareto.host.errors import DataError
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Array", "Dataset", "InputSpec", "load_dataset"]
+__all__ = ["Array", "Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
 
 Array = NDArray[np.generic]
 IMAGE_AXES = 4
@@ -131,6 +131,35 @@ def load_dataset(
         scale=data.scale,
         offset=data.offset,
         sha256=_content_hash(kept, labels),
+    )
+
+
+def uniform_dataset(inputs: Sequence[InputSpec], *, count: int, seed: int = 0) -> Dataset:
+    """Made-up samples for a model that must only be run: floats uniform in [0, 1), integers 0 or 1; unlabelled.
+
+    Every size but the first axis must be known.
+    """
+    random = np.random.default_rng(seed)
+    arrays: dict[str, Array] = {}
+    for spec in inputs:
+        shape = tuple(size for size in spec.shape[1:] if isinstance(size, int))
+        assert len(shape) == len(spec.shape) - 1, "checked by require_known_shapes"
+        dtype = np.dtype(spec.dtype)
+        rows = count * (spec.shape[0] if isinstance(spec.shape[0], int) else 1)
+        arrays[spec.name] = (
+            random.random((rows, *shape), dtype=np.float32).astype(dtype)
+            if dtype.kind == "f"
+            else random.integers(0, 2, (rows, *shape)).astype(dtype)
+        )
+    return Dataset(
+        source="uniform",
+        inputs=arrays,
+        labels=None,
+        dtypes={spec.name: np.dtype(spec.dtype) for spec in inputs},
+        batches={spec.name: _batch(spec.shape, arrays[spec.name]) for spec in inputs},
+        scale=1.0,
+        offset=0.0,
+        sha256=_content_hash(arrays, None),
     )
 
 

@@ -13,10 +13,11 @@ from edgepareto.host.errors import ConfigError
 
 __all__ = ["chosen_devices", "known_devices"]
 
-LOCAL = "local"  # always a device: this machine
+LOCAL = "local"  # always a device: this machine, which works for others meanwhile unless shared = false
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):(\d{1,5})")
 LARGEST_PORT = 65_535
+THIS_MACHINE = DeviceConfig(name=LOCAL, local=True, shared=True)
 
 
 def known_devices(source: TomlFile | None) -> tuple[DeviceConfig, ...]:
@@ -24,7 +25,7 @@ def known_devices(source: TomlFile | None) -> tuple[DeviceConfig, ...]:
     table = Section(source, ("devices",), {})
     devices = [_device(source, table, name) for name in table.names]
     if all(device.name != LOCAL for device in devices):
-        devices.append(DeviceConfig(name=LOCAL, local=True))
+        devices.append(THIS_MACHINE)
     return tuple(devices)
 
 
@@ -33,7 +34,7 @@ def chosen_devices(
 ) -> tuple[DeviceConfig, ...]:
     """The devices chosen by name, HOST:PORT or value; with no choice every known one but an unmentioned `local`."""
     if chosen is None:
-        return tuple(device for device in known if device != DeviceConfig(name=LOCAL, local=True))
+        return tuple(device for device in known if device != THIS_MACHINE)
     devices = [item if isinstance(item, DeviceConfig) else _named(item.strip(), known) for item in chosen]
     names = [device.name for device in devices]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -73,7 +74,7 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
     if address is not None and (problem := _address_problem(address)):
         raise section.error("address", problem)
     defaults = DeviceConfig(name=name)
-    seed = section.integer("seed", least=0)
+    seed, shared = section.integer("seed", least=0), section.flag("shared")
     device = DeviceConfig(
         name=name,
         simulate=simulate,
@@ -82,7 +83,7 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
         seed=defaults.seed if seed is None else seed,
         threads=section.integer("threads", least=1),
         step=section.integer("step", least=1) or defaults.step,
-        shared=bool(section.flag("shared")),
+        shared=local if shared is None else shared,
         runtime=section.text("runtime") or defaults.runtime,
         faults=section.texts("faults") or (),
     )

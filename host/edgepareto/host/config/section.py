@@ -116,7 +116,9 @@ class Section:
     def error(self, key: str, problem: str) -> ConfigError:
         if key in self._flags:
             return ConfigError(f"--{key.replace('_', '-')} {self._flags[key]}: {problem}")
-        return ConfigError(f"{self._place(key)} = {_as_toml(self._table.get(key))}: {problem}")
+        value = self._table.get(key)
+        seen = "" if isinstance(value, Mapping) else f" = {_as_toml(value)}"
+        return ConfigError(f"{self._place(key)}{seen}: {problem}")
 
     def _take(self, key: str) -> TomlValue | None:
         self._taken.add(key)

@@ -3,16 +3,24 @@
 from edgepareto.host.export.arrays import expected_outputs, write_arrays, write_sample_inputs
 from edgepareto.host.export.card import ExportedModel, export_candidate
 from edgepareto.host.export.choice import PICKS, pick
-from edgepareto.host.export.input_shapes import class_count, fix_input_shapes, require_known_shapes
+from edgepareto.host.export.input_shapes import (
+    InputTensor,
+    class_count,
+    fix_input_shapes,
+    input_tensors,
+    require_known_shapes,
+)
 from edgepareto.host.export.onnx_file import output_folder_must_exist, read_model, sha256_of, write_model, write_whole
 
 __all__ = [
     "PICKS",
     "ExportedModel",
+    "InputTensor",
     "class_count",
     "expected_outputs",
     "export_candidate",
     "fix_input_shapes",
+    "input_tensors",
     "output_folder_must_exist",
     "pick",
     "read_model",

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from edgepareto.host.errors import ConfigError, ModelError
 
-__all__ = ["class_count", "fix_input_shapes", "require_known_shapes"]
+__all__ = ["InputTensor", "class_count", "fix_input_shapes", "input_tensors", "require_known_shapes"]
 
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTensor:
+    """An input as the model declares it; a symbolic size is its name, or None."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    dtype: np.dtype[np.generic]
+
+
+def input_tensors(model: onnx.ModelProto) -> tuple[InputTensor, ...]:
+    """What a caller feeds, in order. Old models list their weights among the inputs; those are left out."""
+    return tuple(
+        InputTensor(
+            name=value.name,
+            shape=tuple(
+                axis.dim_value if axis.HasField("dim_value") else axis.dim_param or None
+                for axis in value.type.tensor_type.shape.dim
+            ),
+            dtype=onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+        )
+        for value in _inputs(model)
+    )
 
 
 def fix_input_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
@@ -56,7 +82,6 @@ def class_count(model: onnx.ModelProto) -> int | None:
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """What a caller feeds: old models list their weights among the inputs, too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 

@@ -1,0 +1,34 @@
+"""What a user sees: tables, JSON, CSV, pictures, the report, progress. Takes domain values, decides nothing."""
+
+from edgepareto.host.views.console import log_console, results_console
+from edgepareto.host.views.device_view import DeviceStatus, devices_table, known_devices_table
+from edgepareto.host.views.front_plot import write_front_plot
+from edgepareto.host.views.front_text import front_csv, front_json
+from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_table, prune_json, prune_table
+from edgepareto.host.views.profile_view import ProfileResult, profile_json, profile_table
+from edgepareto.host.views.progress import Listener, show_progress
+from edgepareto.host.views.report import write_report
+from edgepareto.host.views.table import front_tables
+
+__all__ = [
+    "DeviceStatus",
+    "Listener",
+    "ProfileResult",
+    "PruneReport",
+    "devices_table",
+    "front_csv",
+    "front_json",
+    "front_tables",
+    "inspect_json",
+    "inspect_table",
+    "known_devices_table",
+    "log_console",
+    "profile_json",
+    "profile_table",
+    "prune_json",
+    "prune_table",
+    "results_console",
+    "show_progress",
+    "write_front_plot",
+    "write_report",
+]

@@ -1,0 +1,26 @@
+"""Results go to stdout, everything else to stderr. Neither has colour where it is no terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+__all__ = ["log_console", "results_console"]
+
+PIPED_WIDTH = 140  # rich takes 80 for a pipe and would cut columns
+
+
+def results_console() -> Console:
+    return _console(stderr=False)
+
+
+def log_console() -> Console:
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    piped = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=PIPED_WIDTH if piped else None, highlight=False, soft_wrap=stderr)

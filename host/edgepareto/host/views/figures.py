@@ -1,0 +1,86 @@
+"""Numbers as people read them: milliseconds, millijoules, percent, each with the digits its interval earns."""
+
+from __future__ import annotations
+
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.measurement import Interval
+
+__all__ = [
+    "UNKNOWN",
+    "count_text",
+    "device_title",
+    "energy_saving",
+    "energy_text",
+    "latency_text",
+    "metric_text",
+    "percent",
+    "size_text",
+    "speed_up",
+    "study_title",
+]
+
+UNKNOWN = "–"
+
+
+def percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share * 100:.2f} %"
+
+
+def latency_text(latency_s: Interval) -> str:
+    return _with_interval(latency_s, 1e3, "ms")
+
+
+def energy_text(energy_j: Interval | None) -> str:
+    return UNKNOWN if energy_j is None else _with_interval(energy_j, 1e3, "mJ")
+
+
+def speed_up(point: FrontPoint, dense: FrontPoint) -> float:
+    return dense.measurement.latency_s.value / point.measurement.latency_s.value
+
+
+def energy_saving(point: FrontPoint, dense: FrontPoint) -> float | None:
+    """The share of the dense model's energy that is saved; None where either is unknown."""
+    mine, full = point.measurement.energy_j, dense.measurement.energy_j
+    return None if mine is None or full is None else 1 - mine.value / full.value
+
+
+def size_text(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return UNKNOWN
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def count_text(count: int | None) -> str:
+    if count is None:
+        return UNKNOWN
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return str(count)
+
+
+def metric_text(metric: str) -> str:
+    return {"top1": "top-1 accuracy", "precision": "precision"}.get(metric, metric)
+
+
+def device_title(front: DeviceFront) -> str:
+    """`pi1 · raspberry-pi-4b · simulated`, and what else a reader must not miss."""
+    marks = ["simulated" if front.device.simulated else "", "" if front.complete else "INCOMPLETE"]
+    return " · ".join([front.device.name, front.device.board, *(mark for mark in marks if mark)])
+
+
+def study_title(study: StudyFronts) -> str:
+    """`resnet.onnx: one front per device (simulated boards, quick preset)`."""
+    simulated = [front.device.simulated for front in study.devices]
+    marks = []
+    if any(simulated):
+        marks.append("simulated boards" if all(simulated) else "some boards simulated")
+    if study.preset == "quick":
+        marks.append("quick preset")
+    return f"{study.model}: one front per device" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _with_interval(interval: Interval, scale: float, unit: str) -> str:
+    value, half = interval.value * scale, interval.half_width * scale
+    decimals = max(0, 3 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 3
+    return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"

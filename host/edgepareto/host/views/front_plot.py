@@ -1,0 +1,123 @@
+"""All fronts in one picture (PNG): a column per device, accuracy over latency, and over energy where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.views.figures import device_title, metric_text, study_title
+from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["accuracy_window", "envelope", "write_front_plot"]
+
+Cost = Callable[[FrontPoint], float | None]
+COLUMN_INCHES, ROW_INCHES = 5.4, 3.9
+
+
+def write_front_plot(study: StudyFronts, path: Path) -> None:
+    """Write the picture. The accuracies are those on the validation split, which the search saw."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    costs = _costs(study)
+    rows, columns = len(costs), len(study.devices)
+    figure = Figure(figsize=(COLUMN_INCHES * columns, ROW_INCHES * rows + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(study_title(study), fontsize=14, fontweight="bold", color=INK, x=0.01, ha="left")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
+    window = accuracy_window(study)
+    for column, device in enumerate(study.devices):
+        for row, (label, cost) in enumerate(costs):
+            panel = axes[row][column]
+            _draw(panel, device, cost)
+            _dress(panel, label, window)
+            if row == 0:
+                panel.set_title(device_title(device), fontsize=11, color=INK, loc="left")
+            if column == 0:
+                panel.set_ylabel(f"{metric_text(study.metric)} (%), validation", color=QUIET_INK)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, labelcolor=INK)
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def envelope(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, accuracy) pairs that no cheaper one reaches, cheapest first: the line through a front of three
+    objectives in a picture of two."""
+    best: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or accuracy > best[-1][1]:
+            best.append((cost, accuracy))
+    return best
+
+
+def accuracy_window(study: StudyFronts) -> tuple[float, float]:
+    """The accuracies to show: all fronts and dense models with a margin; what lies far below would flatten them."""
+    shown = [point.accuracy for device in study.devices for point in (*device.front, device.dense)]
+    margin = max(0.08 * (max(shown) - min(shown)), 0.002)
+    return min(shown) - 2 * margin, max(shown) + margin
+
+
+def _costs(study: StudyFronts) -> list[tuple[str, Cost]]:
+    costs: list[tuple[str, Cost]] = [("latency (ms), logarithmic", _latency_ms)]
+    if any(device.has_energy for device in study.devices):
+        costs.append(("energy per inference (mJ), logarithmic", _energy_mj))
+    return costs
+
+
+def _latency_ms(point: FrontPoint) -> float:
+    return point.measurement.latency_s.value * 1e3
+
+
+def _energy_mj(point: FrontPoint) -> float | None:
+    energy = point.measurement.energy_j
+    return None if energy is None else energy.value * 1e3
+
+
+def _draw(panel: Axes, device: DeviceFront, cost: Cost) -> None:
+    front, others = _pairs(device.front, cost), _pairs(device.others, cost)
+    if not front and not others:
+        panel.text(0.5, 0.5, "no meter", transform=panel.transAxes, ha="center", color=QUIET_INK)
+        panel.set_axis_off()
+        return
+    line = envelope(front)
+    panel.scatter(*_columns(others), s=14, color=OTHERS, linewidths=0, label="dominated", zorder=2)
+    panel.plot(*_columns(line), color=FRONT, linewidth=1.6, alpha=0.55, drawstyle="steps-post", zorder=3)
+    panel.scatter(*_columns(front), s=34, color=FRONT, edgecolors="white", linewidths=0.8, label="front", zorder=4)
+    dense = _pairs([device.dense], cost)
+    panel.scatter(
+        *_columns(dense), s=90, marker="D", facecolors="none", edgecolors=DENSE, linewidths=1.8, label="dense", zorder=5
+    )
+    knee = _pairs([point for point in device.front if point.is_knee], cost)
+    panel.scatter(*_columns(knee), s=230, marker="*", color=KNEE, edgecolors="white", label="knee", zorder=6)
+
+
+def _dress(panel: Axes, label: str, window: tuple[float, float]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    panel.set_xscale("log")
+    panel.set_xlabel(label, color=QUIET_INK)
+    panel.set_ylim(window[0] * 100, window[1] * 100)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7), numticks=20))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.grid(visible=True, color=GRID, linewidth=0.7)
+    panel.set_axisbelow(True)
+    panel.tick_params(colors=QUIET_INK, labelsize=9, length=0, which="both")
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        panel.spines[side].set_color(GRID)
+
+
+def _pairs(points: Sequence[FrontPoint], cost: Cost) -> list[tuple[float, float]]:
+    pairs = [(cost(point), point.accuracy * 100) for point in points]
+    return [(value, accuracy) for value, accuracy in pairs if value is not None]
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,0 +1,106 @@
+"""Models measured on devices, outside of any search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepareto.host.domain.device import DeviceInfo
+from edgepareto.host.domain.measurement import Job
+from edgepareto.host.domain.trace import MeterStatus, RuntimeUsed, Status
+from edgepareto.host.views.figures import UNKNOWN, energy_text, latency_text
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["ProfileResult", "profile_json", "profile_table"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileResult:
+    """One model on one device. inputs: what it was fed, `calibration` or seeded `uniform` numbers."""
+
+    model: Path
+    device: DeviceInfo
+    job: Job
+    runtime: RuntimeUsed | None
+    inputs: str
+
+
+def profile_json(results: Sequence[ProfileResult]) -> str:
+    return json.dumps({"schema": SCHEMA, "results": [_record(result) for result in results]}, indent=2)
+
+
+def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("model", "device", "board", "status"):
+        table.add_column(heading)
+    for heading in ("latency", "energy", "power"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        job, energy = result.job, result.job.energy
+        board = f"{result.device.board}{' (SIMULATED)' if job.simulated else ''}"
+        latency = UNKNOWN if job.latency is None else latency_text(job.latency.median_s)
+        power = UNKNOWN if energy is None else f"{energy.mean_power_w:.2f} W"
+        joules = energy_text(None if energy is None else energy.total_j)
+        table.add_row(result.model.name, result.device.name, board, job.status.value, latency, joules, power)
+    yield table
+    for result in results:
+        if result.job.status is not Status.OK:
+            yield Text(f"  ! {result.model.name} on {result.device.name}: {result.job.message}", style="bold yellow")
+    if any(result.job.simulated for result in results):
+        yield Text("  ! SIMULATED: no board was measured where the table says so", style="bold yellow")
+    if any(result.job.preset == "quick" for result in results):
+        yield Text("  ! QUICK preset: few, short measurements", style="bold yellow")
+    if any(result.inputs == "uniform" for result in results):
+        yield Text("  inputs: seeded uniform numbers; give real ones with --calibration FILE", style="dim")
+
+
+def _record(result: ProfileResult) -> dict[str, object]:
+    job, latency, energy, runtime = result.job, result.job.latency, result.job.energy, result.runtime
+    record: dict[str, object | None] = {
+        "model": str(result.model),
+        "device": result.device.name,
+        "board": result.device.board,
+        "simulated": job.simulated,
+        "preset": job.preset,
+        "status": job.status.value,
+        "usable": job.usable,
+        "message": job.message or None,
+        "inputs": result.inputs,
+        "tags": sorted(job.tags) or None,
+    }
+    if runtime is not None:
+        record |= {
+            "runtime": runtime.name,
+            "runtime_version": runtime.version,
+            "provider": runtime.provider,
+            "threads": runtime.threads,
+        }
+    if latency is not None:
+        record |= {
+            "latency_s": latency.median_s.value,
+            "latency_low_s": latency.median_s.low,
+            "latency_high_s": latency.median_s.high,
+            "latency_floor_s": latency.floor_s,
+            "latency_p90_s": latency.p90_s,
+            "latency_p99_s": latency.p99_s,
+            "runs": latency.runs,
+        }
+    if energy is not None:
+        record |= {
+            "energy_j": energy.total_j.value,
+            "energy_low_j": energy.total_j.low,
+            "energy_high_j": energy.total_j.high,
+            "dynamic_energy_j": energy.dynamic_j,
+            "power_w": energy.mean_power_w,
+            "idle_power_w": energy.idle_power_w,
+        }
+    elif job.meter_status is not MeterStatus.ABSENT:
+        record["meter_status"] = job.meter_status.value
+    return {name: value for name, value in record.items() if value is not None}

@@ -1,0 +1,171 @@
+"""All fronts in one HTML page that needs nothing else: no server, no network. Every point tells its numbers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.views.figures import (
+    count_text,
+    device_title,
+    energy_saving,
+    energy_text,
+    latency_text,
+    metric_text,
+    percent,
+    size_text,
+    speed_up,
+    study_title,
+)
+from edgepareto.host.views.front_plot import accuracy_window, envelope
+from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["write_report"]
+
+Cost = Callable[[FrontPoint], float | None]
+ROW_PIXELS = 430
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font-family: system-ui, sans-serif; color: {ink}; margin: 24px auto; max-width: 1500px; padding: 0 16px }}
+h1 {{ font-size: 1.4rem; margin: 0 0 4px }}
+p {{ color: {quiet}; margin: 2px 0 }}
+.loud {{ color: {loud}; font-weight: 600 }}
+</style></head><body><h1>{title}</h1>
+{lines}
+{figure}
+</body></html>
+"""
+
+
+def write_report(study: StudyFronts, path: Path) -> None:
+    """Write the page, about 5 MB, because it carries the plotting library. Accuracies are those on validation."""
+    title = html.escape(study_title(study))
+    lines = "\n".join(_line(text, loud=loud) for text, loud in _lines(study))
+    figure = _figure(study).to_html(full_html=False, include_plotlyjs=True, div_id="fronts")
+    page = PAGE.format(title=title, ink=INK, quiet=QUIET_INK, loud=KNEE, lines=lines, figure=figure)
+    path.write_text(page, encoding="utf-8")
+
+
+def _line(text: str, *, loud: bool) -> str:
+    return f"<p{' class=loud' if loud else ''}>{html.escape(text)}</p>"
+
+
+def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
+    lines = [(f"{metric_text(study.metric)}, {study.algorithm}, preset {study.preset}; ± is the 95 % interval", False)]
+    if study.preset == "quick":
+        lines.append(("quick preset: few, short measurements", True))
+    for device in study.devices:
+        name = device.device.name
+        lines.append((f"{name}: {device.measured} candidates measured, {len(device.front)} on the front", False))
+        if device.device.simulated:
+            lines.append((f"{name}: simulated, no board was measured", True))
+        if not device.complete:
+            lines.append((f"{name}: incomplete, {device.incomplete_reason or 'the search was stopped'}", True))
+        if not device.has_energy:
+            lines.append((f"{name}: no meter, energy is unknown", True))
+    return lines
+
+
+def _figure(study: StudyFronts) -> go.Figure:
+    from plotly.subplots import make_subplots
+
+    costs: list[tuple[str, Cost]] = [("latency (ms)", _latency_ms)]
+    if any(device.has_energy for device in study.devices):
+        costs.append(("energy per inference (mJ)", _energy_mj))
+    figure = make_subplots(
+        rows=len(costs),
+        cols=len(study.devices),
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+        vertical_spacing=0.14,
+        column_titles=[html.escape(device_title(device)) for device in study.devices],
+    )
+    low, high = accuracy_window(study)
+    for column, device in enumerate(study.devices, start=1):
+        for row, (label, cost) in enumerate(costs, start=1):
+            for trace in _traces(study, device, cost, in_legend=column == row == 1):
+                figure.add_trace(trace, row=row, col=column)
+            figure.update_xaxes(type="log", title_text=label, gridcolor=GRID, dtick="D1", row=row, col=column)
+    figure.update_yaxes(range=[low * 100, high * 100], gridcolor=GRID, zeroline=False, ticksuffix=" %")
+    figure.update_yaxes(title_text=f"{metric_text(study.metric)}, validation", col=1)
+    figure.update_layout(
+        height=ROW_PIXELS * len(costs) + 60,
+        plot_bgcolor="white",
+        font={"color": INK},
+        legend={"orientation": "h", "y": -0.12},
+        margin={"t": 50, "l": 70, "r": 20},
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: bool) -> list[go.Scatter]:
+    import plotly.graph_objects as go
+
+    def markers(name: str, points: Sequence[FrontPoint], marker: dict[str, object]) -> go.Scatter:
+        known = [(x, point) for point in points if (x := cost(point)) is not None]
+        return go.Scatter(
+            x=[x for x, _ in known],
+            y=[point.accuracy * 100 for _, point in known],
+            text=[_hover(study, device, point) for _, point in known],
+            hoverinfo="text",
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            showlegend=in_legend,
+            marker=marker,
+        )
+
+    line = envelope([(x, point.accuracy * 100) for point in device.front if (x := cost(point)) is not None])
+    steps = go.Scatter(
+        x=[x for x, _ in line],
+        y=[y for _, y in line],
+        mode="lines",
+        line={"shape": "hv", "color": FRONT, "width": 1.5},
+        opacity=0.5,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    knee = [point for point in device.front if point.is_knee]
+    return [
+        markers("dominated", device.others, {"color": OTHERS, "size": 6}),
+        steps,
+        markers("front", device.front, {"color": FRONT, "size": 9, "line": {"color": "white", "width": 1}}),
+        markers("dense", [device.dense], {"symbol": "diamond-open", "color": DENSE, "size": 13, "line": {"width": 2}}),
+        markers("knee", knee, {"symbol": "star", "color": KNEE, "size": 16, "line": {"color": "white", "width": 1}}),
+    ]
+
+
+def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
+    candidate, measurement = point.candidate, point.measurement
+    lines = [f"<b>{candidate.id}</b>{' (simulated)' if measurement.simulated else ''}"]
+    lines.append(f"{html.escape(metric_text(study.metric))}: {percent(candidate.accuracy)} on validation")
+    if candidate.test_accuracy is not None:
+        lines.append(f"on test: {percent(candidate.test_accuracy)}")
+    lines.append(
+        f"latency: {latency_text(measurement.latency_s)} ({speed_up(point, device.dense):.2f}× as fast as dense)"
+    )
+    if measurement.energy_j is not None:
+        saving = energy_saving(point, device.dense)
+        saved = "" if saving is None else f" ({saving * 100:.0f} % saved)"
+        lines.append(f"energy: {energy_text(measurement.energy_j)}{saved}")
+    lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters")
+    lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")
+    return "<br>".join(lines)
+
+
+def _latency_ms(point: FrontPoint) -> float:
+    return point.measurement.latency_s.value * 1e3
+
+
+def _energy_mj(point: FrontPoint) -> float | None:
+    energy = point.measurement.energy_j
+    return None if energy is None else energy.value * 1e3
