@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
-import logging
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from edgepareto.agent import wire
 from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
-from edgepareto.agent.errors import ConfigError
-from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality
-from edgepareto.agent.profiling import profile_batch
-from edgepareto.agent.profiling.board import Board, MeterSetting
+from edgepareto.agent.errors import MeterError
+from edgepareto.agent.power import METER_KINDS, MeterDescription, MeterQuality
+from edgepareto.agent.profiling import Board, MeterSetting, profile_batch
+from edgepareto.agent.profiling.sampler_client import SamplerClient, sampler_command
+from edgepareto.agent.profiling.worker_client import DEADLINE
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
 from edgepareto.agent.settings import AgentSettings, read_settings
+from edgepareto.agent.wire import Device
+from edgepareto.agent.worker.spawner import spawn
 
 __all__ = ["run"]
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PARENT_ENDED = signal.SIGUSR1
 END_DEADLINE_S = 20.0  # after which the process ends whatever hangs
-METER_TEST_S = 10.0
 ROOT = Path("/")
+RAPL = MeterSetting(kind="rapl")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,8 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     checked_address(settings.listen)
     ending = _Ending(settings.die_with_parent)
     with holding_state(settings.state):
-        board, info = _simulated(settings) if settings.simulate else _real(settings)
-        device = wire.Device(info=info, meter=None if board.meter is None else _tested(board.meter, board.simulation))
+        board, device = _simulated(settings, settings.simulate) if settings.simulate else _real(settings)
         server = AgentServer(
             device=device,
             board=board,
@@ -52,43 +51,58 @@ def run(arguments: Sequence[str]) -> int:
             blob_quota_bytes=settings.blob_quota_bytes,
         )
         listening = server.start(settings.listen)
-        sys.stdout.write(json.dumps({"listening": listening, "board": info.board}) + "\n")
+        sys.stdout.write(json.dumps({"listening": listening, "board": device.info.board}) + "\n")
         sys.stdout.flush()
         code = ending.wait()
         last_resort = threading.Timer(END_DEADLINE_S, os._exit, (1,))
         last_resort.daemon = True
         last_resort.start()
         server.stop()
+        if settings.die_with_parent:
+            _remove_socket(listening)  # a host that was killed cannot
     return code
 
 
-def _real(settings: AgentSettings) -> tuple[Board, DeviceInfo]:
-    info = read_device_info(ROOT, default_threads=settings.threads, shares_host_cores=settings.local)
+def _real(settings: AgentSettings) -> tuple[Board, Device]:
+    meter = settings.meter or (RAPL if settings.local else None)
+    found = None if meter is None else _tested(meter)
+    if settings.meter is None and found is not None and found.fault is not None:
+        meter = found = None  # nobody asked for this one; usual where only root may read the counter
     board = Board(
         clock=SystemClock(),
         sys_root=ROOT,
-        meter=settings.meter,
+        meter=meter,
         default_threads=settings.threads,
         shared=settings.shared,
     )
-    return board, info
+    info = read_device_info(ROOT, default_threads=settings.threads, shares_host_cores=settings.local)
+    return board, Device(info=info, meter=found)
 
 
-def _simulated(settings: AgentSettings) -> tuple[Board, DeviceInfo]:
+def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
     from edgepareto.agent.simulation.board import create_board
 
-    assert settings.simulate is not None
-    folder = settings.state / "board"
-    simulated = create_board(settings.simulate, folder, seed=settings.seed, faults=settings.faults, pace=settings.pace)
+    simulated = create_board(
+        profile, settings.state / "board", seed=settings.seed, faults=settings.faults, pace=settings.pace
+    )
     device = simulated.device
+    meter = MeterSetting(kind="ina219") if device.has_meter else None
+    board = Board(
+        clock=simulated.clock,
+        sys_root=simulated.sys_root,
+        meter=meter,
+        default_threads=device.default_threads,
+        shared=False,
+        simulation=simulated.folder,
+    )
     info = DeviceInfo(
         agent_version=agent_version(),
         board_id=device.board_id,
         boot_id=device.boot_id,
         board=device.board,
         simulated=True,
-        architecture=device.architecture,
-        os=device.os,
+        architecture="simulated",
+        os="simulated",
         cpu_count=device.cpu_count,
         memory_bytes=device.memory_bytes,
         runtimes=installed_runtimes(),
@@ -97,47 +111,51 @@ def _simulated(settings: AgentSettings) -> tuple[Board, DeviceInfo]:
         profile_note=device.note,
         host_boot_id=boot_id_of(ROOT),
     )
-    board = Board(
-        clock=simulated.clock,
-        sys_root=folder / "sys",
-        meter=settings.meter or (MeterSetting(kind="ina219") if device.has_meter else None),
-        default_threads=device.default_threads,
-        shared=False,
-        simulation=folder,
+    return board, Device(info=info, meter=None if meter is None else _tested(meter, simulated.folder))
+
+
+def _tested(meter: MeterSetting, simulation: Path | None = None) -> MeterDescription:
+    """What a sampler says of the meter after its self-test. One that cannot be used carries its fault."""
+    command = sampler_command(meter, simulation=simulation, cpu=None)
+    sampler = SamplerClient(command, spawn=spawn, deadline=DEADLINE, cancelled=lambda: False)
+    try:
+        sampler.wait_until_ready()
+        fault = None
+    except MeterError as error:
+        fault = f"{error.status.value}: {error}"
+    finally:
+        sampler.kill()
+    if sampler.description is not None:
+        return sampler.description
+    return MeterDescription(
+        kind=meter.kind,
+        quality=MeterQuality.MEASURED if simulation is None else MeterQuality.SIMULATED,
+        fault=fault or "the sampler did not describe it",
     )
-    return board, info
 
 
-def _tested(meter: MeterSetting, board: Path | None) -> MeterDescription:
-    """What the sampler says of the meter after its self-test. A meter that cannot be used carries its fault."""
-    command = [sys.executable, "-m", "edgepareto.agent.power.sampler", "--meter", meter.kind, "--bus", str(meter.bus)]
-    command += ["--address", str(meter.address), "--shunt-ohm", str(meter.shunt_ohm)]
-    command += [] if board is None else ["--board", str(board)]
-    unusable = MeterDescription(kind=meter.kind, quality=MeterQuality.MEASURED, address=meter.address)
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=METER_TEST_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return replace(unusable, fault=f"the self-test did not end within {METER_TEST_S:g} s")
-    first, _, _ = done.stdout.partition("\n")
-    try:
-        answer = json.loads(first)
-    except ValueError:
-        last_words = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-        return replace(unusable, fault=f"the sampler did not start: {last_words}")
-    if not answer["ready"]:
-        return replace(unusable, fault=f"{answer['status']}: {answer['message']}")
-    fields = dict(answer["meter"])
-    return MeterDescription(**{**fields, "quality": MeterQuality(fields["quality"])})
+def _print_meters() -> int:
+    for kind in METER_KINDS:
+        found = _tested(MeterSetting(kind=kind))
+        sys.stdout.write(f"{kind:10} {found.fault or 'ready'}\n")
+    return 0
+
+
+def _remove_socket(listening: str) -> None:
+    """And its folder, where nothing else is in it."""
+    if listening.startswith("unix:"):
+        path = Path(listening.removeprefix("unix:"))
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
 
 class _Ending:
     """Waits for what ends the agent: SIGTERM, SIGINT, and with die_with_parent a closed stdin or the parent's end.
 
-    Both of the latter, because a process forked by the host may keep the other end of stdin open, and because the kernel's
-    signal is bound to the parent's *thread* that started us (prctl(2), PR_SET_PDEATHSIG): it is heeded only when the
-    parent's process is gone.
+    Both of the latter: a process forked by the host may keep the other end of stdin open, and the kernel's signal comes
+    when the parent's *thread* that started us ends (prctl(2), PR_SET_PDEATHSIG), so it is heeded only when the parent's
+    process is gone.
     """
 
     def __init__(self, die_with_parent: bool) -> None:

@@ -101,18 +101,19 @@ class ModelStore:
     def _promise(self, size_bytes: int) -> None:
         with self._lock:
             blobs = sorted(self._blobs(), key=lambda blob: blob[0].st_mtime_ns)
-            used = sum(stat.st_size for stat, _ in blobs) + self._promised_bytes
+            staying = self._promised_bytes + sum(stat.st_size for stat, path in blobs if path.name in self._held)
+            if staying + size_bytes > self._quota_bytes:  # before anything is evicted in vain
+                raise NoRoom(
+                    f"a blob of {size_bytes} bytes does not fit: the board keeps at most {self._quota_bytes} bytes of "
+                    f"blobs and {staying} are in use; raise blob_quota_mb in agent.toml"
+                )
+            used = self._promised_bytes + sum(stat.st_size for stat, _ in blobs)
             for stat, path in blobs:
                 if used + size_bytes <= self._quota_bytes:
                     break
                 if path.name not in self._held:
                     path.unlink()
                     used -= stat.st_size
-            if used + size_bytes > self._quota_bytes:
-                raise NoRoom(
-                    f"a blob of {size_bytes} bytes does not fit: the board keeps {self._quota_bytes} bytes of blobs "
-                    f"and {used} are in use; raise blob_quota_mb in agent.toml"
-                )
             free = shutil.disk_usage(self._folder).free - self._promised_bytes
             if size_bytes + FREE_DISK_BYTES > free:
                 raise NoRoom(

@@ -27,7 +27,7 @@ __all__ = ["AgentServer", "checked_address", "holding_state"]
 SERVICE = "edgepareto.profiler.v1.Profiler"
 WORKER_THREADS = 8  # one reader of a batch, an upload, lease and health calls; each idle thread costs memory
 STOP_GRACE_S = 1.0
-BATCH_END_S = 5.0  # in which a running batch must have killed its workers
+BATCH_END_S = 8.0  # in which a running batch kills its workers; a window of 5 s may have to end first
 STATE_WAIT_S = 10.0  # an agent whose host was killed needs a moment to end
 
 OPTIONS = (

@@ -21,7 +21,7 @@ from edgepareto.host.errors import DeviceError
 __all__ = ["LocalAgent"]
 
 READY_DEADLINE_S = 60.0  # a cold start on a slow disk; usual is one second
-END_DEADLINE_S = 8.0  # the agent gives a running batch 5 s to end
+END_DEADLINE_S = 12.0  # the agent gives a running batch 8 s to end
 LOG_TAIL_BYTES = 4096
 
 

@@ -1,0 +1,81 @@
+"""An embedded agent ends with its host, however the host ends, and not before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import DeviceName
+from edgepareto.host.fleet import connect
+
+DEADLINE_S = 20.0
+HOST = """
+import os, sys, time
+from pathlib import Path
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.fleet import connect
+
+with connect([DeviceConfig(name="pi1", simulate="raspberry-pi-4b")], owner="ann", state=Path(sys.argv[1])) as clients:
+    forked = os.fork() if sys.argv[2] == "forks" else None  # keeps the agent's stdin open
+    if forked != 0:
+        print(clients["pi1"]._agent._process.pid, forked, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("host_is", ["alone", "forks"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_host_that_is_killed_leaves_neither_its_agent_nor_a_socket(tmp_path: Path, host_is: str):
+    environment = {**os.environ, "TMPDIR": tempfile.mkdtemp(prefix="ep-")}
+    host = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", HOST, str(tmp_path / "agents"), host_is],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert host.stdout is not None
+    agent, forked = host.stdout.readline().split()
+    try:
+        host.kill()
+        host.wait()
+        until_gone(int(agent))
+        assert list(Path(environment["TMPDIR"]).iterdir()) == []
+    finally:
+        host.stdout.close()
+        if forked != "None":
+            os.kill(int(forked), signal.SIGKILL)
+        Path(environment["TMPDIR"]).rmdir()
+
+
+def test_an_agent_outlives_the_thread_that_started_it(tmp_path: Path):
+    """PR_SET_PDEATHSIG is bound to that thread."""
+    connection = connect([DeviceConfig(name="pi1", simulate="raspberry-pi-4b")], owner="ann", state=tmp_path)
+    clients = {}
+    starter = threading.Thread(target=lambda: clients.update(connection.__enter__()))
+    starter.start()
+    starter.join()
+    agent = clients[DeviceName("pi1")]._agent
+    clients[DeviceName("pi1")]._lease.acquire()  # answered, so still there
+    assert agent.last_words() is None
+    connection.__exit__(None, None, None)
+    assert agent.last_words() is not None
+
+
+def until_gone(pid: int) -> None:
+    """Poll, with a deadline. A zombie is gone too: whoever adopted it has not looked yet."""
+    waited = threading.Event()
+    for _ in range(int(DEADLINE_S / 0.02)):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        waited.wait(0.02)
+    pytest.fail(f"process {pid} is still there after {DEADLINE_S} s")

@@ -1,0 +1,169 @@
+"""Every field of the contract survives the way from the agent's dataclasses to the host's."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import pytest
+from edgepareto.agent import wire as agent_wire
+from edgepareto.agent.conditions.linux import Conditions
+from edgepareto.agent.errors import MeterStatus, Status
+from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
+from edgepareto.host.domain import DeviceName
+from edgepareto.host.fleet import wire as host_wire
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from fakes.fake_agent import DEVICE
+from fakes.measuring import trace_of
+
+PI1 = DeviceName("pi1")
+BY_IDENTITY = {"spec"}  # flattened on the host's side
+OF_THE_DEVICE = {"device", "candidate", "purpose", "attempt", "model_sha256"}
+OF_THE_DEVICE |= {"board_id", "boot_id", "agent_version", "simulated"}
+
+
+def full_trace() -> CandidateTrace:
+    spec = CandidateSpec(
+        candidate_id="c0",
+        purpose=Purpose.REMEASURE,
+        attempt=2,
+        model_sha256="ab" * 32,
+        model=Path("m"),
+        expected_outputs=Path("o"),
+    )
+    request = pb.ProfileRequest(
+        request_key="k",
+        preset="standard",
+        order_seed=2**64 - 1,
+        anchor=request_of(spec),
+        candidates=[request_of(spec)],
+        runtime=pb.RuntimeOptions(name="onnxruntime", threads=3, provider="CPUExecutionProvider"),
+        inputs_sha256="cd" * 32,
+        relative_tolerance=1e-3,
+        measure_energy=True,
+    )
+    blobs = {"ab" * 32: Path("m"), "ef" * 32: Path("o"), "cd" * 32: Path("i")}
+    return trace_of(spec, agent_wire.batch_request(request, blobs), is_anchor=True)
+
+
+def request_of(spec: CandidateSpec) -> pb.CandidateRequest:
+    return pb.CandidateRequest(
+        candidate_id=spec.candidate_id,
+        purpose="PURPOSE_REMEASURE",
+        attempt=spec.attempt,
+        model_sha256=spec.model_sha256,
+        expected_outputs_sha256="ef" * 32,
+    )
+
+
+def sent(trace: CandidateTrace):
+    return host_wire.profile_trace(agent_wire.result(trace, DEVICE).SerializeToString(), PI1)
+
+
+def plain(value: object) -> object:
+    """Both sides' dataclasses and enums as the same plain values."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return sorted(value.items())
+    if isinstance(value, (tuple, list)):
+        if value and all(isinstance(item, tuple) for item in value):
+            return sorted(value)
+        return [plain(item) for item in value]
+    return value
+
+
+def test_every_field_of_a_trace_reaches_the_host_unchanged():
+    trace = full_trace()
+    arrived = sent(trace)
+    left = {f.name: plain(getattr(trace, f.name)) for f in fields(trace) if f.name not in BY_IDENTITY}
+    right = {f.name: plain(getattr(arrived, f.name)) for f in fields(arrived) if f.name not in OF_THE_DEVICE}
+    assert right == left
+    assert (arrived.candidate, arrived.purpose.value, arrived.attempt) == ("c0", "remeasure", 2)
+    assert (arrived.model_sha256, arrived.device, arrived.simulated) == ("ab" * 32, "pi1", True)
+    assert (arrived.board_id, arrived.boot_id, arrived.agent_version) == ("b0a4d", "boot-1", "1.2.3")
+
+
+@pytest.mark.parametrize("message", [agent_wire.result(full_trace(), DEVICE), agent_wire.device_info(DEVICE)])
+def test_the_agent_forgets_no_field_of_the_contract(message):
+    forgotten = {f.name for f in message.DESCRIPTOR.fields} - {f.name for f, _ in message.ListFields()}
+    assert forgotten == set()
+
+
+def test_what_is_unknown_is_absent_and_not_zero():
+    trace = replace(
+        full_trace(),
+        status=Status.WORKER_CRASHED,
+        runtime=None,
+        load_ns=None,
+        first_run_ns=None,
+        output_error=None,
+        blocks=(),
+        meter=None,
+        meter_status=MeterStatus.ABSENT,
+        windows=(),
+        before=Conditions(),
+        after=Conditions(),
+        peak_rss_bytes=None,
+        tags=frozenset(),
+    )
+    arrived = sent(trace)
+    assert plain(arrived.before) == plain(Conditions())
+    unknown = ("runtime", "load_ns", "first_run_ns", "output_error", "meter", "peak_rss_bytes")
+    assert [getattr(arrived, name) for name in unknown] == [None] * len(unknown)
+
+
+def test_a_zero_that_was_measured_stays_a_zero():
+    arrived = sent(replace(full_trace(), output_error=0.0, load_ns=0))
+    assert (arrived.output_error, arrived.load_ns) == (0.0, 0)
+    assert arrived.before.contention == 0.0
+    assert arrived.before.throttle_bits == 0
+    assert arrived.after.frequency_hz is None
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_verdict_has_the_same_name_on_both_sides(status: Status):
+    assert sent(replace(full_trace(), status=status)).status.value == status.value
+
+
+@pytest.mark.parametrize("status", list(MeterStatus))
+def test_every_verdict_on_the_meter_has_the_same_name_on_both_sides(status: MeterStatus):
+    assert sent(replace(full_trace(), meter_status=status)).meter_status.value == status.value
+
+
+def test_every_field_of_the_device_reaches_the_host():
+    arrived = host_wire.device_info(agent_wire.device_info(DEVICE), PI1, host_boot_id="another")
+    info = DEVICE.info
+    common = {f.name for f in fields(arrived)} & {f.name for f in fields(info)}
+    assert len(common) == len(fields(arrived)) - 2  # but for its name and its meter
+    for name in common - {"runtimes"}:
+        assert getattr(arrived, name) == getattr(info, name), name
+    assert plain(arrived.runtimes) == plain(info.runtimes)
+    assert plain(arrived.meter) == plain(DEVICE.meter)
+
+
+def test_a_real_board_whose_agent_runs_on_this_machine_shares_its_cores_and_a_simulated_one_does_not():
+    real = replace(DEVICE, info=replace(DEVICE.info, simulated=False, shares_host_cores=False))
+    here, elsewhere = "boot-of-the-host", "another"
+    assert host_wire.device_info(agent_wire.device_info(real), PI1, host_boot_id=here).shares_host_cores
+    assert not host_wire.device_info(agent_wire.device_info(real), PI1, host_boot_id=elsewhere).shares_host_cores
+    simulated = replace(real, info=replace(real.info, simulated=True))
+    assert not host_wire.device_info(agent_wire.device_info(simulated), PI1, host_boot_id=here).shares_host_cores
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])
+def test_the_pieces_of_a_result_are_the_result(size: int):
+    data = bytes(size % 251 for _ in range(size))
+    chunks = [event.result_chunk for event in agent_wire.result_chunks("c0", data)]
+    assert b"".join(chunk.data for chunk in chunks) == data
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert max(len(chunk.data) for chunk in chunks) <= 1 << 20
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", pb.CandidateResult(status=99).SerializeToString()])
+def test_bytes_that_are_no_result_of_this_release_are_a_value_error(data: bytes):
+    with pytest.raises(ValueError, match="the agent sent"):
+        host_wire.profile_trace(data, PI1)
