@@ -10,6 +10,7 @@ import onnx
 import pytest
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime import Runtime, RuntimeOptions, open_runtime
+from edgepareto.agent.simulation import create_board
 from onnx import TensorProto, helper, numpy_helper
 
 CPU = RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider")
@@ -99,6 +100,13 @@ class TestOnnxRuntime(RuntimeContract):
     @pytest.fixture
     def open_runtime(self) -> OpenRuntime:
         return lambda options: open_runtime(options, board=None, job="c/search/0")
+
+
+class TestSimulatedRuntime(RuntimeContract):
+    @pytest.fixture
+    def open_runtime(self, tmp_path_factory: pytest.TempPathFactory) -> OpenRuntime:
+        board = create_board("raspberry-pi-4b", tmp_path_factory.mktemp("board")).folder
+        return lambda options: open_runtime(options, board=board, job="c/search/0")
 
 
 def test_an_unknown_runtime_is_named_with_the_known_ones() -> None:

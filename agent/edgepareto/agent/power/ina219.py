@@ -25,8 +25,10 @@ _CONFIG, _SHUNT, _BUS, _POWER, _CALIBRATION = 0, 1, 2, 3, 5
 CONFIG = 0x19DF
 # Table 5: 8 samples 4.26 ms, one of 12 bit 532 us, converted one after the other.
 _CONVERSION_S = 4.26e-3 + 532e-6
-# Section 6.5: conversion times are +-10 % between chips; poll from before the fastest.
-_FASTEST = 0.9
+# Section 6.5: conversion times are +-10 % between chips. Polling starts two transactions before the fastest is ready: a
+# first poll that finds it ready already would not tell since when, and that lag would add up to missed conversions.
+_SHORTEST_S = 0.9 * _CONVERSION_S
+_TWO_TRANSACTIONS_S = 1e-3
 _SHUNT_LSB_V = 10e-6  # section 8.6.3.1: at every PGA setting
 _FULL_SCALE_V = 0.32
 _BUS_LSB_V = 4e-3  # section 8.6.3.2, in bits 15:3
@@ -146,7 +148,7 @@ class Ina219:
         started_ns = self._clock.now_ns()
         if self._ready_ns is not None:
             since_last_s = (started_ns - self._ready_ns) / 1e9
-            self._clock.sleep(max(0.0, _FASTEST * _CONVERSION_S - since_last_s))
+            self._clock.sleep(max(0.0, _SHORTEST_S - _TWO_TRANSACTIONS_S - since_last_s))
         while True:
             before_ns = self._clock.now_ns()
             raw = self._read(_BUS)

@@ -2,8 +2,8 @@
 
 Lines of JSON. At the start one line says whether the meter answers: {"ready": true, "meter": {...}} or
 {"ready": false, "status": ..., "message": ..., "meter": {...}}. Then, for each window, stdin gets {"start_at_ns": t}
-and later, once the clock has passed it, {"stop_at_ns": t}; one line answers with the samples in between. The end of stdin
-ends the process. Instants are those of the measurement clock. A sample never waits for stdin.
+and later, once the clock has passed it, {"stop_at_ns": t}; one line answers with the samples in between. The end of
+stdin ends the process. Instants are those of the measurement clock. A sample never waits for stdin.
 """
 
 from __future__ import annotations
@@ -133,16 +133,18 @@ def _dropped(instants_ns: Sequence[int]) -> int:
 
 def _sample(meter: PowerMeter, clock: _SamplingClock, commands: _Commands, start_ns: int) -> _Window:
     window = _Window(start_ns=start_ns, errors_before=meter.i2c_errors)
+    clock.wait_until(start_ns)
     try:
-        clock.wait_until(start_ns)
         _read_until_stopped(meter, clock, commands, window)
-        # What the chip lost in the window it lost from the window's first instant on, as far as we can know.
-        window.fault_ns = start_ns
+    except MeterError as fault:
+        window.fault, window.fault_ns = fault, clock.now_ns()
+        window.errors.append(meter.i2c_errors)
+        return window
+    try:
         meter.end_window()
     except MeterError as fault:
-        window.fault = fault
-        window.fault_ns = window.fault_ns or clock.now_ns()
-        window.errors.append(meter.i2c_errors)
+        # It may have happened at any time in the window, so the window is void from its start.
+        window.fault, window.fault_ns = fault, start_ns
     return window
 
 

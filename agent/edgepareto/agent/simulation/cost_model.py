@@ -106,9 +106,10 @@ def operator_cost_s(operator: Operator, table: CostTable, costs: ThreadCosts) ->
     """
     arithmetic_s = 0.0
     if operator.reduction:
-        padding = ceil(operator.channels / table.channel_step) * table.channel_step / operator.channels
+        padded_channels = ceil(operator.channels / table.channel_step) * table.channel_step
+        padded_outputs = operator.outputs * padded_channels / operator.channels
         reduction = operator.reduction + (costs.extra_reduction if operator.kind in _GEMM_KINDS else 0.0)
-        arithmetic_s = 2 * operator.outputs * padding * reduction / costs.flops_per_s[operator.kind]
+        arithmetic_s = 2 * padded_outputs * reduction / costs.flops_per_s[operator.kind]
     is_weight_stream = operator.kind is OpKind.FULLY_CONNECTED
     weight_rate = costs.weight_stream_bytes_per_s if is_weight_stream else costs.bytes_per_s
     memory_s = table.bytes_per_element * (operator.moved / costs.bytes_per_s + operator.weights / weight_rate)

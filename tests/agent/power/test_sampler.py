@@ -1,0 +1,164 @@
+"""The sampler as the agent starts it: a process of its own, on a simulated board."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from edgepareto.agent.simulation import SimulatedBoard, create_board
+from edgepareto.agent.simulation.clock import BoardTime
+
+SECOND = 1_000_000_000
+
+
+class Sampler:
+    def __init__(self, board: SimulatedBoard, *options: str) -> None:
+        command = [sys.executable, "-m", "edgepareto.agent.power.sampler", "--meter", "ina219"]
+        self.process = subprocess.Popen(
+            [*command, "--board", str(board.folder), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.first_line = self.receive()
+
+    def send(self, **command: int) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> dict:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> int:
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+
+Start = Callable[..., Sampler]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    samplers: list[Sampler] = []
+
+    def begin(board: SimulatedBoard, *options: str) -> Sampler:
+        samplers.append(Sampler(board, *options))
+        return samplers[-1]
+
+    yield begin
+    for sampler in samplers:
+        sampler.close()
+
+
+def board_of(folder: Path, faults: Sequence[str] = ()) -> SimulatedBoard:
+    board = create_board("raspberry-pi-4b", folder, faults=faults)
+    board.clock.start_batch()
+    return board
+
+
+def test_a_window_holds_what_the_board_drew_and_nothing_from_before_or_after(tmp_path: Path, start: Start):
+    board = board_of(tmp_path)
+    busy = BoardTime(tmp_path)
+    sampler = start(board)
+    assert sampler.first_line["ready"] is True
+    assert sampler.first_line["meter"]["quality"] == "simulated"
+    means = []
+    for power_w in (3.7, 2.6, 5.2):
+        busy.advance(SECOND, 9.0)
+        begin_ns = board.clock.now_ns()
+        sampler.send(start_at_ns=begin_ns)
+        for _ in range(100):
+            busy.advance(20_000_000, power_w)
+        end_ns = board.clock.now_ns()
+        busy.advance(SECOND // 4, 9.0)
+        sampler.send(stop_at_ns=end_ns)
+        window = sampler.receive()
+        assert (window["status"], window["message"]) == ("METER_OK", "")
+        assert (window["dropped"], window["clipped"], window["i2c_errors"]) == (0, 0, 0)
+        assert begin_ns < window["timestamp_ns"][0]
+        assert window["timestamp_ns"][-1] <= end_ns
+        assert len(window["power_uw"]) == len(window["bus_uv"]) == len(window["timestamp_ns"])
+        assert len(window["timestamp_ns"]) == pytest.approx(2 / 4.792e-3, abs=2)
+        means.append(sum(window["power_uw"]) / len(window["power_uw"]) / 1e6)
+    assert means == pytest.approx([3.7, 2.6, 5.2], rel=0.003)
+
+
+def test_samples_do_not_depend_on_who_was_faster_the_board_or_the_sampler(tmp_path: Path, start: Start):
+    answers = []
+    for name in ("whole timeline first", "bit by bit"):
+        board = board_of(tmp_path / name)
+        board.clock.sleep(0.123)
+        sampler = start(board)
+        for window in range(2):
+            begin_ns = board.clock.now_ns()
+            if name == "bit by bit":
+                sampler.send(start_at_ns=begin_ns)
+            for _ in range(50):
+                board.clock.sleep(0.02)
+            if name != "bit by bit":
+                sampler.send(start_at_ns=begin_ns)
+            sampler.send(stop_at_ns=board.clock.now_ns() - window * 100_000_000)
+            answers.append(sampler.receive())
+    assert answers[:2] == answers[2:]
+
+
+def test_a_new_batch_starts_at_zero_for_the_sampler_too(tmp_path: Path, start: Start):
+    board = board_of(tmp_path)
+    sampler = start(board)
+    answers = []
+    for _ in range(2):
+        board.clock.start_batch()
+        sampler.send(start_at_ns=0)
+        board.clock.sleep(1)
+        sampler.send(stop_at_ns=SECOND)
+        answers.append(sampler.receive())
+    assert answers[0] == answers[1]
+    assert answers[0]["status"] == "METER_OK"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "message"),
+    [
+        ("meter_stuck", "METER_STUCK", "no conversion became ready"),
+        ("meter_reset", "METER_RESET", "was reset"),
+        ("meter_clipped", "METER_CLIPPED", "smaller shunt"),
+        ("i2c_error=5", "METER_IO", "errno 121"),
+        ("i2c_error=2", "METER_OK", ""),
+    ],
+)
+def test_a_meter_that_cannot_be_trusted_is_told_with_its_verdict_in_every_window(
+    fault: str, status: str, message: str, tmp_path: Path, start: Start
+):
+    board = board_of(tmp_path, [fault])
+    sampler = start(board)
+    for _ in range(2):
+        sampler.send(start_at_ns=board.clock.now_ns())
+        board.clock.sleep(2)
+        sampler.send(stop_at_ns=board.clock.now_ns())
+        window = sampler.receive()
+        assert window["status"] == status
+        assert message in window["message"]
+        assert (window["i2c_errors"] > 0) == fault.startswith("i2c_error")
+
+
+def test_a_meter_that_does_not_answer_at_the_start_says_why_and_ends(tmp_path: Path, start: Start):
+    sampler = start(board_of(tmp_path), "--address", "0x41")
+    assert sampler.first_line["ready"] is False
+    assert sampler.first_line["status"] == "METER_IO"
+    assert "INA219 at 0x41" in sampler.first_line["message"]
+    assert sampler.first_line["meter"]["fault"] == sampler.first_line["message"]
+    assert sampler.close() == 1
+
+
+def test_the_sampler_ends_with_its_stdin_also_in_the_middle_of_a_window(tmp_path: Path, start: Start):
+    board = board_of(tmp_path)
+    sampler = start(board)
+    sampler.send(start_at_ns=0)
+    board.clock.sleep(0.1)
+    assert sampler.close() == 0
