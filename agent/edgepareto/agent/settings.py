@@ -112,7 +112,7 @@ def _check_keys(table: Mapping[str, object], known: Mapping[str, type], where: s
         wanted = known[key]
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"{where}: {key} is {value!r}, wanted a {wanted.__name__}")
+            raise ConfigError(f"{where}: {key} is {value!r}, wanted {wanted.__name__}")
 
 
 def _meter(meter: object, path: Path) -> MeterSetting:

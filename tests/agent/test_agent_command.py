@@ -1,0 +1,93 @@
+"""The command on the board: one clear line and exit code 2 for wrong use, an orderly end on a signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.server import checked_address
+from edgepareto.agent.settings import read_settings
+
+DEADLINE_S = 30
+
+
+def agent(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgepareto.agent", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+
+
+def test_without_credentials_the_agent_refuses_to_listen_to_a_network(tmp_path: Path):
+    done = agent("--listen", "0.0.0.0:50505", "--state", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "edgepareto-agent: refusing to listen on 0.0.0.0:50505: without credentials anyone who reaches it could use "
+        "this board; use 127.0.0.1:50505\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:1", "[::]:1", "192.168.1.5:1", "pi1.local:1", ":1", "127.0.0.1", "unix:a"]
+)
+def test_addresses_that_are_refused(address: str):
+    with pytest.raises(ConfigError, match="listen on"):
+        checked_address(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:50505", "localhost:1", "[::1]:1"])
+def test_addresses_of_this_machine_are_taken(address: str):
+    assert checked_address(address) == address
+
+
+def test_a_socket_in_a_folder_that_others_may_enter_is_refused(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match=f"chmod 700 {tmp_path}"):
+        checked_address(f"unix:{tmp_path}/agent.sock")
+    tmp_path.chmod(0o700)
+    checked_address(f"unix:{tmp_path}/agent.sock")
+
+
+def test_agent_toml_is_read_and_flags_win_over_it(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'listen = "127.0.0.1:1"\nstate = "{tmp_path}"\nthreads = 4\n[meter]\nkind = "ina219"\nshunt_ohm = 0.01\n'
+    )
+    settings = read_settings(["--config", str(config), "--listen", "127.0.0.1:2"])
+    assert (settings.listen, settings.state, settings.threads, settings.shared) == ("127.0.0.1:2", tmp_path, 4, False)
+    assert settings.meter is not None
+    assert (settings.meter.kind, settings.meter.address, settings.meter.shunt_ohm) == ("ina219", 0x40, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lissten = 'x'", "unknown key 'lissten'; known are listen, state"),
+        ("threads = 'two'", "threads is 'two', wanted int"),
+        ("threads = true", "threads is True"),
+        ("threads = 0", "threads is 0, wanted at least 1"),
+        ("[meter]\nbus = 1", "kind is missing"),
+        ("[meter]\nkind = 'ina219'\naddress = 0x99", "address is 0x99"),
+        ("[meter]\nkind = 'ina219'\nshunt_ohm = 0.0", "shunt_ohm is 0.0"),
+        ("[meter", "agent.toml: "),
+    ],
+)
+def test_a_wrong_agent_toml_is_named_with_what_is_allowed(tmp_path: Path, text: str, said: str):
+    config = tmp_path / "agent.toml"
+    config.write_text(text)
+    with pytest.raises(ConfigError) as refusal:
+        read_settings(["--config", str(config)])
+    assert said in str(refusal.value)
+
+
+def test_the_agent_says_where_it_listens_and_ends_in_order_on_a_signal(tmp_path: Path):
+    command = [sys.executable, "-m", "edgepareto.agent", "--listen", "127.0.0.1:0", "--state", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["listening"].startswith("127.0.0.1:")
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, log) == (0, "")
