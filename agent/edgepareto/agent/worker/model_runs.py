@@ -120,8 +120,10 @@ class ModelRuns:
 
 def _arrays(path: Path) -> Feed:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with path.open("rb") as file, zipfile.ZipFile(file):  # np.load would take other formats as well
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WorkerError(Status.LOAD_FAILED, f"{path.name} is not a readable .npz file: {error}") from error
 
@@ -147,7 +149,7 @@ def _relative_error(name: str, seen: Sequence[NDArray[np.generic]], expected: Ar
     for row, values in zip(wanted, seen, strict=True):
         a, b = np.asarray(values, dtype=np.float64), np.asarray(row, dtype=np.float64)
         if a.size:
-            difference = max(difference, float(np.max(np.abs(a - b))))
-            largest = max(largest, float(np.max(np.abs(b))))
+            difference = float(np.maximum(difference, np.max(np.abs(a - b))))  # keeps a nan, which max() may lose
+            largest = float(np.maximum(largest, np.max(np.abs(b))))
     error = difference / max(largest, _TINY)
     return error if math.isfinite(error) else math.inf
