@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from edgepareto.host.domain import ChannelGene, Genome, Recipe, SearchSpace, allowed_widths, candidate_id
 from hypothesis import given
@@ -28,7 +30,7 @@ def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchS
     rungs = space.ladder()
     assert rungs[0] == space.dense()
     assert len(set(rungs)) == len(rungs) <= 20
-    for wide, narrow in zip(rungs, rungs[1:], strict=False):
+    for wide, narrow in itertools.pairwise(rungs):
         assert all(a >= b for a, b in zip(wide.widths, narrow.widths, strict=True))
 
 

@@ -1,0 +1,154 @@
+"""The rows of a study that are no candidates, and their JSON: no pickle, so any version can say what it finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+
+from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig
+from edgepareto.host.domain import (
+    Constraints,
+    DeviceInfo,
+    DeviceName,
+    Meter,
+    MeterQuality,
+    ProfileTrace,
+    RuntimeVersion,
+)
+
+__all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity"]
+
+BUDGETS = ("generations", "measurements", "minutes", "workers")  # may change from run to run
+
+
+class Phase(str, Enum):
+    """When a batch was measured: a generation of the search, or a round of the end phase."""
+
+    SEARCH = "search"
+    END = "end"
+
+
+class DeviceState(str, Enum):
+    RUNNING = "running"
+    COMPLETE = "complete"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyIdentity:
+    """What makes a study that study. model: the file's path as given; test_sha256 None: no test split.
+
+    libraries: versions that a replay depends on, (name, version).
+    """
+
+    id: str
+    model: str
+    model_sha256: str
+    calibration_sha256: str | None
+    validation_sha256: str
+    test_sha256: str | None
+    data: DataConfig
+    search: SearchConfig
+    libraries: tuple[tuple[str, str], ...]
+
+    def differences(self, other: StudyIdentity) -> list[str]:
+        """What may not differ between two runs of one study and does, each in words: "name: here, there"."""
+        found = [
+            f"{name}: {mine}, {theirs}"
+            for name, mine, theirs in (
+                ("calibration data (sha256)", self.calibration_sha256, other.calibration_sha256),
+                ("validation data (sha256)", self.validation_sha256, other.validation_sha256),
+                ("test data (sha256)", self.test_sha256, other.test_sha256),
+                *((f"data {f.name}", getattr(self.data, f.name), getattr(other.data, f.name)) for f in _kept_data()),
+                *((f.name, getattr(self.search, f.name), getattr(other.search, f.name)) for f in fields(SearchConfig)),
+            )
+            if mine != theirs and name not in BUDGETS
+        ]
+        return found
+
+    def with_budgets_of(self, search: SearchConfig) -> StudyIdentity:
+        """The same study with other budgets, for a run that goes on longer."""
+        return replace(self, search=replace(self.search, **{name: getattr(search, name) for name in BUDGETS}))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyIdentity:
+        raw = json.loads(text)
+        data, search = raw["data"], raw["search"]
+        shapes = tuple((name, tuple(sizes)) for name, sizes in data["shapes"])
+        return cls(
+            **{
+                **raw,
+                "data": DataConfig(**{**data, "shapes": shapes}),
+                "search": SearchConfig(**{**search, "constraints": Constraints(**search["constraints"])}),
+                "libraries": tuple((name, version) for name, version in raw["libraries"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRecord:
+    """A device of the study. has_energy: energy is an objective on it, fixed when it was first connected.
+
+    reason: why the state is not COMPLETE, in words for the user.
+    """
+
+    config: DeviceConfig
+    info: DeviceInfo
+    has_energy: bool
+    state: DeviceState
+    reason: str | None = None
+
+    @property
+    def name(self) -> DeviceName:
+        return self.info.name
+
+    @property
+    def threads(self) -> int:
+        return self.config.threads or self.info.default_threads
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> DeviceRecord:
+        raw = json.loads(text)
+        config, info, meter = raw["config"], raw["info"], raw["info"]["meter"]
+        runtimes = (RuntimeVersion(**{**r, "providers": tuple(r["providers"])}) for r in info["runtimes"])
+        return cls(
+            config=DeviceConfig(**{**config, "faults": tuple(config["faults"])}),
+            info=DeviceInfo(
+                **{
+                    **info,
+                    "runtimes": tuple(runtimes),
+                    "meter": meter and Meter(**{**meter, "quality": MeterQuality(meter["quality"])}),
+                }
+            ),
+            has_energy=raw["has_energy"],
+            state=DeviceState(raw["state"]),
+            reason=raw["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecord:
+    """A finished batch: the anchor's trace first, then the entries' in order.
+
+    round: the generation, or the round of the end phase. number: its place among the device's batches.
+    """
+
+    request_key: str
+    device: DeviceName
+    phase: Phase
+    round: int
+    number: int
+    traces: tuple[ProfileTrace, ...]
+
+
+def _kept_data() -> list[dataclasses.Field[object]]:
+    """Fields that say how arrays are read; where they lie may change, their hashes may not."""
+    return [field for field in fields(DataConfig) if field.name not in ("calibration", "validation", "test")]

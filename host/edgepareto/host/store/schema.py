@@ -1,0 +1,56 @@
+"""The tables of study.sqlite and how an older file becomes one of today."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgepareto.host.errors import StudyError
+
+__all__ = ["SCHEMA_VERSION", "migrate"]
+
+SCHEMA_VERSION = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE devices (name TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE candidates (
+    id TEXT PRIMARY KEY, widths TEXT NOT NULL, criterion TEXT NOT NULL, recovery TEXT NOT NULL, images INTEGER NOT NULL,
+    accuracy REAL, test_accuracy REAL, macs INTEGER, parameters INTEGER, bytes INTEGER, model_sha256 TEXT, failure TEXT
+);
+CREATE TABLE generations (
+    device TEXT NOT NULL, generation INTEGER NOT NULL, genomes TEXT NOT NULL, PRIMARY KEY (device, generation)
+);
+-- retired: of an end phase that a longer search made void; kept, but no longer part of any estimate
+CREATE TABLE batches (
+    request_key TEXT PRIMARY KEY, device TEXT NOT NULL, phase TEXT NOT NULL, round INTEGER NOT NULL,
+    number INTEGER NOT NULL, retired INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE traces (
+    request_key TEXT NOT NULL REFERENCES batches, position INTEGER NOT NULL, candidate TEXT NOT NULL,
+    status TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (request_key, position)
+);
+CREATE TABLE notes (device TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, text));
+"""
+
+# From the version named to the next one; each runs in the transaction that also raises user_version.
+MIGRATIONS: Mapping[int, str] = {0: TABLES}
+
+
+def migrate(connection: sqlite3.Connection, file: Path) -> None:
+    """Bring an open transaction's database to SCHEMA_VERSION. Raises StudyError where it is newer."""
+    version = schema_version(connection)
+    if version > SCHEMA_VERSION:
+        raise StudyError(
+            f"{file}: has schema {version}, this edgepareto knows up to {SCHEMA_VERSION}; "
+            "upgrade edgepareto or choose another --study"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        for statement in MIGRATIONS[step].split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

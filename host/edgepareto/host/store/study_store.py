@@ -1,0 +1,258 @@
+"""study.sqlite: every finished batch is one transaction, so that a host killed at any moment loses none.
+
+A plain rollback journal instead of a write-ahead log: the study stays one file that can be copied, and a batch takes
+seconds, so the extra flush costs nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, Recipe
+from edgepareto.host.errors import StoreError, StudyError
+from edgepareto.host.store.records import BatchRecord, DeviceRecord, Phase, StudyIdentity
+from edgepareto.host.store.schema import SCHEMA_VERSION, migrate, schema_version
+from edgepareto.host.store.study_lock import study_lock
+from edgepareto.host.store.trace_codec import decode_trace, encode_trace
+
+__all__ = ["STUDY_FILE", "StudyStore"]
+
+STUDY_FILE = "study.sqlite"
+BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
+CANDIDATE_COLUMNS = (
+    "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure"
+)
+
+
+class StudyStore:
+    """One study's rows. Any thread may call; each method is one transaction.
+
+    Every method raises StoreError where the study cannot be written (a full disk); what was committed stays.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+        """Use `open_for_search` or `open_for_reading`."""
+        self._connection = connection
+        self._file = file
+        self._lock = threading.RLock()
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        return (folder / STUDY_FILE).exists()
+
+    @classmethod
+    @contextmanager
+    def open_for_search(cls, folder: Path) -> Iterator[StudyStore]:
+        """Create or open the study, exclusively. StudyError: held by another process, newer schema, damaged."""
+        file = folder / STUDY_FILE
+        with ExitStack() as stack:
+            with _plain_errors(file):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(study_lock(folder))
+                connection = stack.enter_context(_connection(file, "rwc"))
+                with _transaction(connection):
+                    migrate(connection, file)
+            yield cls(connection, file)
+
+    @classmethod
+    @contextmanager
+    def open_for_reading(cls, folder: Path) -> Iterator[StudyStore]:
+        """Also while a search runs. Raises StudyError where there is no study, or one that cannot be read."""
+        file = folder / STUDY_FILE
+        if not file.is_file():
+            raise StudyError(
+                f"{folder}: holds no study ({STUDY_FILE} is missing); run host search, or name it with --study"
+            )
+        # rw: a reader must be able to roll back what a killed writer left; SQLite falls back to reading alone.
+        with ExitStack() as stack:
+            with _plain_errors(file):
+                connection = stack.enter_context(_connection(file, "rw"))
+                if schema_version(connection) != SCHEMA_VERSION:
+                    with _transaction(connection):
+                        migrate(connection, file)
+            yield cls(connection, file)
+
+    def identity(self) -> StudyIdentity | None:
+        """None in a study that was killed before it began."""
+        text = self.meta("identity")
+        return None if text is None else StudyIdentity.from_json(text)
+
+    def save_identity(self, identity: StudyIdentity) -> None:
+        self.save_meta("identity", identity.to_json())
+
+    def meta(self, key: str) -> str | None:
+        rows = self._read("SELECT value FROM meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
+
+    def save_meta(self, key: str, value: str) -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def devices(self) -> tuple[DeviceRecord, ...]:
+        """In the order in which they joined the study."""
+        return tuple(DeviceRecord.from_json(row[0]) for row in self._read("SELECT record FROM devices ORDER BY rowid"))
+
+    def save_device(self, record: DeviceRecord) -> None:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO devices VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+                (record.name, record.to_json()),
+            )
+
+    def candidates(self) -> dict[CandidateId, Candidate]:
+        rows = self._read(f"SELECT {CANDIDATE_COLUMNS} FROM candidates ORDER BY id")
+        found = (
+            Candidate(
+                id=CandidateId(row[0]),
+                genome=Genome(widths=tuple(json.loads(row[1]))),
+                recipe=Recipe(criterion=row[2], recovery=row[3], images=row[4]),
+                accuracy=row[5],
+                test_accuracy=row[6],
+                macs=row[7],
+                parameters=row[8],
+                bytes=row[9],
+                model_sha256=row[10],
+                failure=row[11],
+            )
+            for row in rows
+        )
+        return {candidate.id: candidate for candidate in found}
+
+    def save_candidate(self, candidate: Candidate) -> None:
+        c = candidate
+        values = (
+            *(c.id, json.dumps(c.genome.widths), c.recipe.criterion, c.recipe.recovery, c.recipe.images, c.accuracy),
+            *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
+        )
+        with self._writing() as connection:
+            connection.execute(
+                f"INSERT OR REPLACE INTO candidates ({CANDIDATE_COLUMNS}) VALUES ({', '.join('?' * len(values))})",
+                values,
+            )
+
+    def generation(self, device: DeviceName, generation: int) -> tuple[Genome, ...] | None:
+        """What was asked of the device in this generation; None where it was not asked yet."""
+        rows = self._read("SELECT genomes FROM generations WHERE device = ? AND generation = ?", device, generation)
+        return tuple(Genome(widths=tuple(widths)) for widths in json.loads(rows[0][0])) if rows else None
+
+    def save_generation(self, device: DeviceName, generation: int, genomes: Sequence[Genome]) -> None:
+        with self._writing() as connection:
+            text = json.dumps([genome.widths for genome in genomes])
+            connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (device, generation, text))
+
+    def batch(self, request_key: str) -> BatchRecord | None:
+        found = self._batches("request_key = ?", request_key)
+        return found[0] if found else None
+
+    def batches(self, device: DeviceName) -> tuple[BatchRecord, ...]:
+        """The device's batches that count, in the order in which they were measured."""
+        return self._batches("device = ?", device)
+
+    def save_batch(self, batch: BatchRecord, *, elapsed_s: float) -> None:
+        """All of the batch or nothing of it. A search batch retires the device's end phase, if it had one already.
+
+        elapsed_s: how long the search has taken, over all runs of the study.
+        """
+        traces = [
+            (batch.request_key, position, trace.candidate, trace.status.value, encode_trace(trace))
+            for position, trace in enumerate(batch.traces)
+        ]
+        with self._writing() as connection:
+            if batch.phase is Phase.SEARCH:
+                connection.execute(
+                    "UPDATE batches SET retired = 1 WHERE device = ? AND phase = ?", (batch.device, Phase.END.value)
+                )
+            connection.execute(
+                "INSERT INTO batches (request_key, device, phase, round, number) VALUES (?, ?, ?, ?, ?)",
+                (batch.request_key, batch.device, batch.phase.value, batch.round, batch.number),
+            )
+            connection.executemany("INSERT INTO traces VALUES (?, ?, ?, ?, ?)", traces)
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('elapsed_s', ?)", (repr(elapsed_s),))
+
+    def notes(self, device: DeviceName) -> tuple[str, ...]:
+        return tuple(row[0] for row in self._read("SELECT text FROM notes WHERE device = ? ORDER BY rowid", device))
+
+    def save_note(self, device: DeviceName, text: str) -> None:
+        """Said once: the same note again changes nothing."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?)", (device, text))
+
+    def _batches(self, condition: str, value: str) -> tuple[BatchRecord, ...]:
+        rows = self._read(
+            "SELECT request_key, device, phase, round, number, data FROM batches JOIN traces USING (request_key) "
+            f"WHERE retired = 0 AND {condition} ORDER BY number, position",
+            value,
+        )
+        return tuple(
+            BatchRecord(
+                request_key=key,
+                device=DeviceName(device),
+                phase=Phase(phase),
+                round=generation,
+                number=number,
+                traces=tuple(decode_trace(row[-1]) for row in group),
+            )
+            for (key, device, phase, generation, number), group in groupby(rows, key=lambda row: row[:-1])
+        )
+
+    def _read(self, query: str, *values: str | int) -> list[sqlite3.Row]:
+        with self._lock, _plain_errors(self._file):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _plain_errors(self._file), _transaction(self._connection):
+            yield self._connection
+
+
+@contextmanager
+def _connection(file: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    # No implicit transactions (isolation_level None): each of ours begins and ends where it is written.
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_S,
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _plain_errors(file: Path) -> Iterator[None]:
+    """SQLite's and the disk's words as ours, one line each."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        hint = "; free some space and go on with --resume" if "full" in str(error) else ""
+        raise StoreError(f"{file}: {error}{hint}; every batch finished before is kept") from error
+    except sqlite3.DatabaseError as error:
+        raise StudyError(f"{file}: is no study or is damaged ({error}); choose another --study") from error
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        hint = "; free some space and go on with --resume" if error.errno == errno.ENOSPC else ""
+        raise StoreError(f"{file}: cannot be written ({error.strerror or error}){hint}") from error

@@ -1,0 +1,146 @@
+"""A device's batches in order: built, answered from the store where they are known, measured and stored where not."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from edgepareto.host.domain import (
+    MAXIMUM_BATCH,
+    Batch,
+    BatchEntry,
+    Candidate,
+    CandidateId,
+    DeviceName,
+    Job,
+    Purpose,
+    reduce_trace,
+)
+from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyStore
+from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.profiler import Profiler
+from edgepareto.host.study.replay import order_seed, request_key
+
+__all__ = ["DeviceBatches", "StudyClock", "cut"]
+
+
+class StudyClock:
+    """How long the search has taken, over all runs of the study; `stop` ends it for every device."""
+
+    def __init__(self, elapsed_before_s: float, minutes: float | None) -> None:
+        self.stop = Event()
+        self._before_s = elapsed_before_s
+        self._started_s = time.monotonic()
+        self._limit_s = None if minutes is None else 60 * minutes
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._before_s + time.monotonic() - self._started_s
+
+    @property
+    def is_over(self) -> bool:
+        return self._limit_s is not None and self.elapsed_s >= self._limit_s
+
+
+@dataclass(kw_only=True)
+class DeviceBatches:
+    """What was measured on one device so far, as this run has seen it: replayed or new. One thread at a time.
+
+    jobs: in order, anchors included. search_jobs: how many of them are of the search phase.
+    """
+
+    store: StudyStore
+    profiler: Profiler
+    record: DeviceRecord
+    study_id: str
+    seed: int
+    preset: str
+    models: Path
+    anchor: Candidate
+    clock: StudyClock
+    jobs: list[Job] = field(default_factory=list)
+    by_candidate: dict[CandidateId, list[Job]] = field(default_factory=lambda: defaultdict(list))
+    by_phase: dict[tuple[Phase, int], list[Job]] = field(default_factory=lambda: defaultdict(list))
+    _count: int = 0
+    _attempts: Counter[CandidateId] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> DeviceName:
+        return self.record.name
+
+    def measure(
+        self, candidates: Sequence[Candidate], phase: Phase, round: int, on_progress: Callable[[str], None]
+    ) -> bool:
+        """One batch, at most MAXIMUM_BATCH candidates beside the anchor. False where it was not begun, because the
+        time is over or the run is being stopped; a stored batch is always answered.
+
+        Raises DeviceLost, StoreError.
+        """
+        assert len(candidates) <= MAXIMUM_BATCH
+        batch = self._batch(candidates, phase)
+        record = self.store.batch(batch.request_key)
+        if record is None:
+            if self.clock.stop.is_set() or (phase is Phase.SEARCH and self.clock.is_over):
+                return False
+            record = BatchRecord(
+                request_key=batch.request_key,
+                device=self.name,
+                phase=phase,
+                round=round,
+                number=self._count,
+                traces=self.profiler.profile(batch, on_progress),
+            )
+            self.store.save_batch(record, elapsed_s=self.clock.elapsed_s)
+        for trace in record.traces:
+            job = reduce_trace(trace)
+            self.jobs.append(job)
+            self.by_candidate[job.candidate].append(job)
+            self.by_phase[phase, round].append(job)
+        self._count += 1
+        self._attempts.update(candidate.id for candidate in candidates)
+        return True
+
+    def jobs_of(self, phase: Phase) -> list[Job]:
+        return [job for (found, _), jobs in self.by_phase.items() if found is phase for job in jobs]
+
+    def _batch(self, candidates: Sequence[Candidate], phase: Phase) -> Batch:
+        anchor_purpose = Purpose.SEARCH if phase is Phase.SEARCH else Purpose.REMEASURE
+        anchor = self._entry(self.anchor, anchor_purpose, self._count)
+        entries = tuple(
+            self._entry(c, Purpose.REMEASURE if self._was_usable(c) else Purpose.SEARCH, self._attempts[c.id])
+            for c in candidates
+        )
+        return Batch(
+            request_key=request_key(self.study_id, self.name, phase, self._count, (anchor, *entries)),
+            preset=self.preset,
+            order_seed=order_seed(self.seed, self.name, self._count),
+            anchor=anchor,
+            entries=entries,
+            inputs=inputs_file(self.models),
+            runtime=self.record.config.runtime,
+            threads=self.record.config.threads or 0,
+            measure_energy=self.record.has_energy,
+        )
+
+    def _was_usable(self, candidate: Candidate) -> bool:
+        return any(job.usable for job in self.by_candidate[candidate.id])
+
+    def _entry(self, candidate: Candidate, purpose: Purpose, attempt: int) -> BatchEntry:
+        assert candidate.model_sha256 is not None, "only prepared candidates are measured"
+        return BatchEntry(
+            candidate=candidate.id,
+            purpose=purpose,
+            attempt=attempt,
+            model=model_file(self.models, candidate.model_sha256),
+            model_sha256=candidate.model_sha256,
+            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256),
+        )
+
+
+def cut(candidates: Sequence[Candidate]) -> list[Sequence[Candidate]]:
+    """Into batches, in ask order."""
+    return [candidates[i : i + MAXIMUM_BATCH] for i in range(0, len(candidates), MAXIMUM_BATCH)]

@@ -1,0 +1,242 @@
+"""One device's way through a study: its population, its budget, what it measured, and why it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from edgepareto.host.config import SearchConfig
+from edgepareto.host.domain import (
+    Activity,
+    Candidate,
+    CandidateId,
+    DeviceInfo,
+    DeviceName,
+    DeviceProgress,
+    Genome,
+    SearchSpace,
+    StudyNotice,
+)
+from edgepareto.host.errors import DeviceLost
+from edgepareto.host.search import HypervolumeScale, Outcome, Search, search_seed
+from edgepareto.host.store import DeviceState, Phase
+from edgepareto.host.study.batches import DeviceBatches, cut
+from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
+from edgepareto.host.study.replay import journal_generation
+from edgepareto.host.study.verdict import Verdict, verdict
+
+__all__ = ["DeviceSearch", "Listener"]
+
+Listener = Callable[[DeviceProgress | StudyNotice], None]
+
+INDEPENDENT_JOBS = 2
+FAILURES_BEFORE_GIVING_UP = 2
+
+
+class DeviceSearch:
+    """`ask`, then `measure`, then `tell`, until `is_searching` is False. One thread at a time.
+
+    `candidates` is the study's shared, growing table.
+    """
+
+    def __init__(
+        self,
+        batches: DeviceBatches,
+        space: SearchSpace,
+        config: SearchConfig,
+        candidates: Mapping[CandidateId, Candidate],
+        listener: Listener,
+    ) -> None:
+        self.batches = batches
+        self.space = space
+        self.is_searching = True
+        self._config = config
+        self._candidates = candidates
+        self._listener = listener
+        self._search = Search(
+            config.algorithm,
+            space,
+            objectives=3 if self.has_energy else 2,
+            limits=config.constraints.count,
+            population=config.population,
+            seed=search_seed(config.seed, self.name),
+        )
+        self._generation = 0
+        self._asked: tuple[Genome, ...] = ()
+        self._measured: dict[CandidateId, None] = {}
+        self._scale: HypervolumeScale | None = None
+        self._progress: DeviceProgress | None = None
+
+    @property
+    def name(self) -> DeviceName:
+        return self.batches.name
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self.batches.record.info
+
+    @property
+    def has_energy(self) -> bool:
+        return self.batches.record.has_energy
+
+    @property
+    def is_lost(self) -> bool:
+        return self.batches.record.state is DeviceState.LOST
+
+    @property
+    def computes_on_the_host(self) -> bool:
+        """Must not be measured while the host or a simulated board computes."""
+        return self.info.shares_host_cores and not self.info.simulated
+
+    def ask(self) -> tuple[Genome, ...]:
+        """The genomes of the next generation that the budget still allows; () ends the search on this device."""
+        budget = self._config.generations
+        left = self._left()
+        if (budget is not None and self._generation >= budget) or left == 0:
+            self.is_searching = False
+            return ()
+        asked = self._search.ask()
+        journal_generation(self.batches.store, self.name, self._generation, asked)
+        self.is_searching = bool(asked)
+        self._asked = asked
+        self.report(Activity.PREPARING)
+        return asked if left is None else asked[:left]
+
+    def measure(self, asked: Sequence[Candidate]) -> None:
+        """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised."""
+        anchor = self.batches.anchor
+        pending: Sequence[Candidate] = [c for c in asked if c.failure is None and c.id != anchor.id]
+        batches = cut(pending) or ([] if self.batches.jobs else [()])
+        while batches:
+            for batch in batches:
+                if not self._measure_batch(batch, Phase.SEARCH, self._generation):
+                    self.is_searching = False
+                    return
+            pending = [c for c in pending if self._verdict(c) is Verdict.RETRY]
+            batches = cut(pending)
+        if verdict(self.batches.by_candidate[anchor.id], needs_energy=False) is Verdict.INFEASIBLE:
+            last = self.batches.by_candidate[anchor.id][-1]
+            self.lose(f"{self.name}: the unpruned model itself cannot be measured: {last.status.value} {last.message}")
+
+    def tell(self, asked: Sequence[Candidate]) -> None:
+        """The outcomes of the generation just measured; a generation cut by the budget ends the search instead."""
+        if not self.is_searching:
+            return
+        if len(asked) < len(self._asked):
+            self.is_searching = False
+            return
+        estimates = self.estimates()
+        self._search.tell([self._outcome(candidate, estimates) for candidate in asked])
+        if all(candidate.failure is not None for candidate in asked):
+            self.is_searching = False
+            self.notice(f"no candidate of generation {self._generation} could be prepared: {asked[0].failure}")
+        self._generation += 1
+        self.report(Activity.WAITING)
+
+    def measure_again(self, candidates: Sequence[Candidate], round: int) -> None:
+        """A round of the end phase. A lost device is noted, not raised."""
+        for batch in cut(candidates):
+            if not self._measure_batch(batch, Phase.END, round):
+                return
+
+    def needs_another_job(self, candidate: Candidate) -> bool:
+        """Has fewer than two independent jobs and did not fail too often."""
+        jobs = self.batches.by_candidate[candidate.id]
+        usable = sum(job.usable and not (self.has_energy and job.energy is None) for job in jobs)
+        failed = len(jobs) - usable
+        permanent = any(job.status.is_permanent for job in jobs)
+        return usable < INDEPENDENT_JOBS and not permanent and failed <= FAILURES_BEFORE_GIVING_UP
+
+    def estimates(self) -> Estimates:
+        return estimate_all(
+            self.batches.jobs, self._candidates, needs_energy=self.has_energy, constraints=self._config.constraints
+        )
+
+    def report(self, activity: Activity, detail: str = "") -> None:
+        """Tell the screen where this device stands."""
+        estimates = self.estimates()
+        self._progress = DeviceProgress(
+            device=self.name,
+            activity=Activity.LOST if self.is_lost else activity,
+            generation=self._generation,
+            measured=len(self._measured),
+            failed=sum(name not in estimates.objectives for name in self._measured),
+            budget=self._config.measurements,
+            front=len(estimates.front(self._candidates)),
+            hypervolume=front_hypervolume(estimates, self._hypervolume_scale()),
+            detail=detail,
+        )
+        self._listener(self._progress)
+
+    def notice(self, text: str) -> None:
+        """A warning on the screen now, and beside this device's front ever after."""
+        self.batches.store.save_note(self.name, text)
+        self._listener(StudyNotice(text=f"{self.name}: {text}", is_warning=True))
+
+    def lose(self, reason: str) -> None:
+        """The device is out of this run; its front is kept and marked incomplete."""
+        self.is_searching = False
+        self._save_state(DeviceState.LOST, reason)
+        self._listener(StudyNotice(text=f"{reason}; its front is kept, go on with --resume", is_warning=True))
+
+    def complete(self) -> None:
+        self._save_state(DeviceState.COMPLETE, None)
+        self.report(Activity.DONE)
+
+    def _measure_batch(self, batch: Sequence[Candidate], phase: Phase, round: int) -> bool:
+        """False where the device is done: lost, out of time, or the run is being stopped."""
+        activity = Activity.MEASURING if phase is Phase.SEARCH else Activity.REMEASURING
+        if self.is_lost:
+            return False
+        try:
+            began = self.batches.measure(batch, phase, round, lambda detail: self._heartbeat(activity, detail))
+        except DeviceLost as error:
+            if not self.batches.clock.stop.is_set():  # else we hung up ourselves
+                self.lose(str(error))
+            return False
+        if began:
+            if phase is Phase.SEARCH:
+                self._measured.update(dict.fromkeys([self.batches.anchor.id, *(candidate.id for candidate in batch)]))
+            for candidate in batch:
+                self._say_failure(candidate)
+            self.report(activity)
+        return began
+
+    def _say_failure(self, candidate: Candidate) -> None:
+        """Loudly where a candidate is given up for want of energy; a user would not know why it is on no front."""
+        job = self.batches.by_candidate[candidate.id][-1]
+        if job.usable and job.energy is None and self._verdict(candidate) is Verdict.INFEASIBLE:
+            self.notice(f"{candidate.id} has no energy ({job.meter_status.value}) and cannot be on the front")
+
+    def _heartbeat(self, activity: Activity, detail: str) -> None:
+        if self._progress is not None:
+            self._listener(replace(self._progress, activity=activity, detail=detail))
+
+    def _outcome(self, candidate: Candidate, estimates: Estimates) -> Outcome:
+        estimate = estimates.objectives.get(candidate.id)
+        if estimate is None:
+            return Outcome(genome=candidate.genome, costs=None)
+        violation = self._config.constraints.violation(estimate)
+        allowed = self._config.constraints.allow(estimate)
+        return Outcome(
+            genome=candidate.genome,
+            costs=estimate.costs,
+            violation=tuple(min(v, 0.0) for v in violation) if allowed else violation,
+        )
+
+    def _verdict(self, candidate: Candidate) -> Verdict:
+        return verdict(self.batches.by_candidate[candidate.id], needs_energy=self.has_energy)
+
+    def _left(self) -> int | None:
+        budget = self._config.measurements
+        return None if budget is None else max(0, budget - len(self._measured))
+
+    def _hypervolume_scale(self) -> HypervolumeScale | None:
+        if self._scale is None and self._generation > 0:
+            first = self.batches.by_phase[Phase.SEARCH, 0]
+            self._scale = fixed_scale(first, self._candidates, self.space.ladder(), needs_energy=self.has_energy)
+        return self._scale
+
+    def _save_state(self, state: DeviceState, reason: str | None) -> None:
+        self.batches.record = replace(self.batches.record, state=state, reason=reason)
+        self.batches.store.save_device(self.batches.record)

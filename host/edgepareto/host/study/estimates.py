@@ -1,0 +1,137 @@
+"""From a device's jobs to what can be compared: pooled measurements, objectives, the front. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgepareto.host.domain import (
+    Candidate,
+    CandidateId,
+    ChannelGene,
+    Constraints,
+    Estimate,
+    Genome,
+    Job,
+    Measurement,
+    Repeatability,
+    SearchSpace,
+    allowed_widths,
+    front,
+    pool,
+    repeatability,
+)
+from edgepareto.host.search import HypervolumeScale, hypervolume
+
+__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "shrinkage_percent", "space_of_dense"]
+
+Candidates = Mapping[CandidateId, Candidate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """One device's candidates, pooled over all its jobs.
+
+    objectives: only of candidates with every objective known. feasible: those within the user's limits as well.
+    """
+
+    limits: Repeatability
+    measurements: Mapping[CandidateId, Measurement]
+    objectives: Mapping[CandidateId, Estimate]
+    feasible: tuple[Estimate, ...]
+
+    def front(self, candidates: Candidates) -> tuple[Estimate, ...]:
+        """The non-dominated feasible candidates, fastest first, one per genome: the most accurate of its recipes.
+
+        Versions of one genome cost the same by construction, so a second one on the front is there by noise alone.
+        """
+        best: dict[Genome, Estimate] = {}
+        for member in front(self.feasible, self.limits):
+            genome = candidates[member.candidate].genome
+            if genome not in best or member.error < best[genome].error:
+                best[genome] = member
+        return tuple(sorted(best.values(), key=lambda e: (e.latency_s, e.error, e.candidate)))
+
+
+def estimate_all(
+    jobs: Iterable[Job], candidates: Candidates, *, needs_energy: bool, constraints: Constraints
+) -> Estimates:
+    """jobs: of one device. A candidate whose energy is needed and unknown is measured but not comparable."""
+    by_candidate: dict[CandidateId, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_candidate[job.candidate].append(job)
+    limits = repeatability(job for found in by_candidate.values() for job in found)
+    pooled = {name: pool(found, limits) for name, found in by_candidate.items()}
+    measurements = {name: found for name, found in pooled.items() if found is not None}
+    objectives = {
+        name: estimate
+        for name, measurement in measurements.items()
+        if (estimate := _estimate(candidates[name], measurement, needs_energy)) is not None
+    }
+    return Estimates(
+        limits=limits,
+        measurements=measurements,
+        objectives=objectives,
+        feasible=tuple(estimate for estimate in objectives.values() if constraints.allow(estimate)),
+    )
+
+
+def _estimate(candidate: Candidate, measurement: Measurement, needs_energy: bool) -> Estimate | None:
+    energy = measurement.energy_j
+    if candidate.accuracy is None or (needs_energy and (energy is None or energy.value <= 0)):
+        return None
+    return Estimate(
+        candidate=candidate.id,
+        error=1 - candidate.accuracy,
+        latency_s=measurement.latency_s.value,
+        energy_j=energy.value if needs_energy and energy is not None else None,
+    )
+
+
+def space_of_dense(dense: Genome, step: int) -> SearchSpace:
+    """A device's search space from stored rows alone: the dense genome is every group's channels."""
+    return SearchSpace(
+        genes=tuple(
+            ChannelGene(name=str(i), channels=width, widths=allowed_widths(width, step))
+            for i, width in enumerate(dense.widths)
+        )
+    )
+
+
+def fixed_scale(
+    first_generation: Sequence[Job], candidates: Candidates, ladder: Sequence[Genome], *, needs_energy: bool
+) -> HypervolumeScale | None:
+    """The box of the dense model and the ladder, from the jobs of generation 0 alone; None before any was measured."""
+    found = estimate_all(first_generation, candidates, needs_energy=needs_energy, constraints=Constraints())
+    rungs = set(ladder)
+    costs = [e.costs for name, e in found.objectives.items() if candidates[name].genome in rungs]
+    return HypervolumeScale.spanned_by(costs) if costs else None
+
+
+def front_hypervolume(estimates: Estimates, scale: HypervolumeScale | None) -> float | None:
+    """Of the feasible candidates' front; None while the scale is unknown."""
+    return None if scale is None else hypervolume([estimate.costs for estimate in estimates.feasible], scale)
+
+
+def shrinkage_percent(
+    search_jobs: Sequence[Job],
+    later_jobs: Sequence[Job],
+    candidates: Candidates,
+    *,
+    needs_energy: bool,
+    constraints: Constraints,
+) -> float | None:
+    """By how many percent the latencies of the search's own front grew when measured again (winner's curse).
+
+    The front is the one that the search's measurements alone give; None where none of its members was re-measured.
+    """
+    first = estimate_all(search_jobs, candidates, needs_energy=needs_energy, constraints=constraints)
+    again = estimate_all(later_jobs, candidates, needs_energy=needs_energy, constraints=Constraints())
+    anchors = {job.candidate for job in search_jobs if job.is_anchor}  # measured too often to be lucky
+    growth = [
+        again.objectives[member.candidate].latency_s / member.latency_s - 1
+        for member in first.front(candidates)
+        if member.candidate in again.objectives and member.candidate not in anchors
+    ]
+    return 100 * sum(growth) / len(growth) if growth else None

@@ -1,0 +1,139 @@
+"""One candidate, from genome to score: prune, recover, write its file, score it, compute what a board must answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name, score
+from edgepareto.host.config import DataConfig
+from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
+from edgepareto.host.errors import EvaluationError
+from edgepareto.host.export import class_count, expected_outputs, fix_input_shapes, read_model, write_whole
+from edgepareto.host.pruning import PreparedModel, analyse, prepare
+
+__all__ = ["CandidateEvaluator", "EvaluationTask", "expected_outputs_file", "inputs_file", "model_file"]
+
+
+def model_file(models: Path, sha256: str) -> Path:
+    return models / f"{sha256}.onnx"
+
+
+def expected_outputs_file(models: Path, sha256: str) -> Path:
+    """What the model gives on the sample inputs on the host; a board must give the same."""
+    return models / f"{sha256}.outputs.npz"
+
+
+def inputs_file(models: Path) -> Path:
+    """The sample inputs that every model is run on."""
+    return models / "inputs.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationTask:
+    """What all candidates of a study share. folder: what relative sources and a user's modules are relative to.
+
+    models: the folder for model files and expected outputs; it holds the sample inputs already.
+    """
+
+    model: Path
+    data: DataConfig
+    metric: str
+    models: Path
+    folder: Path
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> EvaluationTask:
+        raw = json.loads(text)
+        shapes = tuple((name, tuple(sizes)) for name, sizes in raw["data"]["shapes"])
+        return cls(
+            model=Path(raw["model"]),
+            data=DataConfig(**{**raw["data"], "shapes": shapes}),
+            metric=raw["metric"],
+            models=Path(raw["models"]),
+            folder=Path(raw["folder"]),
+        )
+
+
+class CandidateEvaluator:
+    """Deterministic where numpy's BLAS uses one thread. Not safe for several threads at once."""
+
+    def __init__(self, task: EvaluationTask) -> None:
+        """Loads the base model and its data. Raises ModelError, DataError, ConfigError."""
+        model = fix_input_shapes(read_model(task.model), task.data.shapes)
+        self._task = task
+        self._analysis = analyse(model)
+        self._classes = class_count(model)
+        self._metric = metric_by_name(task.metric, folder=task.folder)
+        self._calibration = self._data(task.data.calibration, labelled=False)
+        self._scored: dict[str, Dataset] = {}
+        self._prepared: dict[tuple[str, int], PreparedModel] = {}
+
+    def evaluate(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
+        """Its files are in the models folder when this returns. A failure of the candidate's own is in the result.
+
+        Raises OSError where a file cannot be written.
+        """
+        try:
+            pruned = self._model(recipe).prune(genome, recovery=recipe.recovery)
+            content = pruned.model.SerializeToString(deterministic=True)
+            sha256 = hashlib.sha256(content).hexdigest()
+            accuracy = self._score(content, self._task.data.validation)
+            file = model_file(self._task.models, sha256)
+            write_whole(file, content)
+            expected_outputs(file, inputs_file(self._task.models), expected_outputs_file(self._task.models, sha256))
+        except EvaluationError as error:
+            return Candidate(id=candidate, genome=genome, recipe=recipe, failure=str(error))
+        return Candidate(
+            id=candidate,
+            genome=genome,
+            recipe=recipe,
+            accuracy=accuracy,
+            macs=pruned.macs,
+            parameters=pruned.parameters,
+            bytes=len(content),
+            model_sha256=sha256,
+        )
+
+    def score_on_test(self, sha256: str) -> float:
+        """A stored model's score on the test split. Raises EvaluationError."""
+        return self._score(model_file(self._task.models, sha256), self._task.data.test)
+
+    def _score(self, model: bytes | Path, source: str | None) -> float:
+        assert source is not None, "checked before a search begins"
+        if source not in self._scored:
+            dataset = self._data(source, labelled=True)
+            assert dataset is not None
+            self._scored[source] = dataset
+        return score(model, self._scored[source], self._metric)
+
+    def _model(self, recipe: Recipe) -> PreparedModel:
+        key = (recipe.criterion, recipe.images)
+        if key not in self._prepared:
+            assert self._calibration is not None, "checked before a search begins"
+            calibration = {
+                name: np.asarray(array, dtype=np.float32)
+                for name, array in self._calibration.feed(slice(0, recipe.images)).items()
+            }
+            self._prepared = {  # one at a time: a prepared model holds the dense activations
+                key: prepare(self._analysis, calibration, criterion=recipe.criterion, images=recipe.images)
+            }
+        return self._prepared[key]
+
+    def _data(self, source: str | None, *, labelled: bool) -> Dataset | None:
+        if source is None:
+            return None
+        return load_dataset(
+            source,
+            self._task.data,
+            self._analysis.inputs,
+            folder=self._task.folder,
+            labelled=labelled,
+            classes=self._classes if labelled else None,
+        )

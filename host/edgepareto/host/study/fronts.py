@@ -1,0 +1,152 @@
+"""The fronts of a study from its stored rows alone: no board, no model file, no data is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from edgepareto.host.domain import (
+    Candidate,
+    CandidateId,
+    DeviceFront,
+    Estimate,
+    FrontPoint,
+    Job,
+    Measurement,
+    StudyFronts,
+    knee,
+    reduce_trace,
+)
+from edgepareto.host.errors import StudyError
+from edgepareto.host.store import DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+from edgepareto.host.study.estimates import (
+    Estimates,
+    estimate_all,
+    fixed_scale,
+    front_hypervolume,
+    shrinkage_percent,
+    space_of_dense,
+)
+from edgepareto.host.study.evaluate_candidate import model_file
+from numpy.typing import NDArray
+
+__all__ = ["MODELS_FOLDER", "candidate_model", "read_fronts"]
+
+MODELS_FOLDER = "models"
+STOPPED = "the search was stopped before its end; go on with --resume"
+IDLE_OBJECTIVE = 0.98  # Spearman's rank correlation above which energy tells nothing that latency does not
+FEWEST_RANKS = 5
+
+
+def read_fronts(study: Path) -> StudyFronts:
+    """Every device on which the unpruned model was measured. StudyError where there is no study or no such device."""
+    with StudyStore.open_for_reading(study) as store:
+        identity = store.identity()
+        candidates = store.candidates()
+        fronts = [] if identity is None else [_device_front(store, identity, r, candidates) for r in store.devices()]
+    found = tuple(front for front in fronts if front is not None)
+    if identity is None or not found:
+        raise StudyError(f"{study}: nothing was measured yet; go on with host search --resume")
+    return StudyFronts(
+        study=study.name,
+        model=Path(identity.model).name,
+        metric=identity.search.metric,
+        preset=identity.search.preset,
+        algorithm=identity.search.algorithm,
+        has_test_split=identity.test_sha256 is not None,
+        devices=found,
+    )
+
+
+def candidate_model(study: Path, candidate: CandidateId) -> Path:
+    """The stored .onnx file. Raises StudyError for a candidate that the study does not have."""
+    with StudyStore.open_for_reading(study) as store:
+        found = store.candidates().get(candidate)
+    if found is None or found.model_sha256 is None:
+        raise StudyError(f"{study}: has no model of candidate {candidate}; host front lists the ones on a front")
+    return model_file(study / MODELS_FOLDER, found.model_sha256)
+
+
+def _device_front(
+    store: StudyStore, identity: StudyIdentity, record: DeviceRecord, candidates: Mapping[CandidateId, Candidate]
+) -> DeviceFront | None:
+    """None before the unpruned model was measured on the device."""
+    jobs: dict[Phase, list[Job]] = {Phase.SEARCH: [], Phase.END: []}
+    first_generation: list[Job] = []
+    for batch in store.batches(record.name):
+        reduced = [reduce_trace(trace) for trace in batch.traces]
+        jobs[batch.phase] += reduced
+        if batch.phase is Phase.SEARCH and batch.round == 0:
+            first_generation += reduced
+    everything = [*jobs[Phase.SEARCH], *jobs[Phase.END]]
+    constraints, needs_energy = identity.search.constraints, record.has_energy
+    estimates = estimate_all(everything, candidates, needs_energy=needs_energy, constraints=constraints)
+    dense = next((job.candidate for job in everything if job.is_anchor), None)
+    if dense is None or dense not in estimates.measurements:
+        return None
+    members = estimates.front(candidates)
+    knee_member = knee(members).candidate if members else None
+    points = {
+        name: FrontPoint(candidate=candidates[name], measurement=measurement, is_knee=name == knee_member)
+        for name, measurement in estimates.measurements.items()
+        if candidates[name].accuracy is not None
+    }
+    on_front = dict.fromkeys(member.candidate for member in members)
+    ladder = space_of_dense(candidates[dense].genome, record.config.step).ladder()
+    scale = fixed_scale(first_generation, candidates, ladder, needs_energy=needs_energy)
+    searched = {job.candidate for job in jobs[Phase.SEARCH] if job.usable}
+    return DeviceFront(
+        device=record.info,
+        complete=record.state is DeviceState.COMPLETE,
+        incomplete_reason=None if record.state is DeviceState.COMPLETE else record.reason or STOPPED,
+        measured=len(searched),
+        dense=points[dense],
+        front=tuple(points[name] for name in on_front),
+        others=tuple(point for name, point in sorted(points.items()) if name not in on_front),
+        hypervolume=front_hypervolume(estimates, scale) or 0.0,
+        limits=estimates.limits,
+        has_energy=needs_energy,
+        runtime=record.config.runtime,
+        threads=record.threads,
+        shrinkage=shrinkage_percent(
+            jobs[Phase.SEARCH], jobs[Phase.END], candidates, needs_energy=needs_energy, constraints=constraints
+        ),
+        notes=(*store.notes(record.name), *_remarks(estimates, members, candidates, identity)),
+    )
+
+
+def _remarks(
+    estimates: Estimates,
+    members: Sequence[Estimate],
+    candidates: Mapping[CandidateId, Candidate],
+    identity: StudyIdentity,
+) -> list[str]:
+    """What a reader of the front must know and cannot see in its numbers."""
+    found = []
+    correlation = _rank_correlation(list(estimates.measurements.values()))
+    if correlation is not None and correlation > IDLE_OBJECTIVE:
+        found.append(
+            f"energy ranks the candidates as latency does (Spearman {correlation:.3f}): "
+            "here the third objective adds little"
+        )
+    least = identity.search.constraints.min_accuracy
+    tests = [candidates[member.candidate].test_accuracy for member in members]
+    below = sum(value < least for value in tests if value is not None) if least is not None else 0
+    if below:
+        found.append(f"{below} of {len(members)} front members miss the minimum accuracy {least} on the test split")
+    if not members:
+        found.append("no measured candidate is within the limits that were set")
+    return found
+
+
+def _rank_correlation(measurements: Sequence[Measurement]) -> float | None:
+    pairs = [(m.latency_s.value, m.energy_j.value) for m in measurements if m.energy_j is not None]
+    if len(pairs) < FEWEST_RANKS:
+        return None
+    latency, energy = (_ranks(np.array(column)) for column in zip(*pairs, strict=True))
+    return float(np.corrcoef(latency, energy)[0, 1])
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    return values.argsort().argsort()

@@ -1,0 +1,32 @@
+"""What a study needs of a device. The fleet's client is one; so is a fake in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import Batch, DeviceInfo, DeviceName, ProfileTrace
+
+__all__ = ["Connect", "Profiler"]
+
+
+class Profiler(Protocol):
+    """One connected device. One batch at a time; a batch sent again under its request key is not measured again."""
+
+    @property
+    def info(self) -> DeviceInfo: ...
+
+    def profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+        """The anchor's trace first, then the entries' in order. Raises DeviceLost, also when the block ends."""
+        ...
+
+
+class Connect(Protocol):
+    """Opens all devices for the length of a block; leaving it ends every `profile` in flight."""
+
+    def __call__(
+        self, devices: Sequence[DeviceConfig], *, owner: str, state: Path
+    ) -> AbstractContextManager[Mapping[DeviceName, Profiler]]: ...
