@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from edgepareto.agent.server import AgentServer
+from edgepareto.agent.wire import Device
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import Batch, BatchEntry, CandidateId, Purpose
 from fakes.fake_agent import fake_server
@@ -51,7 +52,9 @@ def start_agent(tmp_path: Path, socket_folder: Path) -> Iterator[StartAgent]:
     """Starts an agent in this process; the default address is a unix socket."""
     servers: list[AgentServer] = []
 
-    def start(measuring: FakeMeasuring | None = None, *, address: str | None = None, **settings: int) -> RunningAgent:
+    def start(
+        measuring: FakeMeasuring | None = None, *, address: str | None = None, **settings: int | Device
+    ) -> RunningAgent:
         measuring = measuring or FakeMeasuring()
         state = tmp_path / f"agent{len(servers)}"
         server = fake_server(state, measuring, **settings)

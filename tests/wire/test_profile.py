@@ -49,11 +49,6 @@ def test_a_batch_is_answered_anchor_first_then_in_the_order_asked(start_agent, f
     assert "latency 1/5" in told or "latency 6/5" in told  # only the newest is told, and at least one
 
 
-def test_the_device_says_who_it_is(start_agent, tmp_path: Path):
-    with connected(start_agent(), tmp_path) as client:
-        assert (client.info.name, client.info.board, client.info.meter.kind) == ("pi1", "fake board", "ina219")
-
-
 def test_the_same_key_is_never_measured_twice_also_after_the_agent_was_killed(
     start_agent_process, files, tmp_path: Path
 ):
@@ -196,8 +191,27 @@ def test_a_released_lease_cuts_the_batch_short_and_nothing_is_journalled(start_a
 def test_a_lease_that_another_host_took_ends_the_search_on_this_board_with_its_name(start_agent, files, tmp_path: Path):
     agent = start_agent()
     with connected(agent, tmp_path) as client:
-        client._lease.release()  # as if this machine had slept past its lease
+        # As if this machine had slept past its lease.
+        client._stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=client._lease.id), timeout=5)
         with connected(agent, tmp_path, owner="bob@desk other"), pytest.raises(DeviceLost, match="in use by bob@desk"):
+            client.profile(files.batch(), quiet)
+
+
+def test_a_lease_that_expired_is_taken_again_and_the_search_goes_on(start_agent, files, tmp_path: Path):
+    with connected(start_agent(), tmp_path) as client:
+        client._stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=client._lease.id), timeout=5)
+        assert answered(client.profile(files.batch(), quiet)) == ["dense", "c0", "c1"]
+
+
+def test_a_profile_in_another_thread_ends_when_the_client_is_closed(start_agent, files, tmp_path: Path):
+    measuring = FakeMeasuring(held=lambda: True)
+    with ThreadPoolExecutor(1) as pool, connected(start_agent(measuring), tmp_path) as client:
+        running = pool.submit(client.profile, files.batch(), quiet)
+        assert measuring.began.wait(DEADLINE_S)
+        client.close()
+        with pytest.raises(DeviceLost, match=r"^pi1: "):
+            running.result(DEADLINE_S)
+        with pytest.raises(DeviceLost, match="closed"):
             client.profile(files.batch(), quiet)
 
 

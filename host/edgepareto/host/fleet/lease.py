@@ -28,6 +28,7 @@ class HeldLease:
         self._device = device
         self._owner = owner
         self._lease_id = ""
+        self._lock = threading.Lock()  # so that no lease is taken while the last one is given back
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease {device}", daemon=True)
 
@@ -37,6 +38,25 @@ class HeldLease:
 
     def acquire(self) -> None:
         """Take the lease, or take it again: the same owner's own lease is given at once. Raises DeviceError."""
+        with self._lock:
+            if self._released.is_set():
+                raise DeviceError(f"{self._device}: its lease was given back")
+            self._acquire()
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def release(self) -> None:
+        """Give the lease back; a batch that still runs under it is cut short. An agent that is gone is no error."""
+        self._released.set()
+        with self._lock:
+            if not self._lease_id:
+                return
+            try:
+                self._stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=self._lease_id), timeout=CALL_DEADLINE_S)
+            except grpc.RpcError as error:
+                log.debug("%s: the lease could not be given back: %s", self._device, reason(error))
+
+    def _acquire(self) -> None:
         request = pb.AcquireLeaseRequest(owner=self._owner, ttl_s=TTL_S)
         try:
             answer = self._stub.AcquireLease(request, timeout=CALL_DEADLINE_S)
@@ -48,18 +68,6 @@ class HeldLease:
                 "renewed; wait, or search without this device"
             )
         self._lease_id = answer.lease_id
-        if not self._thread.is_alive():
-            self._thread.start()
-
-    def release(self) -> None:
-        """Give the lease back; a batch that still runs under it is cut short. An agent that is gone is no error."""
-        self._released.set()
-        if not self._lease_id:
-            return
-        try:
-            self._stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=self._lease_id), timeout=CALL_DEADLINE_S)
-        except grpc.RpcError as error:
-            log.debug("%s: the lease could not be given back: %s", self._device, reason(error))
 
     def _keep(self) -> None:
         while not self._released.wait(RENEW_EVERY_S):

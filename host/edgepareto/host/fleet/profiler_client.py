@@ -78,6 +78,10 @@ class ProfilerClient:
                 if troubles[code] > HEALINGS and code is not grpc.StatusCode.ABORTED:
                     raise DeviceLost(f"{self._info.name}: {reason(error)} ({troubles[code]} times)") from error
                 self._heal(error, deadline, on_progress)
+            except ValueError as error:
+                if not self._closed.is_set():
+                    raise
+                raise DeviceLost(f"{self._info.name}: the connection was closed") from error  # between two calls
 
     def close(self) -> None:
         """Give the lease back and hang up; a `profile` in another thread ends with DeviceLost. Idempotent."""

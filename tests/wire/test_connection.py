@@ -1,0 +1,85 @@
+"""Who a host may connect to, and what it is told where it may not."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from edgepareto.agent import wire as agent_wire
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import DeviceName
+from edgepareto.host.errors import DeviceError, Unreachable, WrongProtocol
+from edgepareto.host.fleet import connect, probe
+from edgepareto.host.fleet import wire as host_wire
+from edgepareto.host.fleet.channel import open_channel
+from fakes.fake_agent import DEVICE
+from fakes.measuring import FakeMeasuring
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+PI1 = DeviceName("pi1")
+DEADLINE_S = 20.0
+
+
+def test_the_device_says_who_it_is(start_agent, tmp_path: Path):
+    with connect([start_agent().device], owner="ann", state=tmp_path) as clients:
+        client = clients[PI1]
+        assert (client.info.name, client.info.board, client.info.meter.kind) == ("pi1", "fake board", "ina219")
+
+
+def test_a_board_in_use_is_refused_at_once_with_its_users_name(start_agent, tmp_path: Path):
+    agent = start_agent()
+    with (
+        connect([agent.device], owner="bob@desk other", state=tmp_path),
+        pytest.raises(DeviceError, match=r"^pi1: in use by bob@desk other; its lease ends in (30|29) s"),
+        connect([agent.device], owner="ann", state=tmp_path),
+    ):
+        pass
+
+
+def test_nobody_at_an_address_is_unreachable_with_what_to_do(tmp_path: Path):
+    nowhere = DeviceConfig(name="pi1", address="127.0.0.1:9")
+    with pytest.raises(Unreachable, match=r"^pi1: no agent answers at 127\.0\.0\.1:9 .*start edgepareto-agent there"):
+        probe(nowhere)
+
+
+def test_an_agent_of_another_protocol_version_is_refused_by_both_sides(start_agent, tmp_path: Path, monkeypatch):
+    agent = start_agent()
+    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 2)
+    with pytest.raises(WrongProtocol, match="the host speaks protocol version 2, this agent speaks 1"):
+        probe(agent.device)
+    monkeypatch.setattr(agent_wire, "PROTOCOL_VERSION", 2)
+    monkeypatch.setattr(agent_wire, "check_protocol", lambda _: None)
+    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 1)
+    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 2, this host speaks 1"):
+        probe(agent.device)
+
+
+def test_an_agent_without_the_runtime_is_refused_with_what_to_install(start_agent, tmp_path: Path):
+    bare = replace(DEVICE, info=replace(DEVICE.info, runtimes=()))
+    agent = start_agent(device=bare)
+    with (
+        pytest.raises(
+            DeviceError, match=r"has no runtime onnxruntime \(it has none\); .*pip install 'edgepareto\[agent\]'"
+        ),
+        connect([agent.device], owner="ann", state=tmp_path),
+    ):
+        pass
+
+
+def test_health_is_answered_while_a_batch_is_measured(start_agent, files, tmp_path: Path):
+    release = threading.Event()
+    measuring = FakeMeasuring(held=lambda: not release.is_set())
+    agent = start_agent(measuring)
+    with ThreadPoolExecutor(1) as pool, connect([agent.device], owner="ann", state=tmp_path) as clients:
+        running = pool.submit(clients[PI1].profile, files.batch(), lambda _: None)
+        assert measuring.began.wait(DEADLINE_S)
+        with open_channel(agent.address) as dialled:
+            health = health_pb2_grpc.HealthStub(dialled)
+            for service in ("", "edgepareto.profiler.v1.Profiler"):
+                answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        release.set()
+        running.result(DEADLINE_S)
