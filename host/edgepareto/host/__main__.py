@@ -1,1 +1,66 @@
-"""The command `host`: one place turns our errors into one line and an exit code."""
+"""The command `host`: one place turns our errors into one line and an exit code.
+
+0 done, 1 failed, 2 wrong use, 130 after Ctrl-C. Results go to stdout, the line to stderr. `--debug` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from edgepareto.host.errors import EdgeParetoError
+
+__all__ = ["main"]
+
+FAILED, INTERRUPTED = 1, 130
+# Before numpy is loaded: OpenBLAS gives other bits with two threads, and a resumed search must give the same.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, sys.argv's by default; returns the exit code."""
+    for variable in ONE_THREAD:
+        os.environ[variable] = "1"
+    try:
+        from edgepareto.host.cli import Session, run
+    except ModuleNotFoundError as error:
+        return _tell(f"{error.name} is not installed; pip install 'edgepareto[host]'", FAILED)
+    session = Session()
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments, session)
+        sys.stdout.flush()
+    except EdgeParetoError as error:
+        return _tell(str(error), error.exit_code, debug=session.debug)
+    except KeyboardInterrupt:
+        return _tell("interrupted", INTERRUPTED, debug=session.debug)
+    except BrokenPipeError:  # the reader of our output has gone: `host front | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        return _tell(_os_message(error), FAILED, debug=session.debug)
+    except Exception as error:  # noqa: BLE001  the last resort of the command, no traceback for a user
+        kind = type(error).__name__
+        hint = "this is a mistake of ours, please report it with what the same command prints with --debug"
+        return _tell(f"unexpected {kind}: {error}; {hint}", FAILED, debug=session.debug)
+    return code
+
+
+def _tell(message: str, code: int, *, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"host: {' '.join(message.split())}\n")
+    return code
+
+
+def _os_message(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full; make room, then go on with --resume: finished batches are kept"
+    return f"{where}{error.strerror or error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

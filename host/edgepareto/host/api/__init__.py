@@ -1,0 +1,33 @@
+"""The public Python functions; the command line calls nothing else.
+
+    from edgepareto.host.api import search
+    study = search("resnet.onnx", calibration="calibration.npz", validation="validation.npz", scale=1 / 255,
+                   devices=["pi1"], settings="edgepareto.toml", min_accuracy=0.88)
+    study.front("pi1").pick("knee").measurement.latency_s
+
+Every function raises EdgeParetoError leaves (edgepareto.host.errors) with one-line messages.
+"""
+
+from edgepareto.host.api.devices import check_devices, known_devices
+from edgepareto.host.api.models import inspect, prune
+from edgepareto.host.api.profiling import profile
+from edgepareto.host.api.project import check_settings, init_project
+from edgepareto.host.api.searching import search
+from edgepareto.host.api.study import DeviceFrontView, Study, export, load_study
+from edgepareto.host.config import DeviceConfig
+
+__all__ = [
+    "DeviceConfig",
+    "DeviceFrontView",
+    "Study",
+    "check_devices",
+    "check_settings",
+    "export",
+    "init_project",
+    "inspect",
+    "known_devices",
+    "load_study",
+    "profile",
+    "prune",
+    "search",
+]

@@ -1,0 +1,164 @@
+"""Measuring models on devices outside of any search."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from edgepareto.host.accuracy import Dataset, load_dataset, uniform_dataset
+from edgepareto.host.config import DeviceConfig, Flags, Settings, read_settings
+from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, Purpose, reduce_trace
+from edgepareto.host.errors import ConfigError, DataError
+from edgepareto.host.export import (
+    InputTensor,
+    expected_outputs,
+    fix_input_shapes,
+    input_tensors,
+    read_model,
+    require_known_shapes,
+    sha256_of,
+    write_model,
+    write_sample_inputs,
+)
+from edgepareto.host.views import ProfileResult
+
+if TYPE_CHECKING:
+    from edgepareto.host.fleet import ProfilerClient
+
+__all__ = ["profile"]
+
+SAMPLE_INPUTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A model ready to be sent: as the user named it, and the file with its shapes fixed."""
+
+    named: Path
+    inputs: tuple[InputTensor, ...]
+    entry: BatchEntry
+    samples: Path
+    fed_with: str
+
+
+def profile(
+    models: Sequence[str | Path],
+    *,
+    devices: Sequence[str | DeviceConfig] | None = None,
+    preset: str | None = None,
+    calibration: str | Path | None = None,
+    shapes: Sequence[str] = (),
+    settings: str | Path | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> tuple[ProfileResult, ...]:
+    """Measure each model on each device, one job each, device by device. A symbolic batch is measured as 1.
+
+    Models with equal inputs share a batch, its first model is the anchor. They are fed calibration samples where there
+    are any that fit, else seeded uniform numbers; each result says which. shapes: as typed, "x=1,3,224,224".
+    Raises ModelError for a broken model or unknown input sizes, ConfigError, DataError, DeviceError.
+    """
+    from edgepareto.host.fleet import connect  # brings grpc
+
+    if not models:
+        raise ConfigError("no model: name at least one .onnx file")
+    flags = Flags(
+        devices=None if devices is None else tuple(devices),
+        preset=preset,
+        calibration=None if calibration is None else str(calibration),
+        shapes=tuple(shapes),
+    )
+    chosen = read_settings(None if settings is None else Path(settings), flags)
+    if not chosen.devices:
+        raise ConfigError("no device: give --devices NAME[,NAME], or set [devices.NAME] in edgepareto.toml")
+    with TemporaryDirectory(prefix="edgepareto-profile-") as scratch:
+        folder = Path(scratch)
+        prepared = [
+            _prepare(Path(model), number, chosen, folder, must_fit=calibration is not None)
+            for number, model in enumerate(models)
+        ]
+        owner = f"{getpass.getuser()}@{socket.gethostname()} profile"
+        with connect(chosen.devices, owner=owner, state=folder / "agents") as clients:
+            return tuple(
+                result
+                for client in clients.values()
+                for group in _batches(prepared)
+                for result in _measure(group, client, chosen, on_progress or _ignore)
+            )
+
+
+def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_fit: bool) -> _Prepared:
+    fixed = fix_input_shapes(read_model(model), chosen.data.shapes)
+    require_known_shapes(fixed)
+    file, samples, outputs = (folder / f"{number}{ending}" for ending in (".onnx", ".inputs.npz", ".outputs.npz"))
+    write_model(fixed, file)
+    inputs = input_tensors(fixed)
+    dataset, fed_with = _samples(inputs, chosen, must_fit=must_fit)
+    write_sample_inputs(dataset, SAMPLE_INPUTS, samples)
+    expected_outputs(file, samples, outputs)
+    sha256 = sha256_of(file)
+    entry = BatchEntry(
+        candidate=CandidateId(f"{sha256[:12]}-{number}"),
+        purpose=Purpose.SEARCH,
+        attempt=0,
+        model=file,
+        model_sha256=sha256,
+        expected_outputs=outputs,
+    )
+    return _Prepared(named=model, inputs=inputs, entry=entry, samples=samples, fed_with=fed_with)
+
+
+def _samples(inputs: Sequence[InputTensor], chosen: Settings, *, must_fit: bool) -> tuple[Dataset, str]:
+    """Calibration samples; uniform ones where there are none, or where the settings' own belong to another model."""
+    if chosen.data.calibration is not None:
+        try:
+            found = load_dataset(chosen.data.calibration, chosen.data, inputs, folder=chosen.folder, labelled=False)
+            return found.first(SAMPLE_INPUTS * max(1, *found.batches.values())), "calibration"
+        except DataError:
+            if must_fit:
+                raise
+    return uniform_dataset(inputs, count=SAMPLE_INPUTS), "uniform"
+
+
+def _batches(prepared: Sequence[_Prepared]) -> Iterator[list[_Prepared]]:
+    """Models that take the same inputs, at most an anchor and MAXIMUM_BATCH at once; in the order given."""
+    waiting = list(prepared)
+    while waiting:
+        first = waiting[0]
+        group = [model for model in waiting if model.inputs == first.inputs and model.fed_with == first.fed_with]
+        group = group[: MAXIMUM_BATCH + 1]
+        waiting = [model for model in waiting if model not in group]
+        yield group
+
+
+def _measure(
+    group: Sequence[_Prepared], client: ProfilerClient, chosen: Settings, on_progress: Callable[[str], None]
+) -> Iterator[ProfileResult]:
+    device = next(device for device in chosen.devices if device.name == client.info.name)
+    batch = Batch(
+        request_key=secrets.token_hex(16),
+        preset=chosen.search.preset,
+        order_seed=chosen.search.seed,
+        anchor=group[0].entry,
+        entries=tuple(model.entry for model in group[1:]),
+        inputs=group[0].samples,
+        runtime=device.runtime,
+        threads=device.threads or 0,
+    )
+    for model, trace in zip(group, client.profile(batch, on_progress), strict=True):
+        yield ProfileResult(
+            model=model.named,
+            device=client.info,
+            job=reduce_trace(trace),
+            runtime=trace.runtime,
+            inputs=model.fed_with,
+        )
+
+
+def _ignore(text: str) -> None:
+    return None

@@ -1,0 +1,91 @@
+"""The main job as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgepareto.host.api.study import Study
+from edgepareto.host.config import DeviceConfig, Flags, read_settings
+from edgepareto.host.domain import DeviceProgress, StudyNotice
+
+__all__ = ["search"]
+
+
+def search(
+    model: str | Path | None = None,
+    *,
+    calibration: str | Path | None = None,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    devices: Sequence[str | DeviceConfig] | None = None,
+    study: str | Path | None = None,
+    resume: bool = False,
+    min_accuracy: float | None = None,
+    max_latency_ms: float | None = None,
+    max_energy_mj: float | None = None,
+    scale: float | str | None = None,
+    offset: float | str | None = None,
+    layout: str | None = None,
+    shapes: Sequence[str] = (),
+    metric: str | None = None,
+    algorithm: str | None = None,
+    population: int | None = None,
+    generations: int | None = None,
+    measurements: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    preset: str | None = None,
+    settings: str | Path | None = None,
+    listener: Callable[[DeviceProgress | StudyNotice], None] | None = None,
+) -> Study:
+    """Search for the pruned versions of a model that trade accuracy, latency and energy best on each device.
+
+    The three thresholds are hard constraints on accuracy, latency and energy: what breaks one is on no front. They are
+    what others call prune_model(model, precision_threshold, speed_threshold, power_threshold), in measured units.
+
+    settings: an edgepareto.toml; every argument that is given wins over it, and without it all must be given. Paths
+    are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
+    None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
+    measurements: budget per device. listener: told of progress, from one thread at a time.
+    A search that was stopped goes on with resume=True and measures nothing twice.
+
+    Raises WrongUse leaves for input that does not fit, before anything is measured, and Failed leaves for what goes
+    wrong on the way. KeyboardInterrupt passes through after finished batches are stored.
+    """
+    flags = Flags(
+        model=_text(model),
+        study=_text(study),
+        calibration=_text(calibration),
+        validation=_text(validation),
+        test=_text(test),
+        scale=scale,
+        offset=offset,
+        layout=layout,
+        shapes=tuple(shapes),
+        devices=None if devices is None else tuple(devices),
+        algorithm=algorithm,
+        metric=metric,
+        population=population,
+        generations=generations,
+        measurements=measurements,
+        minutes=minutes,
+        seed=seed,
+        preset=preset,
+        min_accuracy=min_accuracy,
+        max_latency_ms=max_latency_ms,
+        max_energy_mj=max_energy_mj,
+    )
+    from edgepareto.host.study import run_study  # brings pymoo and grpc
+
+    config = read_settings(None if settings is None else Path(settings), flags).study_config()
+    fronts = run_study(config, resume=resume, listener=listener or _ignore)
+    return Study(path=config.study, fronts=fronts)
+
+
+def _text(value: str | Path | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _ignore(event: DeviceProgress | StudyNotice) -> None:
+    return None

@@ -1,0 +1,142 @@
+"""A study as a value: its fronts, the model files behind them, and every way to look at or take something from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.config import Flags, read_settings
+from edgepareto.host.domain import CandidateId, DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.point_record import point_record
+from edgepareto.host.errors import ConfigError, WrongUse
+from edgepareto.host.export import ExportedModel, export_candidate, output_folder_must_exist, pick
+from edgepareto.host.views import front_csv, front_json, write_front_plot, write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DeviceFrontView", "Study", "export", "load_study"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFrontView:
+    """One device's front. `front.points` are its members, fastest first."""
+
+    front: DeviceFront
+
+    @property
+    def points(self) -> tuple[FrontPoint, ...]:
+        return self.front.front
+
+    @property
+    def dense(self) -> FrontPoint:
+        return self.front.dense
+
+    def pick(
+        self, choice: str = "knee", *, max_latency_ms: float | None = None, min_accuracy: float | None = None
+    ) -> FrontPoint:
+        """knee, fastest, most-accurate or least-energy of the front within the limits, or a candidate by its id.
+
+        Raises WrongUse where there is none.
+        """
+        return pick(self.front, choice, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One search, finished or stopped. path: its folder."""
+
+    path: Path
+    fronts: StudyFronts
+
+    def front(self, device: str) -> DeviceFrontView:
+        """Raises WrongUse for a device that the study did not search on."""
+        for front in self.fronts.devices:
+            if front.device.name == device:
+                return DeviceFrontView(front=front)
+        names = ", ".join(front.device.name for front in self.fronts.devices)
+        raise WrongUse(f"device {device} is not in {self.path}; it has {names or 'none yet'}")
+
+    def only(self, device: str | None) -> Study:
+        """The same study with one device alone, all of them for None."""
+        if device is None:
+            return self
+        return Study(path=self.path, fronts=replace(self.fronts, devices=(self.front(device).front,)))
+
+    def model_file(self, candidate: CandidateId) -> Path:
+        from edgepareto.host.study import candidate_model  # brings pymoo and grpc
+
+        return candidate_model(self.path, candidate)
+
+    def to_json(self) -> str:
+        """The stable interface of `host front --format json`."""
+        return front_json(self.fronts, self._file_text)
+
+    def to_csv(self) -> str:
+        return front_csv(self.fronts, self._file_text)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Every measured candidate, one row each, `on_front` where it is a member. ImportError without pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {"device": front.device.name, "on_front": on_front}
+                | point_record(point, front, file=self._file_text(point.candidate.id), knee=point.is_knee)
+                for front in self.fronts.devices
+                for on_front, points in ((True, front.front), (False, front.others))
+                for point in points
+            ]
+        )
+
+    def write_html(self, path: str | Path) -> None:
+        """The interactive page. WrongUse where its folder does not exist."""
+        self._must_have_devices()
+        output_folder_must_exist(Path(path))
+        write_report(self.fronts, Path(path))
+
+    def write_png(self, path: str | Path) -> None:
+        """The picture. WrongUse where its folder does not exist."""
+        self._must_have_devices()
+        output_folder_must_exist(Path(path))
+        write_front_plot(self.fronts, Path(path))
+
+    def _must_have_devices(self) -> None:
+        if not self.fronts.devices:
+            raise WrongUse(f"{self.path}: nothing was measured yet; go on with host search --resume")
+
+    def _file_text(self, candidate: CandidateId) -> str:
+        return str(self.model_file(candidate))
+
+
+def load_study(path: str | Path | None = None, *, settings: str | Path | None = None) -> Study:
+    """Read a study from its folder alone. path None: the one that `settings` (edgepareto.toml) names.
+
+    Raises StudyError: no study there, or one of a newer version.
+    """
+    from edgepareto.host.study import read_fronts  # brings pymoo and grpc
+
+    if path is None and settings is None:
+        raise ConfigError("no study: give its folder, or an edgepareto.toml")
+    folder = Path(path) if path is not None else read_settings(Path(str(settings)), Flags()).study
+    return Study(path=folder, fronts=read_fronts(folder))
+
+
+def export(
+    study: Study | str | Path,
+    output: str | Path,
+    *,
+    device: str,
+    pick: str = "knee",
+    max_latency_ms: float | None = None,
+    min_accuracy: float | None = None,
+) -> ExportedModel:
+    """Write a chosen model to `output` and its card to `output`.json. See `DeviceFrontView.pick`.
+
+    Raises WrongUse: unknown device or candidate, nothing within the limits, a missing output folder.
+    """
+    opened = study if isinstance(study, Study) else load_study(study)
+    view = opened.front(device)
+    point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+    return export_candidate(point, view.front, opened.model_file(point.candidate.id), Path(output), opened.fronts)

@@ -1,0 +1,60 @@
+"""host profile"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from edgepareto.host.cli.options import (
+    CalibrationOption,
+    DebugOption,
+    DevicesOption,
+    JsonOption,
+    PresetOption,
+    QuietOption,
+    ShapeOption,
+    names_of,
+    session_of,
+)
+
+__all__ = ["profile"]
+
+
+def profile(
+    context: typer.Context,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="One or several .onnx files.")],
+    devices: DevicesOption = None,
+    preset: PresetOption = None,
+    calibration: CalibrationOption = None,
+    shape: ShapeOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure one or several models on devices, without any search.
+
+    Example: host profile resnet.onnx mobilenet.onnx --devices pi1,local --preset quick
+    """
+    from edgepareto.host import api
+    from edgepareto.host.config import settings_file
+    from edgepareto.host.views import log_console, profile_json, profile_table, results_console
+
+    log = log_console()
+    results = api.profile(
+        models,
+        devices=names_of(devices),
+        preset=preset,
+        calibration=calibration,
+        shapes=shape or (),
+        settings=settings_file(),
+        on_progress=None if session_of(context).quiet else log.print,
+    )
+    if as_json:
+        typer.echo(profile_json(results))
+    else:
+        console = results_console()
+        for part in profile_table(results):
+            console.print(part)
+    if not all(result.job.usable for result in results):
+        raise typer.Exit(1)

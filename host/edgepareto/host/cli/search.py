@@ -1,0 +1,100 @@
+"""host search"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from edgepareto.host.cli.options import (
+    CalibrationOption,
+    DebugOption,
+    DevicesOption,
+    PresetOption,
+    QuietOption,
+    ShapeOption,
+    StudyOption,
+    names_of,
+    session_of,
+)
+
+__all__ = ["search"]
+
+DATA, BUDGET, LIMITS = "Model and data", "Search", "Hard limits"
+ALGORITHMS = "nsga2|spea2|sms-emoa|random"
+
+
+def search(
+    context: typer.Context,
+    devices: DevicesOption = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="M.onnx", help="The model to prune.", rich_help_panel=DATA)
+    ] = None,
+    calibration: CalibrationOption = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", metavar="DATA", help="Labelled: scored on.", rich_help_panel=DATA)
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option("--test", metavar="DATA", help="Labelled: only reports the front.", rich_help_panel=DATA),
+    ] = None,
+    shape: ShapeOption = None,
+    study: StudyOption = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="top1|precision|module:function", help="What is good.", rich_help_panel=BUDGET),
+    ] = None,
+    algorithm: Annotated[str | None, typer.Option(metavar=ALGORITHMS, rich_help_panel=BUDGET)] = None,
+    population: Annotated[int | None, typer.Option(help="Default 20.", rich_help_panel=BUDGET)] = None,
+    generations: Annotated[int | None, typer.Option(help="Budget.", rich_help_panel=BUDGET)] = None,
+    measurements: Annotated[int | None, typer.Option(help="Budget per device.", rich_help_panel=BUDGET)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget.", rich_help_panel=BUDGET)] = None,
+    seed: Annotated[int | None, typer.Option(rich_help_panel=BUDGET)] = None,
+    preset: PresetOption = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="0 to 1, on validation.", rich_help_panel=LIMITS)] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
+    max_energy_mj: Annotated[float | None, typer.Option(help="Per inference.", rich_help_panel=LIMITS)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study; nothing is measured twice.")] = False,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser at the end.")] = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Search for the best pruned versions of a model on every device. The main job.
+
+    Example: host search --devices pi1,jetson2
+    """
+    from edgepareto.host import api
+    from edgepareto.host.config import settings_file
+    from edgepareto.host.views import front_tables, results_console, show_progress
+
+    with show_progress(quiet=session_of(context).quiet) as listener:
+        found = api.search(
+            model,
+            calibration=calibration,
+            validation=validation,
+            test=test,
+            devices=names_of(devices),
+            study=study,
+            resume=resume,
+            min_accuracy=min_accuracy,
+            max_latency_ms=max_latency_ms,
+            max_energy_mj=max_energy_mj,
+            shapes=shape or (),
+            metric=metric,
+            algorithm=algorithm,
+            population=population,
+            generations=generations,
+            measurements=measurements,
+            minutes=minutes,
+            seed=seed,
+            preset=preset,
+            settings=settings_file(),
+            listener=listener,
+        )
+    console = results_console()
+    for part in front_tables(found.fronts, width=console.width):
+        console.print(part)
+    if open_report:
+        report = found.path / "fronts.html"
+        found.write_html(report)
+        typer.launch(report.resolve().as_uri())
