@@ -91,7 +91,7 @@ class _Batch:
         free_bytes = read_conditions(self._board.sys_root).free_memory_bytes
         self._start_sampler()
         group, waiting = self._open(self._jobs[1:], free_bytes)
-        before = look_around(self._board)
+        before = look_around(self._board, seconds=self._preset.look_s)
         self._obey(judge(before, when="before the batch", shared=self._board.shared))
         contention = self._measure_beside_the_anchor(group, part=0)
         part = 0

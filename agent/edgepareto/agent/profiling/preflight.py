@@ -21,7 +21,6 @@ from edgepareto.agent.profiling.board import Board
 __all__ = ["MAXIMUM_CONTENTION", "ContentionGauge", "Judgement", "fitting", "judge", "look_around"]
 
 MAXIMUM_CONTENTION = 0.05  # share of the board's CPU time
-LOOK_S = 0.5  # 50 clock ticks per core: contention in steps of 2 % of a core
 WORKERS_SHARE_OF_MEMORY = 0.5  # of what was free before they started
 
 
@@ -54,10 +53,10 @@ class ContentionGauge:
         return read_cpu_time(self._sys_root), own_ticks + read_process_ticks(self._sys_root, self._pids)
 
 
-def look_around(board: Board) -> Conditions:
-    """The board's state while nothing of ours runs; takes LOOK_S."""
+def look_around(board: Board, *, seconds: float) -> Conditions:
+    """The board's state while nothing of ours runs for that long."""
     gauge = ContentionGauge(board.sys_root, ())
-    board.clock.sleep(LOOK_S)
+    board.clock.sleep(seconds)
     return read_conditions(board.sys_root, contention=gauge.read())
 
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from edgepareto.agent.clock import SystemClock
+from edgepareto.agent.conditions import Conditions
+from edgepareto.agent.errors import Status
+from edgepareto.agent.profiling.board import Board
+from edgepareto.agent.profiling.preflight import ContentionGauge, fitting, judge, look_around
+
+
+@pytest.mark.parametrize("contention", [None, 0.0, 0.049])
+def test_a_quiet_board_and_one_that_does_not_tell_are_measured(contention: float | None) -> None:
+    verdict = judge(Conditions(contention=contention), when="now", shared=False)
+    assert (verdict.status, verdict.tags) == (Status.OK, frozenset())
+
+
+def test_a_busy_board_gives_no_number_and_a_shared_one_gives_it_with_a_tag() -> None:
+    verdict = judge(Conditions(contention=0.31), when="before the batch", shared=False)
+    assert verdict.status is Status.CONTENDED
+    assert "31%" in verdict.message
+    assert "5%" in verdict.message
+    shared = judge(Conditions(contention=0.31), when="before the batch", shared=True)
+    assert (shared.status, shared.tags) == (Status.OK, {"CONTENDED"})
+
+
+def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> None:
+    def tell(busy: int, idle: int, worker: int) -> None:
+        (tmp_path / "proc/7").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "proc/stat").write_text(f"cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n")
+        (tmp_path / "proc/7/stat").write_text(f"7 (python) S {' '.join(['0'] * 10)} {worker} 0 0 0\n")
+
+    tell(busy=100, idle=100, worker=0)
+    ours, everyone = ContentionGauge(tmp_path, [7]), ContentionGauge(tmp_path, [])
+    tell(busy=5100, idle=5100, worker=4000)
+    # The test's own few clock ticks are the agent's.
+    assert ours.read() == pytest.approx(0.1, abs=0.01)
+    assert everyone.read() == pytest.approx(0.5, abs=0.01)
+
+
+def test_looking_around_tells_the_boards_memory_and_temperature(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemAvailable: 100 kB\n")
+    board = Board(clock=_Still(), sys_root=tmp_path, meter=None, default_threads=1, shared=False)
+    assert look_around(board, seconds=0.5) == Conditions(free_memory_bytes=102400)
+
+
+class _Still(SystemClock):
+    def sleep(self, seconds: float) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("private", "free", "count"),
+    [
+        ([28, 28, 28, 28, 28, 28], 1000, 6),
+        ([28, 28, 28, 28, 28, 28], 200, 3),  # 84 of at most 100
+        ([28, 28, 28], 168, 3),
+        ([28, 500, 28], 100, 2),  # one candidate is measured beside the anchor in any case
+        ([900], 100, 1),
+        ([], 100, 0),
+    ],
+)
+def test_workers_stay_within_half_of_the_free_memory(private: list[int], free: int, count: int) -> None:
+    assert fitting(private, free) == count
