@@ -26,13 +26,17 @@ class DenseActivations:
     """What a candidate is repaired towards. Dictionaries are keyed by the layer's number in the dependency graph.
 
     inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
-    covariances: (features, features) of the layer's input.
+    summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
+    also makes up for what the other branch lost. variances: of the dense outputs, summed over them. covariances:
+    (features, features) of the layer's input.
     """
 
     segments: tuple[Segment, ...]
     inputs: Mapping[str, Chunks]
     samplers: Mapping[int, PatchSampler]
     targets: Mapping[int, NDArray[np.float32]]
+    summands: Mapping[int, str]
+    variances: Mapping[int, float]
     covariances: Mapping[int, NDArray[np.float64]]
 
     def consumers(self, analysis: Analysis, group: int) -> list[Consumer]:
@@ -49,8 +53,7 @@ class DenseActivations:
             of_group = rows[:, places.reshape(-1)].reshape(outputs, channels, copies * taps)
             # A channel that fills several features (Flatten) has their mean covariance.
             shared = np.mean([covariance[np.ix_(places[:, k], places[:, k])] for k in range(copies)], axis=0)
-            variance = float(self.targets[number].var(axis=0, dtype=np.float64).sum())
-            found.append(Consumer(weights=of_group, covariance=shared, output_variance=variance))
+            found.append(Consumer(weights=of_group, covariance=shared, output_variance=self.variances[number]))
         return found
 
 
@@ -61,6 +64,8 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
     draft = slice_model(analysis, np.ones(len(analysis.graph.classes), dtype=bool))
     samplers: dict[int, PatchSampler] = {}
     targets: dict[int, NDArray[np.float32]] = {}
+    summands: dict[int, str] = {}
+    variances: dict[int, float] = {}
     covariances: dict[int, NDArray[np.float64]] = {}
     live: dict[str, Chunks] = dict(inputs)
     for segment in segments:
@@ -71,16 +76,29 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
             bias = analysis.constants[layer.bias].reshape(-1) if layer.bias is not None else None
             patches = sampler.gather(live[layer.data])
             samplers[segment.layer] = sampler
-            targets[segment.layer] = apply_layer(
+            outputs = apply_layer(
                 patches, weight_rows(weight, layer), None if bias is None else bias.astype(np.float32), layer
             )
+            variances[segment.layer] = float(outputs.var(axis=0, dtype=np.float64).sum())
+            targets[segment.layer] = outputs
+            if segment.summand is not None:
+                other = sampler.gather_outputs(live[segment.summand], live[layer.data])
+                if other is not None and other.shape == outputs.shape:
+                    summands[segment.layer] = segment.summand
+                    targets[segment.layer] = outputs + other
             if layer.kind is not LayerKind.DEPTHWISE and layer.inputs is not None:
                 covariances[segment.layer] = _covariance(live[layer.data], linear=layer.kind is LayerKind.LINEAR)
         live.update(run_segment(segment, draft, live))
         for name in segment.drop:
             live.pop(name, None)
     return DenseActivations(
-        segments=segments, inputs=inputs, samplers=samplers, targets=targets, covariances=covariances
+        segments=segments,
+        inputs=inputs,
+        samplers=samplers,
+        targets=targets,
+        summands=summands,
+        variances=variances,
+        covariances=covariances,
     )
 
 

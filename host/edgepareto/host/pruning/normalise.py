@@ -30,9 +30,9 @@ NOT_FOLDED = {
 
 def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """A normalised copy; the argument stays as it is. Raises ModelError for a model that is broken."""
-    _check(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    _check(copy)
     copy.ir_version = max(copy.ir_version, LOWEST_IR)
     graph = copy.graph
     del graph.value_info[:]
@@ -76,11 +76,17 @@ def captured_names(node: onnx.NodeProto) -> set[str]:
 
 
 def _check(model: onnx.ModelProto) -> None:
+    # Runtimes take an output without a shape, the checker does not; it need not stop a user.
+    shapeless = [value.type.tensor_type for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    for tensor_type in shapeless:
+        tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the model is not valid ONNX: {first_line}; export it again") from error
+    for tensor_type in shapeless:
+        tensor_type.ClearField("shape")
     opset = default_opset(model)
     if opset < LOWEST_OPSET:
         raise ModelError(
@@ -202,10 +208,9 @@ def _remove_dead(graph: onnx.GraphProto) -> None:
             alive.append(_copy(node))
     del graph.node[:]
     graph.node.extend(reversed(alive))
-    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
-    kept = [_copy_tensor(tensor) for tensor in constants]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for position in reversed(range(len(graph.initializer))):
+        if graph.initializer[position].name not in needed:
+            del graph.initializer[position]
 
 
 def _clone_shared(graph: onnx.GraphProto) -> None:

@@ -47,6 +47,26 @@ class PatchSampler:
             start += size
         return rows
 
+    def gather_outputs(self, chunks: Chunks, inputs: Chunks) -> NDArray[np.float32] | None:
+        """(rows, outputs) of a tensor shaped like the layer's output, at the same positions as `gather` of its inputs.
+
+        None where its shape is another.
+        """
+        parts = []
+        for number, (chunk, data) in enumerate(zip(chunks, inputs, strict=True)):
+            if self._linear:
+                if chunk.shape[:-1] != data.shape[:-1]:
+                    return None
+                parts.append(self._features(number, chunk))
+                continue
+            _, outputs = self._geometry(data.shape[2:])
+            if (chunk.shape[0], *chunk.shape[2:]) != (data.shape[0], *outputs):
+                return None
+            drawn = self._draw(number, int(np.prod(outputs)))
+            taken = np.take(chunk.reshape(*chunk.shape[:2], -1), drawn, axis=2)
+            parts.append(taken.transpose(0, 2, 1).reshape(-1, chunk.shape[1]))
+        return np.concatenate(parts)
+
     def _features(self, number: int, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
         """Linear layers act on the last axis; the axes between it and the batch are positions."""
         sequence = chunk.reshape(chunk.shape[0], -1, chunk.shape[-1]).astype(np.float32, copy=False)

@@ -168,9 +168,14 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
         if segment.layer is not None:
             layer = layers[segment.layer]
             whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
-            if layer.data not in exact or not whole:
+            if not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
+                if segment.layer in dense.summands:
+                    other = live[dense.summands[segment.layer]]
+                    now = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
+                    assert now is not None, "shaped as in the dense model, but for its channels"
+                    targets = targets - now
                 repair_layer(draft, layer, inputs, targets, recovery)
         live.update(run_segment(segment, draft, live))
         if reads_exact and draft.changed.isdisjoint(segment.constants):

@@ -14,6 +14,7 @@ __all__ = ["RECOVERIES", "Repair", "fit_channels", "fit_rows", "match_moments"]
 
 RECOVERIES = ("ls", "moment", "none")
 RIDGE = 1e-2
+ROWS_PER_UNKNOWN = 10  # with fewer, a fit follows the noise of the samples
 LARGEST_SYSTEM = 2304  # unknowns per output; beyond it as many rows are taken instead and the dual system is solved
 
 Array = NDArray[np.float32]
@@ -24,7 +25,8 @@ def fit_rows(inputs: Array, targets: Array, weights: Array, bias: Array | None, 
     """Weights near `weights` with which inputs @ weights.T + bias comes nearest to targets.
 
     inputs: (rows, unknowns); it is used up. targets: (rows, outputs). weights: (outputs, unknowns). The penalty is
-    ridge x mean diagonal of the inputs' covariance x |change|^2; the bias is free. bias None: none exists and none is
+    ridge x mean diagonal of the inputs' covariance x |change|^2, more where there are under ten rows per unknown; the
+    bias is free. bias None: none exists and none is
     fitted; the returned one is then zero.
     """
     shift = inputs.mean(axis=0, dtype=np.float64) if bias is not None else np.zeros(inputs.shape[1])
@@ -32,6 +34,7 @@ def fit_rows(inputs: Array, targets: Array, weights: Array, bias: Array | None, 
     level = targets.mean(axis=0, dtype=np.float64) if bias is not None else np.zeros(targets.shape[1])
     centred = targets - level.astype(np.float32)
     rows, unknowns = inputs.shape
+    ridge *= max(1.0, ROWS_PER_UNKNOWN * unknowns / rows)
     if unknowns <= LARGEST_SYSTEM:
         change = _primal(inputs, centred, weights, ridge)
     else:

@@ -29,11 +29,13 @@ class Segment:
     """Nodes start..stop of the graph. layer: the repairable layer it starts with; None only before the first one.
 
     inputs: activations read; outputs: those a later segment reads; drop: inputs that no later segment reads.
+    summand: the tensor that an Add, the only reader of the layer's output, adds to it.
     """
 
     start: int
     stop: int
     layer: int | None
+    summand: str | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: tuple[str, ...]
@@ -58,6 +60,7 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
                 start=start,
                 stop=stop,
                 layer=starts.get(start),
+                summand=_summand(nodes[start].output[0], nodes, inputs) if start in starts else None,
                 inputs=inputs,
                 outputs=tuple(
                     name for node in nodes[start:stop] for name in node.output if last_read.get(name, -1) >= stop
@@ -67,6 +70,14 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
             )
         )
     return tuple(segments)
+
+
+def _summand(output: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str]) -> str | None:
+    readers = [node for node in nodes if output in _read(node)]
+    if len(readers) != 1 or readers[0].op_type != "Add":
+        return None
+    other = next((name for name in readers[0].input if name != output), "")
+    return other if other in inputs else None
 
 
 def is_repairable(layer: Layer) -> bool:
@@ -86,7 +97,7 @@ def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> d
         "segment",
         [_value(name, draft.analysis.element_types) for name in segment.inputs],
         [_value(name, draft.analysis.element_types) for name in segment.outputs],
-        [numpy_helper.from_array(np.ascontiguousarray(draft.arrays[name]), name) for name in constants],
+        [numpy_helper.from_array(draft.arrays[name], name) for name in constants],
     )
     base = draft.analysis.model
     model = onnx.ModelProto(ir_version=min(base.ir_version, 10), opset_import=base.opset_import, graph=graph)

@@ -5,6 +5,7 @@ A value is followed as a list of sizes, each a number or a symbolic dimension's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from onnx import numpy_helper
 
 __all__ = ["Shape", "dimension_size", "infer_shapes", "resolve_shape_chains"]
 
+LARGEST_SIZES = 64  # elements; a Reshape target or Slice has one per axis
+
 Shape = tuple["int | str | None", ...]  # a number, a symbolic dimension's name, or unknown
 
 
@@ -21,13 +24,13 @@ def infer_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, in
     """Shapes and element types of all tensors that inference can tell. Raises ModelError where the graph contradicts
     itself."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the model's shapes contradict each other: {first_line}; export it again") from error
     shapes: dict[str, Shape] = {}
     types: dict[str, int] = {}
-    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+    for value in (*model.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         tensor = value.type.tensor_type
         types[value.name] = tensor.elem_type
         if tensor.HasField("shape"):
@@ -68,6 +71,23 @@ def dimension_size(dimension: onnx.TensorShapeProto.Dimension) -> int | str | No
     if dimension.HasField("dim_value"):
         return int(dimension.dim_value)
     return dimension.dim_param or None
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Inference needs the values of sizes only; a weight is as good as an input, and need not be copied."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = light.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= LARGEST_SIZES:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
 
 
 def _follow(

@@ -50,14 +50,16 @@ class Draft:
         model.metadata_props.extend(base.metadata_props)
         model.functions.extend(base.functions)
         graph = model.graph
-        graph.name, graph.doc_string = base.graph.name, base.graph.doc_string
+        graph.name = base.graph.name
+        if base.graph.HasField("doc_string"):
+            graph.doc_string = base.graph.doc_string
         graph.input.extend(base.graph.input)
         graph.output.extend(base.graph.output)
         graph.metadata_props.extend(base.graph.metadata_props)
         graph.sparse_initializer.extend(base.graph.sparse_initializer)
         graph.node.extend(self.nodes)
         for name, value in self.arrays.items():
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            graph.initializer.append(numpy_helper.from_array(value, name))
         return model
 
 
