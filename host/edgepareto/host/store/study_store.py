@@ -156,8 +156,9 @@ class StudyStore:
         return self._batches("device = ?", device)
 
     def save_batch(self, batch: BatchRecord, *, elapsed_s: float) -> None:
-        """All of the batch or nothing of it. A search batch retires the device's end phase, if it had one already.
+        """All of the batch or nothing of it.
 
+        What the device had from this number on is retired: a search that goes on with a larger budget left that path.
         elapsed_s: how long the search has taken, over all runs of the study.
         """
         traces = [
@@ -165,10 +166,9 @@ class StudyStore:
             for position, trace in enumerate(batch.traces)
         ]
         with self._writing() as connection:
-            if batch.phase is Phase.SEARCH:
-                connection.execute(
-                    "UPDATE batches SET retired = 1 WHERE device = ? AND phase = ?", (batch.device, Phase.END.value)
-                )
+            connection.execute(
+                "UPDATE batches SET retired = 1 WHERE device = ? AND number >= ?", (batch.device, batch.number)
+            )
             connection.execute(
                 "INSERT INTO batches (request_key, device, phase, round, number) VALUES (?, ?, ?, ?, ?)",
                 (batch.request_key, batch.device, batch.phase.value, batch.round, batch.number),

@@ -232,7 +232,7 @@ class DeviceSearch:
         return None if budget is None else max(0, budget - len(self._measured))
 
     def _hypervolume_scale(self) -> HypervolumeScale | None:
-        if self._scale is None and self._generation > 0:
+        if self._scale is None and (self._generation > 0 or not self.is_searching):
             first = self.batches.by_phase[Phase.SEARCH, 0]
             self._scale = fixed_scale(first, self._candidates, self.space.ladder(), needs_energy=self.has_energy)
         return self._scale

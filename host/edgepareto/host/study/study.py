@@ -67,8 +67,7 @@ def run_study(
         store = stack.enter_context(StudyStore.open_for_search(config.study))
         identity = _identity(store, config, inputs)
         if not _is_finished(store, identity, config):
-            store.save_identity(identity.with_budgets_of(config.search))
-            _search(config, inputs, spaces, identity.id, store, tell, connect, stack)
+            _search(config, inputs, spaces, identity, store, tell, connect, stack)
     return read_fronts(config.study)
 
 
@@ -76,7 +75,7 @@ def _search(
     config: StudyConfig,
     inputs: StudyInputs,
     spaces: Mapping[str, SearchSpace],
-    study_id: str,
+    identity: StudyIdentity,
     store: StudyStore,
     listener: Listener,
     connect: Connect,
@@ -99,14 +98,17 @@ def _search(
     dense = workshop.prepare([spaces[config.devices[0].name].dense()], inputs.search_recipe)[0]
     if dense.failure is not None:
         raise EvaluationError(f"{config.model}: the unpruned model itself cannot be used: {dense.failure}")
-    devices = []
     for record in records:
         store.save_device(record)
+    # After the devices are marked as running: a study is finished when they are complete *and* its budgets are these.
+    store.save_identity(identity.with_budgets_of(config.search))
+    devices = []
+    for record in records:
         batches = DeviceBatches(
             store=store,
             profiler=profilers[record.name],
             record=record,
-            study_id=study_id,
+            study_id=identity.id,
             seed=config.search.seed,
             preset=config.search.preset,
             models=models,

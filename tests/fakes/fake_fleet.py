@@ -1,0 +1,158 @@
+"""Devices that behave, without processes or sockets: latency and energy follow the model's weights, noise its job.
+
+Like a board: a request key is never measured twice, noise depends on candidate, purpose and attempt alone, the answer
+comes in order. Faults are what a test says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import (
+    Batch,
+    BatchEntry,
+    Conditions,
+    DeviceInfo,
+    DeviceName,
+    LatencyBlock,
+    Meter,
+    MeterQuality,
+    MeterStatus,
+    PowerWindow,
+    ProfileTrace,
+    Purpose,
+    RuntimeUsed,
+    RuntimeVersion,
+    Status,
+)
+from edgepareto.host.errors import DeviceLost
+
+METER = Meter(kind="fake", quality=MeterQuality.SIMULATED)
+NOISE = 0.01
+ROUNDS = 3
+Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
+
+
+@dataclass(kw_only=True)
+class FakeDevice:
+    """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails."""
+
+    name: str
+    meter: Meter | None = METER
+    shares_host_cores: bool = False
+    batches_until_lost: int | None = None
+    trouble: Trouble = lambda entry: None
+    speed: float = 1e6
+    asked: list[Batch] = field(default_factory=list)
+    on_batch: Callable[[Batch], None] = lambda batch: None
+
+    @property
+    def info(self) -> DeviceInfo:
+        return DeviceInfo(
+            name=DeviceName(self.name),
+            agent_version="0",
+            board_id=f"board-{self.name}",
+            boot_id="boot",
+            board="fake board",
+            simulated=not self.shares_host_cores,
+            architecture="x86_64",
+            os="none",
+            cpu_count=4,
+            memory_bytes=1 << 30,
+            runtimes=(RuntimeVersion(name="onnxruntime", version="1", providers=("CPUExecutionProvider",)),),
+            meter=self.meter,
+            default_threads=1,
+            shares_host_cores=self.shares_host_cores,
+        )
+
+    def profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+        if self.batches_until_lost is not None and len(self.asked) >= self.batches_until_lost:
+            raise DeviceLost(f"{self.name}: no answer for 15 s")
+        assert batch.request_key not in {known.request_key for known in self.asked}, "measured twice"
+        self.asked.append(batch)
+        self.on_batch(batch)
+        on_progress("latency")
+        return tuple(self._trace(batch, entry) for entry in (batch.anchor, *batch.entries))
+
+    def _trace(self, batch: Batch, entry: BatchEntry) -> ProfileTrace:
+        assert hashlib.sha256(entry.model.read_bytes()).hexdigest() == entry.model_sha256
+        assert entry.expected_outputs.is_file()
+        with np.load(batch.inputs) as inputs:
+            assert len(inputs.files)
+        trouble = self.trouble(entry)
+        status = trouble if isinstance(trouble, Status) else Status.OK
+        meter = trouble if isinstance(trouble, MeterStatus) else MeterStatus.OK if self.meter else MeterStatus.ABSENT
+        random = np.random.default_rng(list(f"{self.name}/{entry.candidate}/{entry.purpose}/{entry.attempt}".encode()))
+        run_ns = int(seconds(entry.model) / self.speed * 1e9 * (1 + NOISE * random.standard_normal()))
+        blocks = [
+            LatencyBlock(round=i, position=0, start_ns=i * 10**9, run_ns=(run_ns + i, run_ns + 1, run_ns))
+            for i in range(ROUNDS)
+        ]
+        window = PowerWindow(
+            busy=True,
+            round=0,
+            start_ns=0,
+            end_ns=100 * run_ns,
+            inferences=100,
+            timestamp_ns=(run_ns, 50 * run_ns),
+            power_uw=(3_000_000, 3_000_000),
+            bus_uv=(5_000_000, 5_000_000),
+        )
+        return ProfileTrace(
+            candidate=entry.candidate,
+            device=DeviceName(self.name),
+            job_id=f"{entry.candidate}/{entry.purpose.value}/{entry.attempt}",
+            purpose=Purpose(entry.purpose),
+            attempt=entry.attempt,
+            is_anchor=entry is batch.anchor,
+            model_sha256=entry.model_sha256,
+            status=status,
+            message="" if status is Status.OK else "as the test says",
+            tags=frozenset(),
+            preset=batch.preset,
+            board_id=f"board-{self.name}",
+            boot_id="boot",
+            agent_version="0",
+            simulated=not self.shares_host_cores,
+            order_seed=batch.order_seed,
+            runtime=RuntimeUsed(
+                name="onnxruntime", version="1", provider="CPUExecutionProvider", threads=1, options=(("a", "b"),)
+            ),
+            load_ns=1,
+            first_run_ns=1,
+            output_error=0.0,
+            blocks=tuple(blocks) if status is Status.OK else (),
+            meter_status=meter,
+            meter=self.meter,
+            windows=(window,) if status is Status.OK and meter is MeterStatus.OK else (),
+            before=Conditions(),
+            after=Conditions(),
+            peak_rss_bytes=None,
+        )
+
+
+def seconds(model: Path) -> float:
+    """In weights: what a model costs grows with what it holds."""
+    weights = onnx.load(str(model)).graph.initializer
+    return 100 + sum(float(np.prod(weight.dims)) for weight in weights)
+
+
+def connecting(*devices: FakeDevice):
+    """A `connect` that finds these devices."""
+    by_name = {device.name: device for device in devices}
+
+    @contextmanager
+    def connect(
+        configs: Sequence[DeviceConfig], *, owner: str, state: Path
+    ) -> Iterator[Mapping[DeviceName, FakeDevice]]:
+        assert "@" in owner
+        yield {DeviceName(config.name): by_name[config.name] for config in configs}
+
+    return connect
