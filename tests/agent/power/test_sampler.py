@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.simulation import SimulatedBoard, create_board
 from edgepareto.agent.simulation.clock import BoardTime
 
@@ -16,13 +18,14 @@ SECOND = 1_000_000_000
 
 
 class Sampler:
-    def __init__(self, board: SimulatedBoard, *options: str) -> None:
-        command = [sys.executable, "-m", "edgepareto.agent.power.sampler", "--meter", "ina219"]
+    def __init__(self, board: SimulatedBoard | None, *options: str, python_path: Path | None = None) -> None:
+        command = [sys.executable, "-m", "edgepareto.agent.power.sampler", "--meter", "ina219", *options]
         self.process = subprocess.Popen(
-            [*command, "--board", str(board.folder), *options],
+            command if board is None else [*command, "--board", str(board.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | ({"PYTHONPATH": str(python_path)} if python_path else {}),
         )
         self.first_line = self.receive()
 
@@ -47,8 +50,8 @@ Start = Callable[..., Sampler]
 def start() -> Iterator[Start]:
     samplers: list[Sampler] = []
 
-    def begin(board: SimulatedBoard, *options: str) -> Sampler:
-        samplers.append(Sampler(board, *options))
+    def begin(board: SimulatedBoard | None, *options: str, python_path: Path | None = None) -> Sampler:
+        samplers.append(Sampler(board, *options, python_path=python_path))
         return samplers[-1]
 
     yield begin
@@ -130,6 +133,7 @@ def test_a_new_batch_starts_at_zero_for_the_sampler_too(tmp_path: Path, start: S
         ("meter_clipped", "METER_CLIPPED", "smaller shunt"),
         ("i2c_error=5", "METER_IO", "errno 121"),
         ("i2c_error=2", "METER_OK", ""),
+        ("bus_stalls", "METER_GAP", "conversions were missed"),  # T8
     ],
 )
 def test_a_meter_that_cannot_be_trusted_is_told_with_its_verdict_in_every_window(
@@ -145,6 +149,47 @@ def test_a_meter_that_cannot_be_trusted_is_told_with_its_verdict_in_every_window
         assert window["status"] == status
         assert message in window["message"]
         assert (window["i2c_errors"] > 0) == fault.startswith("i2c_error")
+
+
+SMBUS2_WITH_A_CHIP = """
+import time
+from edgepareto.agent.simulation.chip import Ina219Chip
+from edgepareto.agent.simulation.profile import Supply
+
+class Steady:
+    supply = Supply(open_circuit_v=5.1, source_ohm=0.05, shunt_ohm=0.1)
+    def mean_current_a(self, start_ns, end_ns):
+        return 0.8
+
+class SMBus:
+    def __init__(self, bus):
+        assert bus == 7
+        self._chip = Ina219Chip(Steady())
+    def read_i2c_block_data(self, i2c_addr, register, length):
+        value = self._chip.read(register, time.monotonic_ns())
+        return [value >> 8, value & 0xFF]
+    def write_i2c_block_data(self, i2c_addr, register, data):
+        self._chip.write(register, data[0] << 8 | data[1], time.monotonic_ns())
+"""
+
+
+def test_on_a_real_board_the_same_process_samples_smbus2_by_the_machines_clock(tmp_path: Path, start: Start):
+    (tmp_path / "smbus2.py").write_text(SMBUS2_WITH_A_CHIP)
+    clock = SystemClock()
+    sampler = start(None, "--bus", "7", "--cpu", str(min(os.sched_getaffinity(0))), python_path=tmp_path)
+    assert (sampler.first_line["ready"], sampler.first_line["meter"]["quality"]) == (True, "measured")
+    begin_ns = clock.now_ns()
+    sampler.send(start_at_ns=begin_ns)
+    clock.sleep(0.3)
+    end_ns = clock.now_ns()
+    sampler.send(stop_at_ns=end_ns)
+    window = sampler.receive()
+    assert window["power_uw"]
+    assert set(window["power_uw"]) == {round(0.8 * 4.98 * 1e6)}
+    stamps = window["timestamp_ns"]
+    assert begin_ns < stamps[0] < stamps[-1] <= end_ns
+    # A busy machine may make it miss conversions, which it then says.
+    assert len(stamps) + window["dropped"] == pytest.approx(0.3 / 4.792e-3, rel=0.1)
 
 
 def test_a_meter_that_does_not_answer_at_the_start_says_why_and_ends(tmp_path: Path, start: Start):

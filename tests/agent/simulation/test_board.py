@@ -154,7 +154,7 @@ def test_a_wrong_provider_is_a_verdict(small_cnn: Path, tmp_path: Path):
     ("profile", "faults", "pace", "message"),
     [
         ("raspberry-pi-9", (), 0, "known are raspberry-pi-4b, jetson-orin-nano"),
-        ("raspberry-pi-4b", ("meter_stick",), 0, "known are i2c_error, meter_stuck"),
+        ("raspberry-pi-4b", ("meter_stick",), 0, "known are i2c_error, bus_stalls"),
         ("raspberry-pi-4b", ("dies_after",), 0, "dies_after=2"),
         ("raspberry-pi-4b", ("i2c_error=often",), 0, "i2c_error=2"),
         ("raspberry-pi-4b", ("no_meter=1",), 0, "takes no count"),

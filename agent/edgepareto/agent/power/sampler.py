@@ -182,46 +182,40 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _serve(meter: PowerMeter, clock: _SamplingClock, commands: _Commands) -> None:
+    """One window per start and stop, until stdin ends."""
+    while True:
+        while commands.start_at_ns is None and not commands.closed:
+            commands.receive(None)
+        if commands.start_at_ns is None:
+            return
+        start_ns, commands.start_at_ns = commands.start_at_ns, None
+        window = _sample(meter, clock, commands, start_ns)
+        while commands.stop_at_ns is None and not commands.closed:
+            commands.receive(None)
+        if commands.stop_at_ns is None:
+            return
+        stop_ns, commands.stop_at_ns = commands.stop_at_ns, None
+        _say(window.answer(stop_ns))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     if options.cpu is not None:
         os.sched_setaffinity(0, {options.cpu})
     commands = _Commands(sys.stdin.fileno())
     clock = _open_clock(options.board, commands.while_waiting)
+    wiring = {"address": options.address, "shunt_ohm": options.shunt_ohm}
     try:
-        meter = open_meter(
-            options.meter,
-            bus=options.bus,
-            address=options.address,
-            shunt_ohm=options.shunt_ohm,
-            clock=clock,
-            board=options.board,
-        )
+        meter = open_meter(options.meter, bus=options.bus, clock=clock, board=options.board, **wiring)
     except (MeterError, ConfigError) as error:
         status = error.status if isinstance(error, MeterError) else MeterStatus.ABSENT
-        description = describe_fault(
-            options.meter,
-            address=options.address,
-            shunt_ohm=options.shunt_ohm,
-            simulated=options.board is not None,
-            fault=str(error),
-        )
-        _say({"ready": False, "status": status.value, "message": str(error), "meter": asdict(description)})
+        fault = describe_fault(options.meter, simulated=options.board is not None, fault=str(error), **wiring)
+        _say({"ready": False, "status": status.value, "message": str(error), "meter": asdict(fault)})
         return 1
     _say({"ready": True, "meter": asdict(meter.description)})
-    while True:
-        while commands.start_at_ns is None and not commands.closed:
-            commands.receive(None)
-        if commands.start_at_ns is None:
-            return 0
-        start_ns, commands.start_at_ns = commands.start_at_ns, None
-        window = _sample(meter, clock, commands, start_ns)
-        while commands.stop_at_ns is None and not commands.closed:
-            commands.receive(None)
-        if commands.stop_at_ns is None:
-            return 0
-        stop_ns, commands.stop_at_ns = commands.stop_at_ns, None
-        _say(window.answer(stop_ns))
+    _serve(meter, clock, commands)
+    return 0
 
 
 if __name__ == "__main__":

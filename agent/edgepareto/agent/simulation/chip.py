@@ -20,6 +20,14 @@ __all__ = ["TRANSACTION_NS", "CurrentSource", "Ina219Chip", "SimulatedBus"]
 # Address, register, repeated start, address, two data bytes: 5 x 9 bits with start and stop, at 100 kHz.
 TRANSACTION_NS = 480_000
 
+_ADDRESS = 0x40  # Table 1: both address pins at ground
+# Of the faults that faults.py describes.
+_STALL_NS = 50_000_000
+_STALLS_EVERY_NS = 500_000_000
+_ERRORS_EVERY_NS = 50_000_000
+_RESETS_EVERY_NS = 1_000_000_000
+_SELF_TEST_NS = 10_000_000  # which is at the start, and passes
+
 _CONFIG, _SHUNT, _BUS, _POWER, _CURRENT, _CALIBRATION = range(6)
 _POWER_ON = 0x399F
 _RESET_BIT = 0x8000
@@ -125,7 +133,7 @@ class SimulatedBus:
         self._clock = clock if isinstance(clock, LaggingClock) else LaggingClock(folder)
         self._faults = read_settings(folder).faults
         self._chip = Ina219Chip(self._clock.timeline)
-        self._seconds_begun = 0
+        self._resets = 0
 
     def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
         now_ns = self._transact(i2c_addr)
@@ -141,19 +149,21 @@ class SimulatedBus:
         self._chip.write(register, data[0] << 8 | data[1], now_ns)
 
     def _transact(self, address: int) -> int:
+        """Let a transaction's time pass. Faults go by time and not by count: how far the sampler runs on behind a stop
+        is an accident.
+        """
         self._clock.sleep(TRANSACTION_NS / 1e9)
         now_ns = self._clock.now_ns()
-        # By time and not by count: how far the sampler runs ahead of a stop is an accident.
-        failing_ns = self._faults.i2c_error * TRANSACTION_NS
-        if address != _ADDRESS or (now_ns > 10_000_000 and now_ns % 500_000_000 < failing_ns):
+        if self._faults.bus_stalls and now_ns % _STALLS_EVERY_NS < _STALL_NS:
+            self._clock.sleep((_STALL_NS - now_ns % _STALLS_EVERY_NS) / 1e9)
+            now_ns = self._clock.now_ns()
+        fails = now_ns > _SELF_TEST_NS and now_ns % _ERRORS_EVERY_NS < self._faults.i2c_error * TRANSACTION_NS
+        if address != _ADDRESS or fails:
             raise OSError(errno.EREMOTEIO, "Remote I/O error")
-        if self._faults.meter_reset and now_ns // 1_000_000_000 != self._seconds_begun:
-            self._seconds_begun = now_ns // 1_000_000_000
+        if self._faults.meter_reset and now_ns // _RESETS_EVERY_NS != self._resets:
+            self._resets = now_ns // _RESETS_EVERY_NS
             self._chip.reset(now_ns)
         return now_ns
-
-
-_ADDRESS = 0x40
 
 
 def _conversion_ns(setting: int) -> int:

@@ -1,6 +1,7 @@
 """What a simulated board can be told to do wrong, each in a seam and by name in board.toml.
 
-i2c_error=K         K transactions in a row (default 1) are not acknowledged (errno 121), every half second
+i2c_error=K         K transactions in a row (default 1) are not acknowledged (errno 121), every 50 ms
+bus_stalls          every half second the bus stands still for 50 ms
 meter_stuck         the chip never says that a conversion is ready
 meter_reset         the chip falls back to its power-on settings every second
 meter_clipped       4 A more than the board draws flow through the shunt
@@ -20,6 +21,7 @@ __all__ = ["FAULT_NAMES", "Faults", "parse_faults"]
 
 FAULT_NAMES = (
     "i2c_error",
+    "bus_stalls",
     "meter_stuck",
     "meter_reset",
     "meter_clipped",
@@ -32,6 +34,7 @@ FAULT_NAMES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     i2c_error: int = 0
+    bus_stalls: bool = False
     meter_stuck: bool = False
     meter_reset: bool = False
     meter_clipped: bool = False
@@ -52,6 +55,7 @@ def parse_faults(texts: Sequence[str]) -> Faults:
         counts[name] = count
     return Faults(
         i2c_error=_count("i2c_error", counts["i2c_error"] or "1") if "i2c_error" in counts else 0,
+        bus_stalls="bus_stalls" in counts,
         meter_stuck="meter_stuck" in counts,
         meter_reset="meter_reset" in counts,
         meter_clipped="meter_clipped" in counts,

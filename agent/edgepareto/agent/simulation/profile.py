@@ -35,10 +35,11 @@ class Supply:
 
     def current_a(self, power_w: float) -> float:
         """The smaller root of power = voltage x current; at more than the source can give, its limit."""
-        if self.resistance_ohm == 0:
-            return power_w / self.open_circuit_v
         square = self.open_circuit_v**2 - 4 * power_w * self.resistance_ohm
-        return (self.open_circuit_v - sqrt(max(square, 0.0))) / (2 * self.resistance_ohm)
+        if square < 0:
+            return self.open_circuit_v / (2 * self.resistance_ohm)
+        # Not (voltage - root) / (2 x resistance), which loses every digit as the resistance goes to 0.
+        return 2 * power_w / (self.open_circuit_v + sqrt(square))
 
     def bus_v(self, current_a: float) -> float:
         """Behind the shunt, where an INA219 measures. Linear, so means may be put in."""

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _denormals_stay_numbers() -> None:
+    """ONNX Runtime sets the processor's flush-to-zero once per process, as the first session asks for it, and for good.
+
+    The agent's sessions ask for it, in a process of their own; here it would change every later test's arithmetic
+    (hypothesis refuses to draw floats then).
+    """
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "plain", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
