@@ -47,17 +47,17 @@ TINY = Preset(
 )
 
 
-def convolution(seed: int = 0) -> onnx.ModelProto:
-    weights = np.random.default_rng(seed).standard_normal((4, 1, 3, 3)).astype(np.float32)
+def convolution(channels: int = 4) -> onnx.ModelProto:
+    weights = np.random.default_rng(0).standard_normal((channels, 1, 3, 3)).astype(np.float32)
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 6, 6])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", channels, 6, 6])
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     graph = helper.make_graph([node], "convolution", [x], [y], [numpy_helper.from_array(weights, "w")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def convolved(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    """What `convolution` computes, by numpy alone. x: (rows, n, 1, 8, 8); returns (rows, n, 4, 6, 6)."""
+    """What `convolution` computes, by numpy alone. x: (rows, n, 1, 8, 8); returns (rows, n, channels, 6, 6)."""
     weights = numpy_helper.to_array(model.graph.initializer[0])[:, 0]
     patches = np.lib.stride_tricks.sliding_window_view(x[:, :, 0], (3, 3), axis=(2, 3))
     return np.einsum("rnijab,oab->rnoij", patches, weights).astype(np.float32)
@@ -78,9 +78,11 @@ class Bench:
     def sampler_log(self) -> Path:
         return self.folder / "sampler.log"
 
-    def spec(self, name: str, model: onnx.ModelProto | bytes | None = None, *, expected: float = 1.0) -> CandidateSpec:
-        """expected: factor on the outputs that are expected, 1.0 for the right ones."""
-        good = convolution()
+    def spec(
+        self, name: str, model: onnx.ModelProto | bytes | None = None, *, expected: float = 1.0, channels: int = 4
+    ) -> CandidateSpec:
+        """model None: a convolution. expected: factor on the outputs that are expected, 1.0 for the right ones."""
+        good = convolution(channels)
         x = np.load(self.folder / "inputs.npz")["x"]
         np.savez(self.folder / f"{name}.npz", y=convolved(good, x) * np.float32(expected))
         model = good if model is None else model

@@ -192,3 +192,34 @@ def assert_no_process_is_left(bench: Bench) -> None:
         with pytest.raises(ProcessLookupError):
             os.killpg(pid, 0)
         assert not Path(f"/proc/{pid}").exists(), name
+
+
+def test_a_board_with_little_memory_measures_fewer_models_at_once_each_beside_the_anchor(bench: Bench) -> None:
+    (bench.folder / "proc").mkdir()
+    (bench.folder / "proc/meminfo").write_text("MemAvailable: 60000 kB\n")  # half of it: no three workers
+    dense, a, b = bench.measure(bench.request(bench.spec("dense"), bench.spec("a"), bench.spec("b")))
+    assert [t.status for t in (dense, a, b)] == [Status.OK] * 3
+    assert all("BATCH_LOWERED" in t.tags for t in (dense, a, b))
+    rounds = [[block.round for block in t.blocks] for t in (dense, a, b)]
+    assert rounds == [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5]]
+    assert all(block.position == 0 for block in dense.blocks)
+    assert max(block.start_ns for block in a.blocks) < min(block.start_ns for block in b.blocks)
+
+
+def test_a_board_that_works_for_others_is_not_measured_unless_it_is_shared(bench: Bench) -> None:
+    (bench.folder / "proc").mkdir()
+    stat = bench.folder / "proc/stat"
+
+    def busier(step: Progress) -> None:
+        ticks = len(bench.steps) * 1_000_000
+        stat.write_text(f"cpu  {ticks} 0 0 {ticks} 0 0 0 0 0 0\n")
+
+    bench.on_step = busier
+    request = bench.request(bench.spec("dense"), bench.spec("a"))
+    void = bench.measure(request, bench.board(shared=False))
+    assert [t.status for t in void] == [Status.CONTENDED] * 2
+    assert all("50%" in t.message for t in void)
+    tagged = bench.measure(request, bench.board(shared=True))
+    assert [t.status for t in tagged] == [Status.OK] * 2
+    assert all("CONTENDED" in t.tags for t in tagged)
+    assert all(t.after.contention == pytest.approx(0.5, abs=0.01) for t in tagged)

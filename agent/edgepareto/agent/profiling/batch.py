@@ -91,6 +91,7 @@ class _Batch:
         free_bytes = read_conditions(self._board.sys_root).free_memory_bytes
         self._start_sampler()
         group, waiting = self._open(self._jobs[1:], free_bytes)
+        self._progress("preflight", self._anchor)
         before = look_around(self._board, seconds=self._preset.look_s)
         self._obey(judge(before, when="before the batch", shared=self._board.shared))
         contention = self._measure_beside_the_anchor(group, part=0)
@@ -125,7 +126,7 @@ class _Batch:
             self._progress("validate", job)
             job.validate(self._request, pinned=self._cores.described)
         if self._board.simulation is not None or free_bytes is None:
-            return list(jobs), []  # what its workers use is the memory of the machine that simulates
+            return list(jobs), []  # what its workers use is this machine's memory
         loaded = [job for job in (self._anchor, *jobs) if job.is_measurable]
         waiting = loaded[fitting([job.memory().private_bytes or 0 for job in loaded], free_bytes) :]
         for job in waiting:
@@ -136,7 +137,6 @@ class _Batch:
 
     def _measure_beside_the_anchor(self, group: Sequence[Job], *, part: int) -> float | None:
         """All rounds of a group that is loaded at once. Returns the contention while it was timed."""
-        self._progress("preflight", self._anchor)
         gauge = ContentionGauge(self._board.sys_root, [job.worker.pid for job in self._jobs if job.worker])
         if self._anchor.is_measurable:
             self._latency_rounds(group, first_round=part * latency_rounds(self._preset))
@@ -247,7 +247,8 @@ class _Batch:
 
     def _close(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            job.peak_rss_bytes = job.memory().peak_rss_bytes
+            if self._board.simulation is None:  # else it is this machine's memory
+                job.peak_rss_bytes = job.memory().peak_rss_bytes
             job.stop()
 
     def _progress(self, stage: str, job: Job, round: int = 0, rounds: int = 0) -> None:
