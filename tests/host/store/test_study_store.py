@@ -1,0 +1,241 @@
+"""The promises of a study's file: all or nothing, one writer, and one clear line where it cannot be used."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig
+from edgepareto.host.domain import (
+    Candidate,
+    CandidateId,
+    Conditions,
+    Constraints,
+    DeviceInfo,
+    DeviceName,
+    Genome,
+    LatencyBlock,
+    Meter,
+    MeterQuality,
+    MeterStatus,
+    ProfileTrace,
+    Purpose,
+    Recipe,
+    RuntimeVersion,
+    Status,
+)
+from edgepareto.host.errors import StoreError, StudyError
+from edgepareto.host.store import BatchRecord, DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+
+PI = DeviceName("pi1")
+IDENTITY = StudyIdentity(
+    id="0123",
+    model="/models/net.onnx",
+    model_sha256="a" * 64,
+    calibration_sha256="b" * 64,
+    validation_sha256="c" * 64,
+    test_sha256=None,
+    data=DataConfig(calibration="c.npz", scale=1 / 255, shapes=(("x", (1, 3, 8, 8)),)),
+    search=SearchConfig(seed=4, constraints=Constraints(min_accuracy=0.9)),
+    libraries=(("pymoo", "0.6.2"),),
+)
+DEVICE = DeviceRecord(
+    config=DeviceConfig(name="pi1", simulate="raspberry-pi-4b", faults=("drift",)),
+    info=DeviceInfo(
+        name=PI,
+        agent_version="0",
+        board_id="b",
+        boot_id="b",
+        board="raspberry-pi-4b",
+        simulated=True,
+        architecture="aarch64",
+        os="Linux",
+        cpu_count=4,
+        memory_bytes=1,
+        runtimes=(RuntimeVersion(name="onnxruntime", version="1", providers=("CPUExecutionProvider",)),),
+        meter=Meter(kind="ina219", quality=MeterQuality.SIMULATED, address=0x40),
+        default_threads=1,
+        shares_host_cores=False,
+    ),
+    has_energy=True,
+    state=DeviceState.LOST,
+    reason="no answer",
+)
+
+
+def trace(candidate: str, runs: int = 3) -> ProfileTrace:
+    return ProfileTrace(
+        candidate=CandidateId(candidate),
+        device=PI,
+        job_id="j",
+        purpose=Purpose.SEARCH,
+        attempt=0,
+        is_anchor=candidate == "dense",
+        model_sha256="",
+        status=Status.OK,
+        message="",
+        tags=frozenset({"NOT_CONVERGED"}),
+        preset="quick",
+        board_id="b",
+        boot_id="b",
+        agent_version="0",
+        simulated=True,
+        order_seed=1,
+        runtime=None,
+        load_ns=None,
+        first_run_ns=None,
+        output_error=None,
+        blocks=(
+            LatencyBlock(round=0, position=0, start_ns=0, run_ns=tuple(hash(i * 0.7) % 10**9 for i in range(runs))),
+        ),
+        meter_status=MeterStatus.ABSENT,
+        meter=None,
+        windows=(),
+        before=Conditions(),
+        after=Conditions(),
+        peak_rss_bytes=None,
+    )
+
+
+def batch(number: int, phase: Phase = Phase.SEARCH, key: str | None = None) -> BatchRecord:
+    return BatchRecord(
+        request_key=key or f"key {number}",
+        device=PI,
+        phase=phase,
+        round=0,
+        number=number,
+        traces=(trace("dense"), trace("b"), trace("a")),
+    )
+
+
+def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    scored = Candidate(
+        id=CandidateId("a"),
+        genome=Genome(widths=(8, 16)),
+        recipe=Recipe(images=128),
+        accuracy=0.1 + 0.2,
+        macs=3,
+        parameters=4,
+        bytes=5,
+        model_sha256="f",
+    )
+    failed = Candidate(id=CandidateId("b"), genome=Genome(widths=(8, 8)), recipe=Recipe(), failure="singular")
+    asked = (Genome(widths=(8, 16)), Genome(widths=(16, 16)))
+    with StudyStore.open_for_search(tmp_path / "new" / "study") as store:
+        store.save_identity(IDENTITY)
+        store.save_device(DEVICE)
+        store.save_candidate(scored)
+        store.save_candidate(failed)
+        store.save_candidate(replace(scored, test_accuracy=0.5))
+        store.save_generation(PI, 0, asked)
+        store.save_batch(batch(0), elapsed_s=1.5)
+        store.save_note(PI, "no meter")
+        store.save_note(PI, "no meter")
+    with StudyStore.open_for_reading(tmp_path / "new" / "study") as store:
+        assert store.identity() == IDENTITY
+        assert store.devices() == (DEVICE,)
+        assert store.candidates() == {"a": replace(scored, test_accuracy=0.5), "b": failed}
+        assert store.generation(PI, 0) == asked
+        assert store.generation(PI, 1) is None
+        assert store.batch("key 0") == batch(0)
+        assert store.batch("key 1") is None
+        assert store.batches(PI) == (batch(0),)
+        assert store.meta("elapsed_s") == "1.5"
+        assert store.notes(PI) == ("no meter",)
+
+
+def test_a_new_batch_retires_the_path_that_a_longer_search_left(tmp_path: Path) -> None:
+    with StudyStore.open_for_search(tmp_path) as store:
+        for number, phase in enumerate([Phase.SEARCH, Phase.SEARCH, Phase.END, Phase.END]):
+            store.save_batch(batch(number, phase), elapsed_s=0)
+        store.save_batch(batch(1, key="other"), elapsed_s=0)
+        assert [found.request_key for found in store.batches(PI)] == ["key 0", "other"]
+        assert store.batch("key 2") is None
+
+
+def test_only_budgets_may_differ_between_two_runs_of_a_study() -> None:
+    longer = IDENTITY.with_budgets_of(SearchConfig(measurements=7, minutes=1, generations=2, workers=1))
+    assert longer != IDENTITY
+    assert IDENTITY.differences(longer) == []
+    other = replace(IDENTITY, search=replace(IDENTITY.search, algorithm="spea2"), validation_sha256="d")
+    assert IDENTITY.differences(other) == [
+        f"validation data (sha256): {'c' * 64}, d",
+        "algorithm: nsga2, spea2",
+    ]
+
+
+def test_a_full_disk_is_one_line_and_loses_no_finished_batch(tmp_path: Path) -> None:
+    big = replace(batch(1), traces=(trace("dense", runs=200_000),))
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_batch(batch(0), elapsed_s=0)
+        store._connection.execute("PRAGMA max_page_count = 1")  # SQLite then says what a full disk says
+        with pytest.raises(StoreError, match=r"^.*: database or disk is full; free some space.*--resume.*$"):
+            store.save_batch(big, elapsed_s=0)
+        store._connection.execute("PRAGMA max_page_count = 100000")
+        assert store.batches(PI) == (batch(0),)
+        store.save_batch(big, elapsed_s=0)
+        assert len(store.batches(PI)) == 2
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from edgepareto.host.store import StudyStore
+with StudyStore.open_for_search(Path(sys.argv[1])) as store:
+    store._connection.execute("BEGIN IMMEDIATE")
+    store._connection.execute("INSERT INTO meta VALUES ('half', 'done')")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_by_name_until_the_first_is_gone_even_killed(tmp_path: Path) -> None:
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_batch(batch(0), elapsed_s=0)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StudyError, match=rf"another host process \(pid {holder.pid}\) works on this study"):
+            StudyStore.open_for_search(tmp_path).__enter__()
+        with StudyStore.open_for_reading(tmp_path) as reader:
+            assert len(reader.batches(PI)) == 1
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        holder.stdin.close()
+        holder.stdout.close()
+    with StudyStore.open_for_search(tmp_path) as store:
+        assert store.meta("half") is None
+        assert store.batches(PI) == (batch(0),)
+
+
+def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
+    with StudyStore.open_for_search(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "study.sqlite") as file:
+        file.execute("PRAGMA user_version = 99")
+    file.close()
+    for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
+        with (
+            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 1; upgrade"),
+            opened(tmp_path),
+        ):
+            pass
+
+
+def test_what_is_no_study_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no study"), StudyStore.open_for_reading(tmp_path):
+        pass
+    (tmp_path / "study.sqlite").write_text("something else entirely, long enough to be looked at" * 20)
+    for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
+        with pytest.raises(StudyError, match="is no study or is damaged"), opened(tmp_path):
+            pass
