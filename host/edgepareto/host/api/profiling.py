@@ -150,7 +150,9 @@ def _measure(
         runtime=device.runtime,
         threads=device.threads or 0,
     )
-    for model, trace in zip(group, client.profile(batch, on_progress), strict=True):
+    name = client.info.name
+    traces = client.profile(batch, lambda text: on_progress(f"{name}: {text}"))
+    for model, trace in zip(group, traces, strict=True):
         yield ProfileResult(
             model=model.named,
             device=client.info,

@@ -107,7 +107,8 @@ class Study:
             raise WrongUse(f"{self.path}: nothing was measured yet; go on with host search --resume")
 
     def _file_text(self, candidate: CandidateId) -> str:
-        return str(self.model_file(candidate))
+        """Relative to the study, so that a study that was moved or made again reads the same."""
+        return str(self.model_file(candidate).relative_to(self.path))
 
 
 def load_study(path: str | Path | None = None, *, settings: str | Path | None = None) -> Study:

@@ -40,6 +40,8 @@ def check(
     from edgepareto.host.views import devices_table, results_console
 
     statuses = api.check_devices(names or None, settings=settings_file())
-    results_console().print(devices_table(statuses))
+    console = results_console()
+    for part in devices_table(statuses):
+        console.print(part)
     if any(status.info is None for status in statuses):
         raise typer.Exit(1)

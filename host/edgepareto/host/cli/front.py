@@ -31,13 +31,14 @@ def front(
     if form not in ("table", "csv", "json"):
         raise typer.BadParameter(f"{form} is not known; choose table, csv or json", param_hint="--format")
     shown = api.load_study(study, settings=settings_file()).only(device)
+    pictures = [(file, write) for file, write in ((html, shown.write_html), (png, shown.write_png)) if file is not None]
+    for file, write in pictures:
+        write(file)
     if form == "table":
         console = results_console()
         for part in front_tables(shown.fronts, width=console.width):
             console.print(part)
     else:
         typer.echo(shown.to_json() if form == "json" else shown.to_csv(), nl=form == "json")
-    for file, write in ((html, shown.write_html), (png, shown.write_png)):
-        if file is not None:
-            write(file)
-            typer.echo(f"{file} written", err=form != "table")
+    for file, _ in pictures:
+        typer.echo(f"{file} written", err=form != "table")

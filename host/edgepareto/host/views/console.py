@@ -9,7 +9,7 @@ from rich.console import Console
 
 __all__ = ["log_console", "results_console"]
 
-PIPED_WIDTH = 140  # rich takes 80 for a pipe and would cut columns
+PIPED_WIDTH = 160  # rich takes 80 for a pipe and would cut columns
 
 
 def results_console() -> Console:

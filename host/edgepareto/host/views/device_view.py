@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain.device import DeviceInfo
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["DeviceStatus", "devices_table", "known_devices_table"]
 
@@ -31,20 +33,25 @@ def known_devices_table(devices: Sequence[DeviceConfig]) -> Table:
     return table
 
 
-def devices_table(statuses: Sequence[DeviceStatus]) -> Table:
+def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("device", "state", "board", "runtimes", "meter", "agent"):
         table.add_column(heading, overflow="fold")
     for status in statuses:
         info = status.info
         if info is None:
-            table.add_row(status.device.name, "[bold red]failed[/]", "", "", "", status.problem or "")
+            table.add_row(status.device.name, Text("failed", style="bold red"), "", "", "", "")
             continue
         board = f"{info.board}{' (SIMULATED)' if info.simulated else ''}, {info.cpu_count} cores"
         runtimes = ", ".join(f"{runtime.name} {runtime.version}" for runtime in info.runtimes)
         meter = "none" if info.meter is None else f"{info.meter.kind} ({info.meter.fault or info.meter.quality.value})"
-        table.add_row(status.device.name, "[green]ready[/]", board, runtimes or "none", meter, info.agent_version)
-    return table
+        table.add_row(
+            status.device.name, Text("ready", style="green"), board, runtimes or "none", meter, info.agent_version
+        )
+    yield table
+    for status in statuses:
+        if status.problem is not None:
+            yield Text(f"  ! {status.problem}", style="bold yellow")
 
 
 def _what(device: DeviceConfig) -> str:

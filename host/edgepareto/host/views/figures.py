@@ -14,6 +14,7 @@ __all__ = [
     "latency_text",
     "metric_text",
     "percent",
+    "rate_text",
     "size_text",
     "speed_up",
     "study_title",
@@ -42,6 +43,11 @@ def energy_saving(point: FrontPoint, dense: FrontPoint) -> float | None:
     """The share of the dense model's energy that is saved; None where either is unknown."""
     mine, full = point.measurement.energy_j, dense.measurement.energy_j
     return None if mine is None or full is None else 1 - mine.value / full.value
+
+
+def rate_text(rate: float) -> str:
+    """Runs per second or per joule: 83.3, 1,570."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def size_text(size_bytes: int | None) -> str:

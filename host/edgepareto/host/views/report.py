@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,9 @@ def _figure(study: StudyFronts) -> go.Figure:
         for row, (label, cost) in enumerate(costs, start=1):
             for trace in _traces(study, device, cost, in_legend=column == row == 1):
                 figure.add_trace(trace, row=row, col=column)
-            figure.update_xaxes(type="log", title_text=label, gridcolor=GRID, dtick="D1", row=row, col=column)
+            figure.update_xaxes(
+                type="log", title_text=label, gridcolor=GRID, row=row, col=column, **_ticks(device, cost)
+            )
     figure.update_yaxes(range=[low * 100, high * 100], gridcolor=GRID, zeroline=False, ticksuffix=" %")
     figure.update_yaxes(title_text=f"{metric_text(study.metric)}, validation", col=1)
     figure.update_layout(
@@ -105,6 +108,16 @@ def _figure(study: StudyFronts) -> go.Figure:
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _ticks(device: DeviceFront, cost: Cost) -> dict[str, list[float] | list[str]]:
+    """Whole numbers at round places: plotly's own log axis writes 0.7 as a small 7."""
+    seen = [x for point in (*device.front, *device.others, device.dense) if (x := cost(point)) is not None]
+    if not seen:
+        return {}
+    decades = range(math.floor(math.log10(min(seen))), math.ceil(math.log10(max(seen))) + 1)
+    places = [mantissa * 10.0**decade for decade in decades for mantissa in (1, 1.5, 2, 3, 4, 5, 7)]
+    return {"tickvals": places, "ticktext": [f"{place:g}" for place in places]}
 
 
 def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: bool) -> list[go.Scatter]:

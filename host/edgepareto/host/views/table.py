@@ -13,6 +13,7 @@ from edgepareto.host.views.figures import (
     energy_text,
     latency_text,
     percent,
+    rate_text,
     size_text,
     speed_up,
 )
@@ -23,7 +24,7 @@ from rich.text import Text
 
 __all__ = ["front_tables"]
 
-WIDE = 136
+WIDE = 144
 
 
 def front_tables(study: StudyFronts, *, width: int = WIDE) -> Iterator[RenderableType]:
@@ -73,13 +74,13 @@ def _cells(study: StudyFronts, device: DeviceFront, point: FrontPoint, *, wide: 
         cells.append(percent(candidate.test_accuracy))
     cells.append(latency_text(measurement.latency_s))
     if wide:
-        cells.append(f"{1 / measurement.latency_s.value:.3g}")
+        cells.append(rate_text(1 / measurement.latency_s.value))
     cells.append(f"{speed_up(point, device.dense):.2f}×")
     if device.has_energy:
         energy, saving = measurement.energy_j, energy_saving(point, device.dense)
         cells.append(energy_text(energy))
         if wide:
-            cells.append(UNKNOWN if energy is None else f"{1 / energy.value:.3g}")
+            cells.append(UNKNOWN if energy is None else rate_text(1 / energy.value))
         cells.append(UNKNOWN if saving is None else f"{saving * 100:.0f} %")
     if wide:
         cells += [count_text(candidate.macs), size_text(candidate.bytes)]
