@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig
 from edgepareto.host.domain import (
@@ -69,6 +70,7 @@ DEVICE = DeviceRecord(
 
 
 def trace(candidate: str, runs: int = 3) -> ProfileTrace:
+    run_ns = tuple(np.random.default_rng(0).integers(0, 10**9, runs).tolist())
     return ProfileTrace(
         candidate=CandidateId(candidate),
         device=PI,
@@ -90,9 +92,7 @@ def trace(candidate: str, runs: int = 3) -> ProfileTrace:
         load_ns=None,
         first_run_ns=None,
         output_error=None,
-        blocks=(
-            LatencyBlock(round=0, position=0, start_ns=0, run_ns=tuple(hash(i * 0.7) % 10**9 for i in range(runs))),
-        ),
+        blocks=(LatencyBlock(round=0, position=0, start_ns=0, run_ns=run_ns),),
         meter_status=MeterStatus.ABSENT,
         meter=None,
         windows=(),
