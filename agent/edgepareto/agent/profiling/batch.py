@@ -158,9 +158,9 @@ class _Batch:
                 job.time_block(self._preset, round=first_round + round, position=position)
 
     def _energy_rounds(self, group: Sequence[Job], *, first_round: int) -> None:
-        if self._sampler is None or self._anchor.meter_status is not MeterStatus.OK:
-            return
         jobs = (self._anchor, *group)
+        if self._sampler is None or all(job.meter_status is not MeterStatus.OK for job in jobs):
+            return
         rounds = self._preset.energy_rounds
         try:
             idle = self._idle_window(self._sampler, jobs, first_round)

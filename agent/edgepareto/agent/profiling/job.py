@@ -18,7 +18,7 @@ from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, War
 __all__ = ["Job"]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Job:
     """The one mutable record of this room. Once `status` is not OK the worker is gone and nothing is added.
 
