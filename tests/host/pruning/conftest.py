@@ -70,7 +70,11 @@ class Net:
         return self.gemm(self.node("Flatten", self.node("GlobalAveragePool", data)), channels, classes)
 
     def model(
-        self, output: str, shape: Sequence[int | str] = ("batch", 3, 8, 8), result: Sequence[int | str] = ("batch", 5)
+        self,
+        output: str,
+        shape: Sequence[int | str] = ("batch", 3, 8, 8),
+        result: Sequence[int | str] = ("batch", 5),
+        more_inputs: Sequence[onnx.ValueInfoProto] = (),
     ) -> onnx.ModelProto:
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -79,7 +83,7 @@ class Net:
         graph = helper.make_graph(
             self.nodes,
             "net",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape), *more_inputs],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, result)],
             [numpy_helper.from_array(value, name) for name, value in self.tensors.items()],
         )

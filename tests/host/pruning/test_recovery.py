@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from edgepareto.host.domain import Genome
-from edgepareto.host.errors import ConfigError
-from edgepareto.host.pruning import analyse, prepare, recovery
+from edgepareto.host.errors import ConfigError, EvaluationError
+from edgepareto.host.pruning import analyse, dense_activations, prepare, recovery
 from edgepareto.host.pruning.recovery import fit_channels, fit_rows, match_moments
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fashion_mnist"
@@ -56,14 +57,12 @@ def test_the_dual_system_gives_what_the_primal_gives(monkeypatch):
 
 def test_a_depthwise_layer_is_one_small_fit_per_channel():
     random = np.random.default_rng(2)
-    inputs = random.normal(size=(300, 4, 9)).astype(np.float32) + 0.5
+    inputs = random.normal(size=(4, 300, 9)).astype(np.float32) + 0.5
     targets = random.normal(size=(300, 4)).astype(np.float32)
     start = random.normal(size=(4, 9)).astype(np.float32)
     weights, bias = fit_channels(inputs.copy(), targets, start)
     for channel in range(4):
-        alone = fit_rows(
-            inputs[:, channel].copy(), targets[:, [channel]], start[[channel]], np.zeros(1, dtype=np.float32)
-        )
+        alone = fit_rows(inputs[channel].copy(), targets[:, [channel]], start[[channel]], np.zeros(1, dtype=np.float32))
         np.testing.assert_allclose(weights[channel], alone[0][0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(bias[channel], alone[1][0], rtol=1e-4, atol=1e-5)
 
@@ -89,7 +88,7 @@ def test_least_squares_brings_every_net_nearer_to_the_dense_one(model, run_model
         name: float(((run_model(prepared.prune(genome, recovery=name).model, unseen) - dense) ** 2).mean())
         for name in ("ls", "none")
     }
-    assert error["ls"] < 0.7 * error["none"]
+    assert error["ls"] < 0.8 * error["none"]
 
 
 def test_a_duplicated_channel_is_removed_without_a_trace(nets, images, run_model):
@@ -132,6 +131,42 @@ def test_a_fixed_batch_axis_is_recovered_one_batch_at_a_time(new_net, images, ru
     analysis = analyse(model)
     pruned = prepare(analysis, {"image": images[:33]}).prune(analysis.search_space().uniform(0.5))
     assert run_model(pruned.model, images[:2]).shape == (2, 5)
+
+
+def test_activations_that_overflow_are_an_error_and_no_model(nets, images):
+    model = nets["residual"]()
+    weight = model.graph.initializer[0]
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1e20), weight.name))
+    analysis = analyse(model)
+    prepared = prepare(analysis, {"image": images})
+    with pytest.raises(EvaluationError, match="not finite"):
+        prepared.prune(analysis.search_space().uniform(0.5))
+
+
+def test_large_activations_take_fewer_images(nets, monkeypatch):
+    analysis = analyse(nets["residual"]())
+    segments = dense_activations.cut_segments(analysis)
+    assert dense_activations.affordable_images(analysis, segments, 512) == 512
+    monkeypatch.setattr(dense_activations, "LARGEST_LIVE_BYTES", 100 * 4 * 8 * 64 * 2)
+    assert 32 <= dense_activations.affordable_images(analysis, segments, 512) < 200
+
+
+def test_several_inputs_and_outputs_are_kept_and_fed(new_net, images):
+    net = new_net()
+    x = net.relu(net.conv("image", 3, 8))
+    scaled = net.node("Mul", x, "gain")
+    logits = net.head(net.relu(net.conv(scaled, 8, 6)), 6)
+    gain_input = onnx.helper.make_tensor_value_info("gain", 1, ["batch", 1, 1, 1])
+    model = net.model(logits, more_inputs=[gain_input])
+    model.graph.output.append(onnx.helper.make_tensor_value_info(x, 1, ["batch", 8, 8, 8]))
+    analysis = analyse(model)
+    assert [group.channels for group in analysis.groups] == [6]
+    assert analysis.frozen[0].reason == f"reaches the model's output '{x}'"
+    gain = np.linspace(0, 1, len(images), dtype=np.float32).reshape(-1, 1, 1, 1)
+    pruned = prepare(analysis, {"image": images, "gain": gain}).prune(analysis.search_space().uniform(0.5)).model
+    session = onnxruntime.InferenceSession(pruned.SerializeToString(), providers=["CPUExecutionProvider"])
+    shapes = [output.shape for output in session.run(None, {"image": images[:2], "gain": gain[:2]})]
+    assert shapes == [(2, 5), (2, 8, 8, 8)]
 
 
 def test_an_unknown_recovery_names_the_known_ones(nets, images):

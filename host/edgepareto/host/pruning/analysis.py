@@ -13,7 +13,7 @@ from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, fin
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
 from edgepareto.host.pruning.normalise import normalise
-from edgepareto.host.pruning.shape_chains import dimension_size, infer_shapes
+from edgepareto.host.pruning.shape_chains import Shape, dimension_size, infer_shapes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -50,6 +50,7 @@ class Analysis:
     group_classes: tuple[Labels, ...] = field(repr=False)
     constants: Mapping[str, NDArray[np.generic]] = field(repr=False)
     element_types: Mapping[str, int] = field(repr=False)
+    shapes: Mapping[str, Shape] = field(repr=False)
 
     def search_space(self, step: int = 1) -> SearchSpace:
         """Gene i belongs to groups[i]; its widths are the multiples of `step` and the original width."""
@@ -84,6 +85,7 @@ def analyse(model: onnx.ModelProto) -> Analysis:
         group_classes=classes,
         constants=constants,
         element_types=element_types,
+        shapes=shapes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from edgepareto.host.pruning.importance import Consumer
 from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.patches import PatchSampler
 from edgepareto.host.pruning.segments import Chunks, Segment, cut_segments, run_segment
+from edgepareto.host.pruning.shape_chains import Shape
 from edgepareto.host.pruning.slice_model import slice_model
 from numpy.typing import NDArray
 
-__all__ = ["DenseActivations", "observe"]
+__all__ = ["DenseActivations", "affordable_images", "observe"]
 
 IMAGES_PER_CHUNK = 32
+LARGEST_LIVE_BYTES = 2 << 30  # of all tensors that wait for a later piece; 512 images of 28 x 28 need a tenth of it
 COVARIANCE_ROWS = 32_768  # positions used for a covariance; channels are at most a few hundred
 
 
@@ -58,9 +61,10 @@ class DenseActivations:
 
 
 def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> DenseActivations:
-    """Run the dense model once over all samples, in the same pieces as a candidate."""
+    """Run the dense model once over the samples, or as many of them as fit the memory, in the pieces of a candidate."""
     segments = cut_segments(analysis)
-    inputs = {value.name: _chunks(samples[value.name], value.shape) for value in analysis.inputs}
+    count = affordable_images(analysis, segments, max(len(values) for values in samples.values()))
+    inputs = {value.name: _chunks(samples[value.name][:count], value.shape) for value in analysis.inputs}
     draft = slice_model(analysis, np.ones(len(analysis.graph.classes), dtype=bool))
     samplers: dict[int, PatchSampler] = {}
     targets: dict[int, NDArray[np.float32]] = {}
@@ -100,6 +104,22 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
         variances=variances,
         covariances=covariances,
     )
+
+
+def affordable_images(analysis: Analysis, segments: Sequence[Segment], images: int) -> int:
+    """So many of these images, at least one chunk, that the dense activations fit LARGEST_LIVE_BYTES."""
+    live: set[str] = set()
+    largest = 1
+    for segment in segments:
+        live.update(segment.inputs)
+        live.update(segment.outputs)
+        largest = max(largest, sum(_bytes_per_image(analysis.shapes.get(name, ())) for name in live))
+        live.difference_update(segment.drop)
+    return min(images, max(IMAGES_PER_CHUNK, LARGEST_LIVE_BYTES // largest))
+
+
+def _bytes_per_image(shape: Shape) -> int:
+    return 4 * math.prod(size for size in shape[1:] if isinstance(size, int))
 
 
 def _chunks(samples: NDArray[np.float32], shape: Sequence[int | str | None]) -> Chunks:

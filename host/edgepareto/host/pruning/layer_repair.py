@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.recovery import Repair, fit_channels, fit_rows, match_moments
 from edgepareto.host.pruning.slice_model import Draft
@@ -23,30 +24,38 @@ def weight_rows(weight: NDArray[np.generic], layer: Layer) -> Array:
 
 
 def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) -> Array:
-    """(rows, outputs): what the layer puts out for gathered inputs (rows, channels, taps)."""
+    """(rows, outputs): what the layer puts out for inputs as PatchSampler gathers them."""
     if layer.kind is LayerKind.DEPTHWISE:
-        outputs = np.einsum("nct,ct->nc", inputs, rows[:, 0])
+        outputs = np.matmul(inputs, rows[:, 0, :, None])[:, :, 0].T
     else:
         outputs = inputs.reshape(len(inputs), -1) @ rows.reshape(len(rows), -1).T
     return np.asarray(outputs if bias is None else outputs + bias, dtype=np.float32)
 
 
 def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, recovery: str) -> None:
-    """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs."""
+    """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs.
+
+    Raises EvaluationError where the numbers leave the range of floats.
+    """
     weight = draft.arrays[layer.weight]
     rows = weight_rows(weight, layer)
     has_bias = layer.bias is not None or layer.can_add_bias
     bias = draft.arrays[layer.bias].reshape(-1).astype(np.float32) if layer.bias is not None else None
     own = bias if layer.bias is not None else np.zeros(len(rows), dtype=np.float32)
     assert own is not None
-    if recovery == "moment":
-        outputs = apply_layer(inputs, rows, own, layer)
-        repaired = match_moments(outputs, targets, rows, own) if has_bias else (rows, own)
-    elif layer.kind is LayerKind.DEPTHWISE:
-        repaired = fit_channels(inputs, targets, rows[:, 0])
-    else:
-        flat = rows.reshape(len(rows), -1)
-        repaired = fit_rows(inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None)
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at below
+        if recovery == "moment":
+            outputs = apply_layer(inputs, rows, own, layer)
+            repaired = match_moments(outputs, targets, rows, own) if has_bias else (rows, own)
+        elif layer.kind is LayerKind.DEPTHWISE:
+            repaired = fit_channels(inputs, targets, rows[:, 0])
+        else:
+            flat = rows.reshape(len(rows), -1)
+            repaired = fit_rows(inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None)
+    if not all(np.isfinite(part).all() for part in repaired):
+        raise EvaluationError(
+            f"layer '{layer.name}' cannot be repaired: its activations are not finite; check the data"
+        )
     _write(draft, layer, repaired, has_bias)
 
 

@@ -22,10 +22,12 @@ SEED = 20_24
 
 
 class PatchSampler:
-    """Gathers for one layer. Convolution: (rows, channels, taps); depthwise: the same; linear: (rows, features, 1)."""
+    """Gathers for one layer. Convolution: (rows, channels, taps); linear: (rows, features, 1); depthwise, where each
+    channel is a problem of its own: (channels, rows, taps)."""
 
     def __init__(self, layer: Layer, number: int, node: onnx.NodeProto, kernel: Sequence[int]) -> None:
         self._linear = layer.kind is LayerKind.LINEAR
+        self._depthwise = layer.kind is LayerKind.DEPTHWISE
         self._number = number
         self._kernel = tuple(kernel)
         rank = len(self._kernel)
@@ -40,12 +42,16 @@ class PatchSampler:
             return np.concatenate([self._features(number, chunk) for number, chunk in enumerate(chunks)])[:, :, None]
         sizes = [self._rows(number, chunk) for number, chunk in enumerate(chunks)]
         channels, taps = chunks[0].shape[1], int(np.prod(self._kernel))
-        rows = np.empty((sum(sizes), channels, taps), dtype=np.float32)
-        start = 0
-        for number, (chunk, size) in enumerate(zip(chunks, sizes, strict=True)):
-            self._patches(number, chunk, rows[start : start + size])
-            start += size
-        return rows
+        shape = (channels, sum(sizes), taps) if self._depthwise else (sum(sizes), channels, taps)
+        gathered = np.empty(shape, dtype=np.float32)
+        stops = np.cumsum(sizes)
+        for number, (chunk, start, stop) in enumerate(zip(chunks, stops - sizes, stops, strict=True)):
+            patches = self._patches(number, chunk)
+            if self._depthwise:
+                gathered[:, start:stop] = patches.transpose(1, 0, 2, 3).reshape(channels, -1, taps)
+            else:
+                gathered[start:stop].reshape(len(chunk), -1, channels, taps)[...] = patches.transpose(0, 2, 1, 3)
+        return gathered
 
     def gather_outputs(self, chunks: Chunks, inputs: Chunks) -> NDArray[np.float32] | None:
         """(rows, outputs) of a tensor shaped like the layer's output, at the same positions as `gather` of its inputs.
@@ -78,15 +84,14 @@ class PatchSampler:
         indices, _ = self._gather_indices(number, chunk.shape[2:])
         return int(chunk.shape[0]) * len(indices)
 
-    def _patches(self, number: int, chunk: NDArray[np.generic], rows: NDArray[np.float32]) -> None:
+    def _patches(self, number: int, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
+        """(images, channels, positions, taps)."""
         indices, inside = self._gather_indices(number, chunk.shape[2:])
         positions, taps = indices.shape
         images, channels = chunk.shape[:2]
         taken = np.take(chunk.reshape(images, channels, -1), indices.reshape(-1), axis=2)
         taken = taken.reshape(images, channels, positions, taps)
-        if not inside.all():
-            taken = taken * inside
-        rows.reshape(images, positions, channels, taps)[...] = taken.transpose(0, 2, 1, 3)
+        return np.asarray(taken if inside.all() else taken * inside, dtype=np.float32)
 
     def _gather_indices(self, number: int, size: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Flat input positions (positions, taps) of the drawn output positions, and which of them are not padding."""

@@ -48,16 +48,16 @@ def fit_rows(inputs: Array, targets: Array, weights: Array, bias: Array | None, 
 def fit_channels(inputs: Array, targets: Array, weights: Array, *, ridge: float = RIDGE) -> Repair:
     """The same for a depthwise layer: each channel has its own small system.
 
-    inputs: (rows, channels, taps); used up. targets: (rows, channels). weights: (channels, taps).
+    inputs: (channels, rows, taps); used up. targets: (rows, channels). weights: (channels, taps).
     """
-    shift = inputs.mean(axis=0, dtype=np.float64)
-    inputs -= shift.astype(np.float32)
+    _, rows, taps = inputs.shape
+    shift = inputs.mean(axis=1)
+    inputs -= shift[:, None]
     level = targets.mean(axis=0, dtype=np.float64)
-    centred = targets - level.astype(np.float32)
-    rows, _, taps = inputs.shape
-    by_channel = np.ascontiguousarray(inputs.transpose(1, 2, 0))  # (channels, taps, rows)
-    gram = np.matmul(by_channel, by_channel.transpose(0, 2, 1)).astype(np.float64) / rows
-    moment = np.matmul(by_channel, np.ascontiguousarray(centred.T)[:, :, None])[:, :, 0].astype(np.float64) / rows
+    centred = np.ascontiguousarray((targets - level.astype(np.float32)).T)
+    across = inputs.transpose(0, 2, 1)
+    gram = np.matmul(across, inputs).astype(np.float64) / rows
+    moment = np.matmul(across, centred[:, :, None])[:, :, 0].astype(np.float64) / rows
     residual = moment - np.einsum("cst,ct->cs", gram, weights.astype(np.float64))
     variance = np.einsum("ctt->c", gram) / taps
     damping = np.where(variance > 0, ridge * variance, 1.0)
@@ -89,8 +89,7 @@ def _primal(inputs: Array, targets: Array, weights: Array, ridge: float) -> NDAr
     residual = moment - gram @ weights.T.astype(np.float64)
     damping = _damping(float(np.trace(gram)) / unknowns, ridge)
     gram[np.diag_indices(unknowns)] += damping
-    factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    change: NDArray[np.float64] = cho_solve(factor, residual, overwrite_b=True, check_finite=False).T
+    change: NDArray[np.float64] = _solve(gram, residual).T
     return change
 
 
@@ -101,10 +100,18 @@ def _dual(inputs: Array, targets: Array, weights: Array, ridge: float) -> NDArra
     kernel = (inputs @ inputs.T).astype(np.float64)
     damping = _damping(float(np.trace(kernel)) / rows / unknowns, ridge)
     kernel[np.diag_indices(rows)] += rows * damping
-    factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-    solved: NDArray[np.float64] = cho_solve(factor, residual, overwrite_b=True, check_finite=False)
+    solved = _solve(kernel, residual)
     change: NDArray[np.float64] = (inputs.T.astype(np.float64) @ solved).T
     return change
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Symmetric and positive definite but for NaN, which then is in the answer too."""
+    if not np.isfinite(matrix).all():
+        return np.full(right.shape, np.nan)
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    solved: NDArray[np.float64] = cho_solve(factor, right, overwrite_b=True, check_finite=False)
+    return solved
 
 
 def _damping(mean_variance: float, ridge: float) -> float:
