@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgepareto.host.domain.candidate import CandidateId
 from edgepareto.host.domain.measurement import Repeatability
+from numpy.typing import NDArray
 
 __all__ = ["Constraints", "Estimate", "dominates", "front", "knee", "near_front"]
 
@@ -62,31 +63,46 @@ def dominates(a: Estimate, b: Estimate, limits: Repeatability) -> bool:
     A strict partial order. "Closer than the limit is equal" would not be one: three points make a cycle and the front
     vanishes (docs/measurement.md). The limit of accuracy is 0.
     """
-    slack = (0.0, math.log1p(limits.latency), math.log1p(limits.energy))
-    gains = [y - x for x, y in zip(a.costs, b.costs, strict=True)]
-    return min(gains) >= 0 and any(gain > limit for gain, limit in zip(gains, slack, strict=False))
+    return bool(_domination(_costs([a]), _costs([b]), limits)[0, 0])
 
 
 def front(estimates: Sequence[Estimate], limits: Repeatability) -> tuple[Estimate, ...]:
     """The estimates that no other dominates, fastest first. Empty only for no estimates."""
-    kept = [a for a in estimates if not any(dominates(b, a, limits) for b in estimates)]
+    if not estimates:
+        return ()
+    costs = _costs(estimates)
+    beaten = np.logical_or.reduce(_domination(costs, costs, limits), axis=0)
+    kept = [e for e, is_beaten in zip(estimates, beaten, strict=True) if not is_beaten]
     return tuple(sorted(kept, key=lambda e: (e.latency_s, e.error, e.candidate)))
 
 
 def near_front(estimates: Sequence[Estimate], limits: Repeatability) -> tuple[Estimate, ...]:
     """The front and every estimate that could be on it were it better by the limit in latency and energy."""
+    if not estimates:
+        return ()
     members = front(estimates, limits)
+    costs = _costs(estimates)
+    better = costs - _slack(costs, limits)
+    beaten = _domination(_costs(members), better, limits)
+    beaten &= np.array([[m.candidate != e.candidate for e in estimates] for m in members])
+    return tuple(
+        e for e, is_beaten in zip(estimates, np.logical_or.reduce(beaten, axis=0), strict=True) if not is_beaten
+    )
 
-    def could_enter(e: Estimate) -> bool:
-        better = Estimate(
-            candidate=e.candidate,
-            error=e.error,
-            latency_s=e.latency_s / (1 + limits.latency),
-            energy_j=None if e.energy_j is None else e.energy_j / (1 + limits.energy),
-        )
-        return not any(dominates(m, better, limits) for m in members if m.candidate != e.candidate)
 
-    return tuple(e for e in estimates if could_enter(e))
+def _costs(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """(n_estimates, n_objectives)"""
+    return np.array([estimate.costs for estimate in estimates])
+
+
+def _slack(costs: NDArray[np.float64], limits: Repeatability) -> NDArray[np.float64]:
+    return np.array([0.0, math.log1p(limits.latency), math.log1p(limits.energy)])[: costs.shape[1]]
+
+
+def _domination(a: NDArray[np.float64], b: NDArray[np.float64], limits: Repeatability) -> NDArray[np.bool_]:
+    """`dominates` for every pair at once: (len(a), len(b)), True where a's row dominates b's."""
+    gains = b[None, :, :] - a[:, None, :]
+    return np.logical_and.reduce(gains >= 0, axis=2) & np.logical_or.reduce(gains > _slack(a, limits), axis=2)
 
 
 def knee(members: Sequence[Estimate]) -> Estimate:
