@@ -102,7 +102,9 @@ def _slack(costs: NDArray[np.float64], limits: Repeatability) -> NDArray[np.floa
 def _domination(a: NDArray[np.float64], b: NDArray[np.float64], limits: Repeatability) -> NDArray[np.bool_]:
     """`dominates` for every pair at once: (len(a), len(b)), True where a's row dominates b's."""
     gains = b[None, :, :] - a[:, None, :]
-    return np.logical_and.reduce(gains >= 0, axis=2) & np.logical_or.reduce(gains > _slack(a, limits), axis=2)
+    no_worse: NDArray[np.bool_] = np.logical_and.reduce(gains >= 0, axis=2)
+    better: NDArray[np.bool_] = np.logical_or.reduce(gains > _slack(a, limits), axis=2)
+    return no_worse & better
 
 
 def knee(members: Sequence[Estimate]) -> Estimate:
