@@ -1,0 +1,90 @@
+"""Candidates made in other processes: the same bytes from any of them, and every trouble as one of our errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
+from edgepareto.host.errors import DataError, Failed
+from edgepareto.host.export import sha256_of, write_sample_inputs
+from edgepareto.host.study.evaluate_candidate import EvaluationTask, expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.inputs import load_inputs
+from edgepareto.host.study.preparation import Preparation
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+RECIPE = Recipe(images=40)
+GENOMES = [Genome(widths=(12, 16)), Genome(widths=(4, 8)), Genome(widths=(6, 2))]
+
+
+@pytest.fixture
+def task(bench: Bench) -> EvaluationTask:
+    inputs = load_inputs(bench.config)
+    models = bench.config.study / "models"
+    models.mkdir(parents=True)
+    write_sample_inputs(inputs.calibration, 3, inputs_file(models))
+    return replace(inputs.task, folder=bench.config.study.parent)
+
+
+def prepared(task: EvaluationTask, workers: int) -> dict[str, Candidate]:
+    found: dict[str, Candidate] = {}
+    with Preparation(task, workers) as preparation:
+        wanted = [(CandidateId(str(i)), genome, RECIPE) for i, genome in enumerate(GENOMES)]
+        preparation.candidates(wanted, lambda candidate: found.update({candidate.id: candidate}))
+    return found
+
+
+def test_any_number_of_processes_makes_the_same_models(task: EvaluationTask) -> None:
+    one, two = prepared(task, 1), prepared(task, 2)
+    assert one == two
+    assert one["0"].accuracy == 1.0  # the labels are the unpruned model's own answers
+    for candidate in one.values():
+        assert candidate.failure is None
+        file = model_file(task.models, str(candidate.model_sha256))
+        assert sha256_of(file) == candidate.model_sha256
+        assert file.stat().st_size == candidate.bytes
+        assert expected_outputs_file(task.models, str(candidate.model_sha256)).is_file()
+
+
+def test_what_a_users_metric_prints_or_raises_reaches_the_user_and_breaks_nothing(task: EvaluationTask) -> None:
+    module = task.folder / "own_metric.py"
+    module.write_text(
+        "def noisy(predict, dataset):\n    print('hello', flush=True)\n    return 0.5\n"
+        "def broken(predict, dataset):\n    raise ValueError('no such thing')\n"
+    )
+    found = prepared(replace(task, metric="own_metric:noisy"), 1)
+    assert {candidate.accuracy for candidate in found.values()} == {0.5}
+    failed = prepared(replace(task, metric="own_metric:broken"), 1)
+    assert all("no such thing" in str(candidate.failure) for candidate in failed.values())
+
+
+def test_an_error_crosses_the_process_border_as_itself(task: EvaluationTask) -> None:
+    gone = replace(task, data=replace(task.data, calibration=str(task.folder / "gone.npz")))
+    with pytest.raises(DataError, match=r"gone\.npz"):
+        prepared(gone, 1)
+
+
+def test_a_killed_process_is_one_line_and_no_traceback(task: EvaluationTask) -> None:
+    (task.folder / "own_metric.py").write_text(
+        f"import os\ndef dies(predict, dataset):\n    os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+    )
+    with pytest.raises(Failed, match=r"^a process that prepares candidates ended \(exit code -9\); go on.*$"):
+        prepared(replace(task, metric="own_metric:dies"), 2)
+
+
+def test_processes_have_one_blas_thread_and_end_with_the_block(task: EvaluationTask) -> None:
+    (task.folder / "own_metric.py").write_text(
+        "import os\ndef told(predict, dataset):\n"
+        "    assert os.environ['OPENBLAS_NUM_THREADS'] == os.environ['OMP_NUM_THREADS'] == '1'\n"
+        "    return float(os.getpid())\n"
+    )
+    found = prepared(replace(task, metric="own_metric:told"), 2)
+    pids = {int(candidate.accuracy or 0) for candidate in found.values()}
+    assert os.getpid() not in pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
