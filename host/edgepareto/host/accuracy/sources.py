@@ -99,16 +99,15 @@ def _from_function(source: str, folder: Path) -> Mapping[str, Array]:
 
 def _from_npz(source: str, path: Path) -> Mapping[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{source}: cannot be read as .npz ({_reason(error)}); write it with numpy.savez") from error
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise DataError(f"{source}: holds one array; write keys x and y into an .npz with numpy.savez")
-    with loaded:
-        try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise DataError(f"{source}: holds one array; write keys x and y into an .npz with numpy.savez")
             return {key: loaded[key] for key in loaded.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{source}: its arrays cannot be read ({_reason(error)})") from error
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{source}: cannot be read as .npz ({_reason(error)}); write it with numpy.savez") from error
 
 
 def _reason(error: Exception) -> str:

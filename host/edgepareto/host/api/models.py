@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 __all__ = ["inspect", "prune"]
 
+IMAGES = 512  # what a search repairs with; more gain little (docs/pruning.md)
+
 
 def inspect(model: str | Path) -> Analysis:
     """The channel groups of a model, and what is frozen and why. Symbolic input sizes are no obstacle.
@@ -54,8 +56,7 @@ def prune(
     _must_have_groups(Path(model), analysis)
     images = None
     if data.calibration is not None:
-        folder = Path.cwd() if settings is None else Path(settings).resolve().parent
-        dataset = load_dataset(data.calibration, data, analysis.inputs, folder=folder, labelled=False)
+        dataset = load_dataset(data.calibration, data, analysis.inputs, folder=Path.cwd(), labelled=False)
         images = cast(Mapping[str, NDArray[np.float32]], dataset.first(IMAGES).feed(slice(None)))
     genome = analysis.search_space(step).uniform(1 - ratio)
     prepared, recovery = _prepared(analysis, images)
@@ -78,9 +79,6 @@ def prune(
         file=Path(output),
         recovered=recovery != "none",
     )
-
-
-IMAGES = 512
 
 
 def _prepared(analysis: Analysis, images: Mapping[str, NDArray[np.float32]] | None) -> tuple[PreparedModel, str]:

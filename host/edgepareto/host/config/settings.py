@@ -77,11 +77,11 @@ class Flags:
 class Settings:
     """Everything that is set, checked, with the defaults filled in. file: None where there is none.
 
+    Data paths are absolute; a `module:function` stays as it is and is looked for in the current folder first.
     devices: those chosen, else every [devices.NAME] of the file. known: every device that has a name.
     """
 
     file: Path | None
-    folder: Path
     model: Path | None
     study: Path
     data: DataConfig
@@ -126,7 +126,6 @@ def read_settings(file: Path | None, flags: Flags) -> Settings:
     known = known_devices(source)
     return Settings(
         file=file,
-        folder=folder,
         model=model,
         study=study,
         data=_data(source, given, flags.shapes, folder),

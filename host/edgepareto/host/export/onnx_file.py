@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 from edgepareto.host.errors import ModelError, WrongUse
+from google.protobuf.message import DecodeError
 
 __all__ = ["output_folder_must_exist", "read_model", "sha256_of", "write_model", "write_whole"]
 
@@ -25,17 +26,17 @@ def read_model(path: Path) -> onnx.ModelProto:
     data = _read(path)
     if len(data) < SMALLEST_MODEL_BYTES:
         raise ModelError(f"{path}: is no ONNX model, it holds {len(data)} bytes; was the download or export cut off?")
+    model = onnx.ModelProto()
     try:
-        onnx.checker.check_model(data)
-    except ValueError as error:  # bytes that are no protobuf
-        raise ModelError(
-            f"{path}: is no ONNX model or is truncated ({len(data)} bytes); export or copy it again"
-        ) from error
-    except onnx.checker.ValidationError as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        raise ModelError(f"{path}: is no valid ONNX model: {reason}; export or copy it again") from error
-    model = onnx.load_model_from_string(data)
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise ModelError(f"{path}: is no ONNX model, or is cut off at {len(data)} bytes; export it again") from error
     _load_external_weights(model, path)
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: larger than protobuf's limit with weights
+        reason = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "it says not why")
+        raise ModelError(f"{path}: is no valid ONNX model: {reason}; export or copy it again") from error
     return model
 
 
@@ -47,6 +48,9 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Replace `path` in one step, so that a crash or a full disk leaves no half file. WrongUse without its folder."""
     output_folder_must_exist(path)
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # a pipe or /dev/stdout: writing to it is meant, replacing it is not
+        return
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

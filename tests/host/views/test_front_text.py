@@ -1,0 +1,62 @@
+"""The stable interfaces of `host front`: JSON and CSV, as command-line documents promise them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from edgepareto.host.views import front_csv, front_json
+from fakes.fronts import study_fronts
+
+DEVICE = {"name", "board", "simulated", "complete", "measured", "hypervolume", "dense", "front"}
+POINT = {
+    "candidate", "accuracy", "latency_s", "latency_low_s", "latency_high_s", "macs", "parameters", "bytes", "runtime",
+    "precision", "threads", "knee", "simulated", "file", "preset",
+}  # fmt: skip
+ENERGY = {"energy_j", "energy_low_j", "energy_high_j"}
+
+
+def file_of(candidate: str) -> str:
+    return f"models/{candidate}.onnx"
+
+
+@pytest.mark.parametrize("test_split", [True, False])
+def test_the_json_has_exactly_the_promised_names_and_what_is_unknown_is_absent(test_split: bool):
+    report = json.loads(front_json(study_fronts(has_test_split=test_split), file_of))
+    assert report["schema"] == 1
+    assert {"study", "model", "devices"} <= set(report)
+    names = POINT | ({"test_accuracy"} if test_split else set())
+    for device, metered in zip(report["devices"], (True, False), strict=True):
+        assert set(device) == DEVICE
+        for point in [device["dense"], *device["front"]]:
+            assert set(point) == names | (ENERGY if metered else set())
+            assert None not in point.values()
+        assert sum(point["knee"] for point in device["front"]) == 1
+        assert device["front"][0]["file"] == file_of(device["front"][0]["candidate"])
+
+
+def test_the_json_of_an_incomplete_device_says_why():
+    pi1, bench = json.loads(front_json(study_fronts(complete=False), file_of))["devices"]
+    assert pi1["complete"] is False
+    assert pi1["incomplete_reason"] == "the board stopped answering after 41 measurements"
+    assert bench["complete"] is True
+
+
+def test_the_csv_has_a_row_per_front_point_and_dense_model_and_tells_the_same_numbers():
+    study = study_fronts()
+    rows = list(csv.DictReader(io.StringIO(front_csv(study, file_of))))
+    report = json.loads(front_json(study, file_of))
+    for device in report["devices"]:
+        mine = [row for row in rows if row["device"] == device["name"]]
+        assert [row["candidate"] for row in mine if row["on_front"] == "true"] == [
+            p["candidate"] for p in device["front"]
+        ]
+        assert [row["candidate"] for row in mine if row["is_dense"] == "true"] == [device["dense"]["candidate"]]
+        by_id = {row["candidate"]: row for row in mine}
+        for point in device["front"]:
+            for name, value in point.items():
+                told = by_id[point["candidate"]][name]
+                assert told == (str(value).lower() if isinstance(value, bool) else str(value))
+    assert {row["energy_j"] for row in rows if row["device"] == "bench"} == {""}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from edgepareto.host.views import write_front_plot, write_report
+from edgepareto.host.views.front_plot import envelope
+from edgepareto.host.views.table import WIDE, front_tables
+from fakes.fronts import study_fronts
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console, RenderableType
+
+COST = st.floats(0.1, 10)
+
+
+def printed(parts: list[RenderableType], width: int) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    with console.file:
+        for part in parts:
+            console.print(part)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [100, WIDE, 200])
+def test_a_table_shows_every_front_point_uncut_at_any_width(width: int):
+    study = study_fronts()
+    text = printed(list(front_tables(study, width=width)), width)
+    assert "…" not in text
+    for device in study.devices:
+        for point in device.front:
+            assert f"{point.accuracy * 100:.2f} %" in text
+            assert point.candidate.id in text
+    assert text.count("◆ knee") == 2
+
+
+def test_a_table_says_loudly_what_a_reader_must_not_miss():
+    text = printed(list(front_tables(study_fronts(complete=False), width=200)), 200)
+    assert "SIMULATED: no board was measured" in text
+    assert "QUICK preset" in text
+    assert "INCOMPLETE: the board stopped answering" in text
+    assert "no meter: energy is unknown" in text
+
+
+def test_speed_up_and_saving_are_over_the_dense_model():
+    study = study_fronts()
+    device = study.devices[0]
+    fastest = device.front[0]
+    row = next(line for line in printed(list(front_tables(study, width=200)), 200).splitlines()
+               if fastest.candidate.id in line)  # fmt: skip
+    energy = fastest.measurement.energy_j
+    assert energy is not None
+    assert f"{12e-3 / fastest.measurement.latency_s.value:.2f}×" in row
+    assert f"{(1 - energy.value / 60e-3) * 100:.0f} %" in row
+
+
+def test_the_page_needs_nothing_from_outside_and_names_every_device_and_point(tmp_path: Path):
+    study = study_fronts()
+    write_report(study, tmp_path / "fronts.html")
+    page = (tmp_path / "fronts.html").read_text()
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
+    assert "some boards simulated, quick preset" in page
+    for device in study.devices:
+        assert device.device.name in page
+        for point in (*device.front, *device.others):
+            assert point.candidate.id in page
+
+
+def test_the_page_shows_what_a_user_named_as_text(tmp_path: Path):
+    study = replace(study_fronts(), model="<script>alert(1)</script>.onnx")
+    write_report(study, tmp_path / "fronts.html")
+    assert "<script>alert(1)" not in (tmp_path / "fronts.html").read_text()
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_the_picture_has_a_column_per_device_and_a_second_row_for_energy(tmp_path: Path, metered: bool):
+    study = study_fronts()
+    if not metered:
+        study = replace(study, devices=study.devices[1:])
+    write_front_plot(study, tmp_path / "fronts.png")
+    with Image.open(tmp_path / "fronts.png") as picture:
+        width, height = picture.size
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+    assert (width > height) is metered or not metered
+    assert width == (1620 if metered else 810)
+
+
+def test_a_device_with_an_empty_front_is_still_drawn(tmp_path: Path):
+    study = study_fronts()
+    empty = replace(study.devices[0], front=(), others=(*study.devices[0].front, *study.devices[0].others))
+    study = replace(study, devices=(empty,))
+    write_front_plot(study, tmp_path / "fronts.png")
+    write_report(study, tmp_path / "fronts.html")
+    assert "the front is empty" in printed(list(front_tables(study, width=200)), 200)
+
+
+@given(st.lists(st.tuples(COST, st.floats(0, 1)), min_size=1, max_size=30))
+def test_the_line_through_a_front_passes_below_no_point(points: list[tuple[float, float]]):
+    line = envelope(points)
+    assert set(line) <= set(points)
+    assert line == sorted(set(line))
+    for cost, accuracy in points:
+        assert max(y for x, y in line if x <= cost) >= accuracy

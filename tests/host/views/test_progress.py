@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import io
+
+from edgepareto.host.domain import Activity, DeviceName, DeviceProgress, StudyNotice
+from edgepareto.host.views import show_progress
+from rich.console import Console
+
+
+def event(device: str, generation: int, measured: int, activity: Activity = Activity.MEASURING) -> DeviceProgress:
+    return DeviceProgress(
+        device=DeviceName(device),
+        activity=activity,
+        generation=generation,
+        measured=measured,
+        failed=0,
+        budget=40,
+        front=5,
+        hypervolume=0.7,
+    )
+
+
+EVENTS = (
+    event("pi1", 0, 0, Activity.PREPARING),
+    event("pi1", 0, 5),
+    event("pi1", 0, 10),
+    StudyNotice(text="3 candidates of the ladder are equal", is_warning=False),
+    event("pi1", 1, 15),
+    StudyNotice(text="bench has no meter [none]", is_warning=True),
+    event("bench", 1, 15),
+    event("pi1", 1, 40, Activity.DONE),
+)
+
+
+def shown(*, terminal: bool, quiet: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=120, color_system=None, soft_wrap=True)
+    with show_progress(quiet=quiet, console=console) as listener:
+        for one in EVENTS:
+            listener(one)
+    return stream.getvalue()
+
+
+def test_without_a_terminal_there_is_one_plain_line_per_generation():
+    lines = shown(terminal=False).splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "pi1: generation 0",
+        "3 candidates of the ladder are equal",
+        "pi1: generation 1",
+        "warning: bench has no meter [none]",
+        "bench: generation 1",
+        "pi1: generation 1",
+    ]
+    assert "measured 40/40, front 5, hypervolume 0.7000, done" in lines[-1]
+    assert "\x1b" not in shown(terminal=False)
+
+
+def test_in_a_terminal_every_device_has_a_bar():
+    text = shown(terminal=True)
+    assert "40/40" in text
+    assert "bench" in text
+    assert "warning: bench has no meter [none]" in text
+
+
+def test_quiet_leaves_the_warnings():
+    assert shown(terminal=False, quiet=True).strip() == "warning: bench has no meter [none]"
