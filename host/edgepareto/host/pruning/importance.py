@@ -35,33 +35,64 @@ def surgeon_order(consumers: Sequence[Consumer], *, ridge: float = RIDGE) -> Lab
     """Channels, most important first: each step removes the one that the others can best stand in for.
 
     The loss of removing j is sum over consumers of |w_j|^2 / [C^-1]_jj / E|y|^2; the others' weights then take over,
-    w -= w_j C^-1_j / [C^-1]_jj, and C^-1 is down-dated. Only inner products of weight columns are needed, so a step
-    costs channels^2, whatever the number of outputs. Equal losses: the lower index goes first.
+    w -= w_j C^-1_j / [C^-1]_jj, and C^-1 is down-dated. Only inner products of weight columns are needed, so
+    the number of outputs does not matter. Equal losses: the lower index goes first.
     """
     channels = consumers[0].covariance.shape[0]
-    inverses = [_inverse(consumer.covariance, ridge) for consumer in consumers]
-    products = [np.einsum("oct,odt->cd", c.weights, c.weights, optimize=True) for c in consumers]
-    scales = [1 / consumer.output_variance if consumer.output_variance > 0 else 0.0 for consumer in consumers]
+    eliminations = [_Elimination(consumer, ridge) for consumer in consumers]
     left = np.ones(channels, dtype=bool)
     removed: list[int] = []
     for _ in range(channels):
-        loss = np.zeros(channels)
-        for inverse, product, scale in zip(inverses, products, scales, strict=True):
-            loss += scale * np.diag(product) / np.where(left, np.diag(inverse), 1.0)
+        loss = _sum([elimination.losses(left) for elimination in eliminations])
         index = int(np.argmin(np.where(left, loss, np.inf)))
         removed.append(index)
         left[index] = False
-        for inverse, product in zip(inverses, products, strict=True):
-            _eliminate(inverse, product, index)
+        for elimination in eliminations:
+            elimination.remove(index)
     return np.array(removed[::-1], dtype=np.int64)
 
 
-def _eliminate(inverse: NDArray[np.float64], product: NDArray[np.float64], index: int) -> None:
-    """Take a channel out of C^-1 and, with w -= w_j step, out of the weights' inner products; both in place."""
-    step = inverse[index] / inverse[index, index]
-    column = product[index].copy()
-    product -= np.outer(column, step) + np.outer(step, column) - column[index] * np.outer(step, step)
-    inverse -= np.outer(step, inverse[index])
+class _Elimination:
+    """One consumer's C^-1 and its weights' inner products P, as channels go.
+
+    A removal changes both by a few outer products. They are kept back and applied LATE at a time, in one matrix
+    product, since a step needs only the diagonals and one row: the exact greedy order at the speed of a product.
+    """
+
+    LATE = 64
+
+    def __init__(self, consumer: Consumer, ridge: float) -> None:
+        weights = consumer.weights
+        self._inverse = _inverse(consumer.covariance, ridge)
+        self._products = np.einsum("oct,odt->cd", weights, weights, optimize=True)
+        self._inverse_diagonal = np.diag(self._inverse).copy()
+        self._products_diagonal = np.diag(self._products).copy()
+        self._scale = 1 / consumer.output_variance if consumer.output_variance > 0 else 0.0
+        # C^-1 is inverse - steps * pivots @ steps.T; P is products - takes @ steps.T - steps @ takes.T
+        self._steps = np.empty((len(self._inverse), self.LATE))
+        self._takes = np.empty_like(self._steps)
+        self._pivots = np.empty(self.LATE)
+        self._late = 0
+
+    def losses(self, left: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.asarray(self._scale * self._products_diagonal / np.where(left, self._inverse_diagonal, 1.0))
+
+    def remove(self, index: int) -> None:
+        steps, takes = self._steps[:, : self._late], self._takes[:, : self._late]
+        inverse = self._inverse[index] - steps @ (self._pivots[: self._late] * steps[index])
+        product = self._products[index] - takes @ steps[index] - steps @ takes[index]
+        step = inverse / inverse[index]
+        take = product - product[index] / 2 * step
+        self._inverse_diagonal -= step * inverse
+        self._products_diagonal -= 2 * take * step
+        self._steps[:, self._late], self._takes[:, self._late] = step, take
+        self._pivots[self._late] = inverse[index]
+        self._late += 1
+        if self._late == self.LATE:
+            self._inverse -= (self._steps * self._pivots) @ self._steps.T
+            self._products -= self._takes @ self._steps.T
+            self._products -= self._steps @ self._takes.T
+            self._late = 0
 
 
 def magnitude_order(producers: Sequence[NDArray[np.float64]], *, norm: int) -> Labels:
