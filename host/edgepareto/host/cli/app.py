@@ -73,7 +73,7 @@ def _usage_message(error: Exception) -> str:
     message = str(format_message() if callable(format_message) else error).strip()
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", NAMES[0])
-    return f"{' '.join(message.split())} See {path} --help"
+    return f"{' '.join(message.split()).rstrip('.')}; see {path} --help"
 
 
 app.command()(init.init)

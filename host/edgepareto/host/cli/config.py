@@ -7,15 +7,12 @@ from edgepareto.host.cli.options import DebugOption, QuietOption
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look after edgepareto.toml.")
+app = typer.Typer(help="Look after edgepareto.toml.\n\nExample: host config check")
 
 
 @app.callback()
 def _config() -> None:
-    """Look after edgepareto.toml.
-
-    Example: host config check
-    """
+    """Keeps `check` a verb of its own: typer would make a single one the whole."""
 
 
 @app.command()

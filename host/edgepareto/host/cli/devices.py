@@ -9,7 +9,7 @@ from edgepareto.host.cli.options import DebugOption, QuietOption
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The boards: which there are, whether they answer.")
+app = typer.Typer(help="The boards: which there are, whether they answer.\n\nExample: host devices check")
 
 
 @app.command("list")
