@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from edgepareto.host.domain import Interval
 from edgepareto.host.views import write_front_plot, write_report
+from edgepareto.host.views.figures import latency_text
 from edgepareto.host.views.front_plot import envelope
 from edgepareto.host.views.table import WIDE, front_tables
 from fakes.fronts import study_fronts
@@ -43,6 +45,20 @@ def test_a_table_says_loudly_what_a_reader_must_not_miss():
     assert "QUICK preset" in text
     assert "INCOMPLETE: the board stopped answering" in text
     assert "no meter: energy is unknown" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (12.0e-3, 0.12e-3, "12.00 ± 0.12 ms"),
+        (12.0e-3, 0.3e-3, "12.0 ± 0.3 ms"),
+        (0.0474e-3, 0.0004e-3, "0.0474 ± 0.0004 ms"),
+        (1.234, 0.025, "1234 ± 25 ms"),
+        (1.5e-3, 0.0, "1.5 ms"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_interval_earns(value: float, half: float, text: str):
+    assert latency_text(Interval(value=value, low=value - half, high=value + half)) == text
 
 
 def test_speed_up_and_saving_are_over_the_dense_model():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.measurement import Interval
 
@@ -87,6 +89,11 @@ def study_title(study: StudyFronts) -> str:
 
 
 def _with_interval(interval: Interval, scale: float, unit: str) -> str:
+    """Cut where the interval makes digits worthless: its half width keeps one digit, two where the first is a 1."""
     value, half = interval.value * scale, interval.half_width * scale
-    decimals = max(0, 3 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 3
+    if half <= 0:
+        return f"{value:.4g} {unit}"
+    exponent = math.floor(math.log10(half))
+    leads_with_one = half < 2 * 10.0**exponent
+    decimals = max(0, leads_with_one - exponent)
     return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
