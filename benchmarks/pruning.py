@@ -1,6 +1,6 @@
 """Accuracy after pruning every group by the same share, without any training: the table of docs/pruning.md.
 
-    python benchmarks/pruning.py [--recovery ls|moment|none] [--criterion obs|l1|l2|activation]
+python benchmarks/pruning.py [--recovery ls|moment|none] [--criterion obs|l1|l2|activation]
 """
 
 from __future__ import annotations

@@ -25,16 +25,18 @@ test = "test.npz"
 scale = "1/255"
 
 [search]
-population = 6
-measurements = 24
+population = 4
+measurements = 14
 preset = "quick"
 seed = 3
 
 [devices.pi1]
 simulate = "raspberry-pi-4b"
+step = 32
 
 [devices.jetson2]
 simulate = "jetson-orin-nano"
+step = 32
 
 [devices.gone]
 address = "127.0.0.1:9"
@@ -90,6 +92,6 @@ def excerpt(source: Path, target: Path, rows: int) -> None:
 def project(tmp_path: Path) -> Project:
     (tmp_path / "edgepareto.toml").write_text(SETTINGS)
     (tmp_path / "mobilenet.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
-    for name, rows in (("calibration", 128), ("validation", 400), ("test", 400)):
+    for name, rows in (("calibration", 64), ("validation", 200), ("test", 200)):
         excerpt(EXAMPLE / f"{name}.npz", tmp_path / f"{name}.npz", rows)
     return Project(tmp_path)
