@@ -24,28 +24,37 @@ from rich.text import Text
 
 __all__ = ["front_tables"]
 
-WIDE = 144
+WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 
 
 def front_tables(study: StudyFronts, *, width: int = WIDE) -> Iterator[RenderableType]:
-    """One table per device and the lines under it, in the study's order. Under WIDE columns the least asked for go."""
+    """One table per device and the lines under it, in the study's order; whole in 80 columns, with more in WIDE."""
     for device in study.devices:
-        yield _table(study, device, wide=width >= WIDE)
+        yield _table(study, device, width)
         yield from _notes(study, device)
 
 
-def _table(study: StudyFronts, device: DeviceFront, *, wide: bool) -> Table:
-    table = Table(title=device_title(device), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
+    wide, narrow = width >= WIDE, width < MEDIUM
+    table = Table(
+        title=device_title(device),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=0 if narrow else (0, 1),
+        show_edge=False,
+    )
     table.add_column("candidate", no_wrap=True)
     table.add_column("", no_wrap=True)
     for heading in _headings(study, device, wide=wide):
         table.add_column(heading, justify="right", no_wrap=True)
     members = {point.candidate.id for point in device.front}
+    knee = "◆" if narrow else "◆ knee"
     if device.dense.candidate.id not in members:
         cells = _cells(study, device, device.dense, wide=wide)
         table.add_row(device.dense.candidate.id, "dense", *cells, style="dim", end_section=bool(device.front))
     for point in device.front:
-        names = ["dense" if point.candidate.id == device.dense.candidate.id else "", "◆ knee" if point.is_knee else ""]
+        names = ["dense" if point.candidate.id == device.dense.candidate.id else "", knee if point.is_knee else ""]
         mark = " ".join(name for name in names if name)
         cells = _cells(study, device, point, wide=wide)
         table.add_row(point.candidate.id, mark, *cells, style="bold green" if point.is_knee else None)
@@ -54,13 +63,13 @@ def _table(study: StudyFronts, device: DeviceFront, *, wide: bool) -> Table:
 
 def _headings(study: StudyFronts, device: DeviceFront, *, wide: bool) -> list[str]:
     metric = {"top1": "top-1"}.get(study.metric, study.metric.rpartition(":")[2])
-    energy = ["energy", *(["per J"] if wide else []), "saving"] if device.has_energy else []
+    energy = ["energy", *(["per J"] if wide else []), "saved"] if device.has_energy else []
     return [
         metric,
         *(["on test"] if study.has_test_split else []),
         "latency",
         *(["per s"] if wide else []),
-        "speed-up",
+        "faster",
         *energy,
         *(["MACs", "file"] if wide else []),
     ]
@@ -94,7 +103,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
         repeatable += f", {device.limits.energy * 100:.1f} % in energy"
     setting = f"{device.runtime}, {device.precision}, {device.threads} thread{plural}, batch 1, preset {study.preset}"
     yield Text(f"  {device.measured} candidates measured, {len(device.front)} on the front; {setting}", style="dim")
-    yield Text(f"  ± is the 95 % interval; {repeatable}; hypervolume {device.hypervolume:.4f}", style="dim")
+    hypervolume = f"hypervolume {device.hypervolume:.4f}"
+    yield Text(f"  ◆ is the knee, ± the 95 % interval; {repeatable}; {hypervolume}", style="dim")
     for warning in _warnings(study, device):
         yield Text(f"  ! {warning}", style="bold yellow")
     yield Text("")
