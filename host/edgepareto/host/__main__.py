@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeParetoError as error:
         return _tell(str(error), error.exit_code, debug=session.debug)
     except KeyboardInterrupt:
-        return _tell("interrupted", INTERRUPTED, debug=session.debug)
+        return _tell("interrupted; a search goes on with --resume", INTERRUPTED, debug=session.debug)
     except BrokenPipeError:  # the reader of our output has gone: `host front | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
