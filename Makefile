@@ -30,7 +30,6 @@ help:
 demo: .venv/installed
 	cd $(EXAMPLE) && ../../$(BIN)/host search --devices pi1,jetson2 \
 	  $(if $(wildcard $(EXAMPLE)/study/study.sqlite),--resume)
-	cd $(EXAMPLE) && ../../$(BIN)/host front --html study/fronts.html --png study/fronts.png
 
 test: lint types imports generated pytest
 

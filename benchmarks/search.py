@@ -1,6 +1,6 @@
 """Is the search worth it? Its hypervolume on the test split against that of the uniform ladder alone, per device.
 
-    python benchmarks/search.py [--seeds 3] [--measurements 100] [--model mobilenet.onnx] [--devices local]
+    python benchmarks/search.py [--seeds 3] [--measurements 80] [--model mobilenet.onnx] [--devices local]
                                 [--output DIR]
 
 Both run on the bundled example with the same end phase: recovery with all calibration images, re-measuring, test
@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "fashion_mnist"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--measurements", type=int, default=100)
+    parser.add_argument("--measurements", type=int, default=80)
     parser.add_argument("--model", default="resnet.onnx")
     parser.add_argument("--devices", default="pi1,jetson2")
     parser.add_argument("--output", type=Path, help="keep the studies here")

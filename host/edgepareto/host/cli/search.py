@@ -94,7 +94,9 @@ def search(
     console = results_console()
     for part in front_tables(found.fronts, width=console.width):
         console.print(part)
+    report, picture = found.path / "fronts.html", found.path / "fronts.png"
+    found.write_html(report)
+    found.write_png(picture)
+    console.print(f"pictures: {report} and {picture}", soft_wrap=True, highlight=False)
     if open_report:
-        report = found.path / "fronts.html"
-        found.write_html(report)
         typer.launch(report.resolve().as_uri())
