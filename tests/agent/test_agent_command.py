@@ -22,11 +22,11 @@ def agent(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_credentials_the_agent_refuses_to_listen_to_a_network(tmp_path: Path):
-    done = agent("--listen", "0.0.0.0:50505", "--state", str(tmp_path))
+    done = agent("--listen", "0.0.0.0:50051", "--state", str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "edgepareto-agent: refusing to listen on 0.0.0.0:50505: without credentials anyone who reaches it could use "
-        "this board; use 127.0.0.1:50505\n"
+        "edgepareto-agent: refusing to listen on 0.0.0.0:50051: without credentials anyone who reaches it could use "
+        "this board; use 127.0.0.1:50051\n"
     )
 
 
@@ -38,7 +38,7 @@ def test_addresses_that_are_refused(address: str):
         checked_address(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:50505", "localhost:1", "[::1]:1"])
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:50051", "localhost:1", "[::1]:1"])
 def test_addresses_of_this_machine_are_taken(address: str):
     assert checked_address(address) == address
 

@@ -19,7 +19,7 @@ else:
 
 __all__ = ["AgentSettings", "read_settings"]
 
-DEFAULT_LISTEN = "127.0.0.1:50505"
+DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_BLOB_QUOTA_MB = 1024
 TOP_KEYS = {"listen": str, "state": str, "threads": int, "shared": bool, "blob_quota_mb": int, "meter": dict}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float}

@@ -81,6 +81,7 @@ def bench(tmp_path: Path) -> Bench:
         labels = {} if name == "calibration" else {"y": predict({"x": x}).argmax(axis=1)}
         np.savez(tmp_path / f"{name}.npz", x=x, **labels)
     config = StudyConfig(
+        folder=tmp_path,
         model=tmp_path / "tiny.onnx",
         study=tmp_path / "study",
         data=DataConfig(

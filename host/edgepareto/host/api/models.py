@@ -51,12 +51,13 @@ def prune(
         raise ConfigError(f"--step {step}: must be a whole number, 1 or more")
     output_folder_must_exist(Path(output))
     flags = Flags(calibration=None if calibration is None else str(calibration))
-    data = read_settings(None if settings is None else Path(settings), flags).data
+    chosen = read_settings(None if settings is None else Path(settings), flags)
+    data = chosen.data
     analysis = inspect(model)
     _must_have_groups(Path(model), analysis)
     images = None
     if data.calibration is not None:
-        dataset = load_dataset(data.calibration, data, analysis.inputs, folder=Path.cwd(), labelled=False)
+        dataset = load_dataset(data.calibration, data, analysis.inputs, folder=chosen.folder, labelled=False)
         images = cast(Mapping[str, NDArray[np.float32]], dataset.first(IMAGES).feed(slice(None)))
     genome = analysis.search_space(step).uniform(1 - ratio)
     prepared, recovery = _prepared(analysis, images)

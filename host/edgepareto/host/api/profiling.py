@@ -117,7 +117,7 @@ def _samples(inputs: Sequence[InputTensor], chosen: Settings, *, must_fit: bool)
     """Calibration samples; uniform ones where there are none, or where the settings' own belong to another model."""
     if chosen.data.calibration is not None:
         try:
-            found = load_dataset(chosen.data.calibration, chosen.data, inputs, folder=Path.cwd(), labelled=False)
+            found = load_dataset(chosen.data.calibration, chosen.data, inputs, folder=chosen.folder, labelled=False)
             return found.first(SAMPLE_INPUTS * max(1, *found.batches.values())), "calibration"
         except DataError:
             if must_fit:

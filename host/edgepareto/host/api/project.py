@@ -39,8 +39,8 @@ def check_settings(settings: str | Path) -> Settings:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; write one with host init")
     checked = read_settings(path, Flags())
-    metric_by_name(checked.search.metric)
     config = checked.study_config()
+    metric_by_name(config.search.metric, folder=config.folder)
     model = fix_input_shapes(read_model(config.model), config.data.shapes)
     require_known_shapes(model)
     for source in (config.data.calibration, config.data.validation, config.data.test):
@@ -49,7 +49,7 @@ def check_settings(settings: str | Path) -> Settings:
                 source,
                 config.data,
                 input_tensors(model),
-                folder=Path.cwd(),
+                folder=config.folder,
                 labelled=source != config.data.calibration,
                 classes=class_count(model),
             )

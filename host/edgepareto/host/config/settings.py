@@ -77,11 +77,13 @@ class Flags:
 class Settings:
     """Everything that is set, checked, with the defaults filled in. file: None where there is none.
 
-    Data paths are absolute; a `module:function` stays as it is and is looked for in the current folder first.
+    Data paths are absolute; a `module:function` stays as it is and is looked for in `folder`, the file's own or the
+    current one.
     devices: those chosen, else every [devices.NAME] of the file. known: every device that has a name.
     """
 
     file: Path | None
+    folder: Path
     model: Path | None
     study: Path
     data: DataConfig
@@ -99,7 +101,14 @@ class Settings:
                 raise ConfigError(missing.format(what=f"{key} data", flag=f"--{key} FILE", setting=f"[data] {key}"))
         if not self.devices:
             raise ConfigError(missing.format(what="device", flag="--devices NAME[,NAME]", setting="[devices.NAME]"))
-        return StudyConfig(model=self.model, study=self.study, data=self.data, devices=self.devices, search=self.search)
+        return StudyConfig(
+            folder=self.folder,
+            model=self.model,
+            study=self.study,
+            data=self.data,
+            devices=self.devices,
+            search=self.search,
+        )
 
 
 def settings_file(folder: Path | None = None) -> Path | None:
@@ -126,6 +135,7 @@ def read_settings(file: Path | None, flags: Flags) -> Settings:
     known = known_devices(source)
     return Settings(
         file=file,
+        folder=folder,
         model=model,
         study=study,
         data=_data(source, given, flags.shapes, folder),

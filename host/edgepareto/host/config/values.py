@@ -68,8 +68,12 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """All that a search needs. Paths are absolute; every field was checked."""
+    """All that a search needs. Paths are absolute; every field was checked.
 
+    folder: where a user's module:function is looked for: that of edgepareto.toml, else the current one.
+    """
+
+    folder: Path
     model: Path
     study: Path
     data: DataConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
 from edgepareto.host.config import StudyConfig
@@ -37,7 +36,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     """Raises ModelError, DataError, ConfigError: everything that a user can have wrong, in one line."""
     model = fix_input_shapes(read_model(config.model), config.data.shapes)
     require_known_shapes(model)
-    metric_by_name(config.search.metric, folder=Path.cwd())
+    metric_by_name(config.search.metric, folder=config.folder)
     if config.data.calibration is None:
         raise ConfigError(
             "no calibration samples: they repair pruned models; give --calibration, labels are not needed"
@@ -52,7 +51,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             source,
             config.data,
             analysis.inputs,
-            folder=Path.cwd(),
+            folder=config.folder,
             labelled=labelled,
             classes=classes if labelled else None,
         )
@@ -66,7 +65,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             data=config.data,
             metric=config.search.metric,
             models=config.study / MODELS_FOLDER,
-            folder=Path.cwd(),
+            folder=config.folder,
         ),
         model_sha256=sha256_of(config.model),
         calibration=calibration,

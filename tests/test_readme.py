@@ -1,0 +1,73 @@
+"""Every command of the README is run, in its order, as a newcomer would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgepareto.host.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "fashion_mnist"
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+SHORT = ["--measurements", "5", "--population", "4", "--preset", "quick"]  # a newcomer has minutes, a test has seconds
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the README's reader has: a model and data."""
+    (tmp_path / "model.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
+    for name in ("calibration", "validation", "test"):
+        with np.load(EXAMPLE / f"{name}.npz") as data:
+            np.savez(tmp_path / f"{name}.npz", **{key: data[key][:100] for key in data.files})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_for_a_model_of_ones_own_run_in_their_order(folder: Path):
+    journey = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("host ") and "127.0.0.1" not in line]
+    assert [words[0] for words in journey] == ["inspect", "init", "config", "search", "front", "export"]
+    for words in journey:
+        assert main([*words, *(SHORT if words[0] == "search" else [])]) == 0, words
+    assert {"small.onnx", "small.onnx.json", "fronts.html"} <= {file.name for file in folder.iterdir()}
+
+
+def test_the_agent_of_the_first_board_answers_at_the_address_that_the_readme_searches(folder: Path):
+    agent = next(line for line in COMMANDS if line.startswith("edgepareto-agent"))
+    address = next(shlex.split(line)[-1] for line in COMMANDS if "--devices 127.0.0.1" in line)
+    assert agent.split()[1:] == ["--config", "agent.toml"]
+    settings = (ROOT / "deploy" / "agent.toml.example").read_text()
+    assert f'listen = "{address}"' in settings
+    # A free port in the place of the README's, which something else may hold here.
+    (folder / "agent.toml").write_text(settings.replace(address, "127.0.0.1:0"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgepareto.agent", *agent.split()[1:]], stdout=subprocess.PIPE, text=True, cwd=folder
+    )
+    assert process.stdout is not None
+    try:
+        found = re.search(r"127\.0\.0\.1:\d+", process.stdout.readline())
+        assert found
+        assert main(["devices", "check", found.group()]) == 0
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def test_the_make_targets_and_pages_that_the_readme_names_exist():
+    targets = [line.split()[1] for line in COMMANDS if line.startswith("make ")]
+    assert targets == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    for page in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / page).exists(), page
