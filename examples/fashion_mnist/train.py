@@ -9,7 +9,7 @@ It needs ``numpy``, ``torch``, ``onnx`` and ``onnxruntime``. EdgePareto itself
 needs no PyTorch: this script only serves to make the files again.
 
     python train.py                       # both models, side by side, one core each
-    python train.py --only resnet --epochs 12 --output /tmp/longer
+    python train.py --only resnet --epochs 12 --output longer
 """
 
 from __future__ import annotations

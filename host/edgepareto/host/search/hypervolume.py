@@ -1,9 +1,10 @@
-"""How good a front is, in one number that cannot fall: the hypervolume on a scale fixed once per study and device.
+"""How good a front is, in one number: the hypervolume on a scale fixed once per study and device.
 
 Axes: error linear, latency and energy as logarithms (`Estimate.costs`). The scale is the box that the dense model and
 the uniform ladder span in generation 0: the best cost of each objective becomes 0, the worst 1, and the reference point
 lies at 1.1 in every objective, so that the ends of the ladder count too. The unit is one such box: a front of one point
-at the box's best corner has 1.1 ** objectives. A scale that moved with the front would let progress fall.
+at the box's best corner has 1.1 ** objectives. A scale that moved with the front would make numbers of two
+moments incomparable; estimates pooled over more jobs still move it a little.
 """
 
 from __future__ import annotations
