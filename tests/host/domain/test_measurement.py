@@ -14,6 +14,8 @@ from edgepareto.host.domain import (
     Job,
     JobLatency,
     LatencyBlock,
+    Meter,
+    MeterQuality,
     MeterStatus,
     PowerWindow,
     ProfileTrace,
@@ -27,6 +29,7 @@ from edgepareto.host.domain import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+INA219 = Meter(kind="ina219", quality=MeterQuality.MEASURED)
 NO_LIMITS = Repeatability(latency=0, energy=0, repeats=0)
 
 
@@ -76,7 +79,7 @@ TRACE = ProfileTrace(
         block(900_000_000, 12_000_000, 12_000_000),
     ),
     meter_status=MeterStatus.OK,
-    meter=None,
+    meter=INA219,
     windows=(
         window(busy=False, watts=1.0),
         window(busy=True, watts=3.0),
@@ -117,6 +120,26 @@ def test_energy_is_watts_times_seconds_per_inference_and_dynamic_above_idle() ->
     assert energy.dynamic_j == pytest.approx((3.0 - 1.25) * 0.02)
     assert energy.lowest_bus_v == pytest.approx(4.896)
     assert (energy.windows, energy.samples) == (2, 4)
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+def test_no_number_of_repeats_makes_the_meters_own_error_smaller(jobs: int) -> None:
+    pooled = pool([reduce_trace(TRACE)] * jobs, Repeatability(latency=0, energy=2.77 * 0.01, repeats=9))
+    assert pooled is not None
+    assert pooled.energy_j is not None
+    between = 1.96 * 0.01 / np.sqrt(jobs)
+    assert pooled.energy_j.half_width == pytest.approx(np.hypot(0.016, between) * pooled.energy_j.value)
+
+
+def test_a_counter_without_a_published_figure_has_a_statistical_interval_alone() -> None:
+    windows = (window(busy=True, watts=3.0), window(busy=True, watts=3.3))
+    rapl = reduce_trace(replace(TRACE, windows=windows, meter=Meter(kind="rapl", quality=MeterQuality.COUNTER))).energy
+    ina219 = reduce_trace(replace(TRACE, windows=windows)).energy
+    assert rapl is not None
+    assert ina219 is not None
+    assert (rapl.systematic_j, rapl.total_j) == (0.0, rapl.statistical_j)
+    assert ina219.statistical_j.half_width == pytest.approx(rapl.total_j.half_width)
+    assert ina219.total_j.half_width == pytest.approx(np.hypot(rapl.total_j.half_width, 0.016 * 0.063))
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgepareto.host.domain.candidate import CandidateId
-from edgepareto.host.domain.device import DeviceName
+from edgepareto.host.domain.device import DeviceName, Meter
 from edgepareto.host.domain.trace import LatencyBlock, MeterStatus, PowerWindow, ProfileTrace, Status
 from numpy.typing import NDArray
 from scipy.special import stdtrit
@@ -35,7 +35,7 @@ __all__ = [
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.96
 REPEATABILITY_FACTOR = 2.77  # ISO 5725-6: two results of one laboratory differ by more in 5 % of cases; 1.96 * sqrt(2)
-SYSTEMATIC_ENERGY = 0.016  # k = 2: INA219 gain 0.5 %, 1 % shunt and ADC; cancels between candidates of one board
+SYSTEMATIC_ENERGY = {"ina219": 0.016}  # by meter, k = 2: gain 0.5 %, 1 % shunt and ADC
 FLOOR_BLOCKS = 5  # a fixed number, else more blocks read lower
 FLOOR_QUANTILE = 0.25
 MINIMUM_IN_TAIL = 10  # a percentile p only where n (1 - p) reaches this
@@ -68,15 +68,26 @@ class JobLatency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnergy:
-    """total_j per inference with its k = 2 interval; dynamic_j above idle."""
+    """total_j per inference with its whole k = 2 interval; dynamic_j above idle.
+
+    systematic_j: the meter's part of that interval's half width. It is the same error in every job of the board, so it
+    cancels between candidates and no repeat makes it smaller. 0 for a meter that publishes no figure, such as rapl.
+    """
 
     total_j: Interval
+    systematic_j: float
     dynamic_j: float | None
     mean_power_w: float
     idle_power_w: float | None
     lowest_bus_v: float | None
     windows: int
     samples: int
+
+    @property
+    def statistical_j(self) -> Interval:
+        """total_j with what repeats do make smaller."""
+        half = math.sqrt(max(0.0, self.total_j.half_width**2 - self.systematic_j**2))
+        return Interval(value=self.total_j.value, low=self.total_j.value - half, high=self.total_j.value + half)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +162,7 @@ def reduce_trace(trace: ProfileTrace) -> Job:
         tags=trace.tags,
         meter_status=trace.meter_status,
         latency=_latency(trace.blocks) if measured else None,
-        energy=_energy(trace.windows) if measured and trace.meter_status is MeterStatus.OK else None,
+        energy=_energy(trace.windows, trace.meter) if measured and trace.meter_status is MeterStatus.OK else None,
     )
 
 
@@ -171,7 +182,7 @@ def pool(jobs: Sequence[Job], limits: Repeatability) -> Measurement | None:
         candidate=usable[0].candidate,
         device=usable[0].device,
         latency_s=_pooled(latencies, limits.latency_cv),
-        energy_j=_pooled([e.total_j for e in energies], limits.energy_cv) if energies else None,
+        energy_j=_pooled_energy(energies, limits.energy_cv) if energies else None,
         dynamic_energy_j=float(np.mean(dynamic)) if dynamic else None,
         jobs=len(usable),
         simulated=usable[0].simulated,
@@ -213,7 +224,7 @@ def _latency(blocks: Sequence[LatencyBlock]) -> JobLatency:
     )
 
 
-def _energy(windows: Sequence[PowerWindow]) -> JobEnergy | None:
+def _energy(windows: Sequence[PowerWindow], meter: Meter | None) -> JobEnergy | None:
     busy = [w for w in windows if w.busy and w.power_uw and w.inferences]
     if not busy:
         return None
@@ -223,10 +234,12 @@ def _energy(windows: Sequence[PowerWindow]) -> JobEnergy | None:
     seconds = np.array([(w.end_ns - w.start_ns) * 1e-9 / w.inferences for w in busy])
     total = power_w * seconds
     value = float(total.mean())
-    half = math.hypot(_t_interval(total, value).half_width, SYSTEMATIC_ENERGY * value)
+    systematic = SYSTEMATIC_ENERGY.get(meter.kind, 0.0) * abs(value) if meter else 0.0
+    half = math.hypot(_t_interval(total, value).half_width, systematic)
     voltages = [min(w.bus_uv) for w in busy if w.bus_uv]
     return JobEnergy(
         total_j=Interval(value=value, low=value - half, high=value + half),
+        systematic_j=systematic,
         dynamic_j=None if idle_w is None else float(((power_w - idle_w) * seconds).mean()),
         mean_power_w=float(power_w.mean()),
         idle_power_w=idle_w,
@@ -253,6 +266,13 @@ def _pooled(intervals: Sequence[Interval], between_cv: float) -> Interval:
     value = float(np.mean([i.value for i in intervals]))
     within = float(np.mean([(i.half_width / NORMAL_QUANTILE) ** 2 for i in intervals]))
     half = NORMAL_QUANTILE * math.sqrt((within + (between_cv * value) ** 2) / len(intervals))
+    return Interval(value=value, low=value - half, high=value + half)
+
+
+def _pooled_energy(energies: Sequence[JobEnergy], between_cv: float) -> Interval:
+    statistical = _pooled([energy.statistical_j for energy in energies], between_cv)
+    value, systematic = statistical.value, float(np.mean([energy.systematic_j for energy in energies]))
+    half = math.hypot(statistical.half_width, systematic)
     return Interval(value=value, low=value - half, high=value + half)
 
 
