@@ -149,13 +149,21 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         assert store.notes(PI) == ("no meter",)
 
 
-def test_a_new_batch_retires_the_path_that_a_longer_search_left(tmp_path: Path) -> None:
+def test_one_path_of_batches_counts_and_a_path_that_was_left_is_taken_again(tmp_path: Path) -> None:
+    def counting() -> list[str]:
+        return [found.request_key for found in store.batches(PI)]
+
     with StudyStore.open_for_search(tmp_path) as store:
         for number, phase in enumerate([Phase.SEARCH, Phase.SEARCH, Phase.END, Phase.END]):
             store.save_batch(batch(number, phase), elapsed_s=0)
         store.save_batch(batch(1, key="other"), elapsed_s=0)
-        assert [found.request_key for found in store.batches(PI)] == ["key 0", "other"]
-        assert store.batch("key 2") is None
+        assert counting() == ["key 0", "other"]
+        assert store.batch("key 1") == batch(1)
+        assert counting() == ["key 0", "key 1"]
+        assert store.batch("key 2") == batch(2, Phase.END)
+        assert counting() == ["key 0", "key 1", "key 2"]
+        assert store.batch("other") is not None
+        assert counting() == ["key 0", "other"]
 
 
 def test_only_budgets_may_differ_between_two_runs_of_a_study() -> None:

@@ -127,10 +127,12 @@ def test_a_study_stopped_anywhere_resumes_to_the_rows_of_an_uninterrupted_one(be
     assert fronts.devices == expected.devices
 
 
-def test_a_longer_budget_goes_on_as_if_it_had_been_set_from_the_start(bench: Bench) -> None:
+def test_another_budget_goes_on_as_if_it_had_been_set_from_the_start(bench: Bench) -> None:
     whole = replace(bench.but(measurements=23), study=bench.config.study.with_name("whole"))
     expected = run_study(whole, resume=False, listener=bench.events.append, connect=connecting(FakeDevice(name="pi1")))
-    run_study(bench.config, resume=False, listener=bench.events.append, connect=connecting(FakeDevice(name="pi1")))
+    first = run_study(
+        bench.config, resume=False, listener=bench.events.append, connect=connecting(FakeDevice(name="pi1"))
+    )
     longer = run_study(
         bench.but(measurements=23),
         resume=True,
@@ -138,6 +140,11 @@ def test_a_longer_budget_goes_on_as_if_it_had_been_set_from_the_start(bench: Ben
         connect=connecting(FakeDevice(name="pi1")),
     )
     assert longer.devices == expected.devices
+
+    back = FakeDevice(name="pi1")
+    shorter = run_study(bench.config, resume=True, listener=bench.events.append, connect=connecting(back))
+    assert shorter.devices == first.devices
+    assert back.asked == []
 
 
 def test_a_lost_device_costs_the_others_nothing_and_goes_on_when_it_is_back(bench: Bench) -> None:

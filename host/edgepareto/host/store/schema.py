@@ -22,7 +22,7 @@ CREATE TABLE candidates (
 CREATE TABLE generations (
     device TEXT NOT NULL, generation INTEGER NOT NULL, genomes TEXT NOT NULL, PRIMARY KEY (device, generation)
 );
--- retired: of a path that a longer search did not take again, kept but part of no estimate
+-- retired: of a path that a search with another budget left, kept but part of no estimate
 CREATE TABLE batches (
     request_key TEXT PRIMARY KEY, device TEXT NOT NULL, phase TEXT NOT NULL, round INTEGER NOT NULL,
     number INTEGER NOT NULL, retired INTEGER NOT NULL DEFAULT 0

@@ -148,6 +148,15 @@ class StudyStore:
             connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (device, generation, text))
 
     def batch(self, request_key: str) -> BatchRecord | None:
+        """A stored batch. One of a retired path counts again, and other paths are retired from its number on."""
+        for device, number in self._read(
+            "SELECT device, number FROM batches WHERE request_key = ? AND retired = 1", request_key
+        ):
+            with self._writing() as connection:
+                connection.execute(
+                    "UPDATE batches SET retired = (request_key != ?) WHERE device = ? AND number >= ?",
+                    (request_key, device, number),
+                )
         found = self._batches("request_key = ?", request_key)
         return found[0] if found else None
 
@@ -158,7 +167,7 @@ class StudyStore:
     def save_batch(self, batch: BatchRecord, *, elapsed_s: float) -> None:
         """All of the batch or nothing of it.
 
-        What the device had from this number on is retired: a search that goes on with a larger budget left that path.
+        What the device had from this number on is retired: a search that goes on with another budget left that path.
         elapsed_s: how long the search has taken, over all runs of the study.
         """
         traces = [
