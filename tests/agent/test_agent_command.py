@@ -63,6 +63,19 @@ def test_agent_toml_is_read_and_flags_win_over_it(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("flags", "shared"),
+    [([], False), (["--local"], True), (["--local", "--no-shared"], False), (["--shared"], True)],
+)
+def test_the_hosts_own_machine_is_shared_unless_told_otherwise(flags: list[str], shared: bool):
+    assert read_settings(flags).shared is shared
+
+
+def test_a_simulated_board_is_never_shared():
+    with pytest.raises(ConfigError, match="--shared is for real boards"):
+        read_settings(["--simulate", "raspberry-pi-4b", "--shared"])
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("lissten = 'x'", "unknown key 'lissten'; known are listen, state"),

@@ -54,6 +54,8 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
     table = {} if flags.config is None else _read_table(flags.config)
     if flags.simulate is not None and flags.local:
         raise ConfigError("--simulate and --local exclude each other: a board is simulated or it is this machine")
+    if flags.simulate is not None and flags.shared is not None:
+        raise ConfigError("--shared is for real boards: the host's load does not reach a simulated board's numbers")
     if flags.simulate is None and (flags.fault or flags.pace or flags.seed):
         raise ConfigError("--seed, --fault and --pace are for simulated boards; add --simulate BOARD")
     meter = table.get("meter")
@@ -66,7 +68,7 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
         pace=flags.pace,
         local=flags.local,
         threads=_positive(table, "threads", 1),
-        shared=bool(table.get("shared", flags.local)),
+        shared=bool(table.get("shared", flags.local)) if flags.shared is None else flags.shared,
         meter=None if meter is None else _meter(meter, flags.config),
         blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
         die_with_parent=flags.die_with_parent,
@@ -85,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen", metavar="ADDR", help=f"HOST:PORT or unix:/path (default {DEFAULT_LISTEN})")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where blobs and finished results are kept")
     parser.add_argument("--local", action="store_true", help="this machine is the host's own: it is measured as it is")
+    parser.add_argument(
+        "--shared",
+        action=argparse.BooleanOptionalAction,
+        help="the machine works for others meanwhile: contention is a tag and not a void (default only with --local)",
+    )
     parser.add_argument("--simulate", metavar="BOARD", help="measure on a simulated board instead of this machine")
     parser.add_argument("--seed", type=int, default=0, help="of a simulated board's noise (default 0)")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME", help="a simulated board's fault")

@@ -202,3 +202,14 @@ def test_what_a_search_lacks_is_named_with_the_flag_that_gives_it(flags, words):
     with pytest.raises(ConfigError) as told:
         read_settings(None, flags).study_config()
     assert words in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [('simulate = "raspberry-pi-4b"', "shares nothing"), ('address = "127.0.0.1:50051"', "agent.toml of that board")],
+)
+def test_shared_is_refused_where_nothing_would_come_of_it(tmp_path: Path, device: str, hint: str):
+    path = tmp_path / "edgepareto.toml"
+    path.write_text(f"{COMPLETE}[devices.pi2]\n{device}\nshared = false\n")
+    with pytest.raises(ConfigError, match=f"shared = false: is for local = true alone; .*{hint}"):
+        read_settings(path, Flags())

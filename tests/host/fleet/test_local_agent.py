@@ -14,6 +14,7 @@ import pytest
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceName
 from edgepareto.host.fleet import connect
+from edgepareto.host.fleet.local_agent import LocalAgent
 
 DEADLINE_S = 20.0
 HOST = """
@@ -66,6 +67,17 @@ def test_an_agent_outlives_the_thread_that_started_it(tmp_path: Path):
     assert agent.last_words() is None
     connection.__exit__(None, None, None)
     assert agent.last_words() is not None
+
+
+@pytest.mark.parametrize(("shared", "flags"), [(None, []), (True, ["--shared"]), (False, ["--no-shared"])])
+def test_whether_this_machine_is_shared_reaches_its_agent(tmp_path: Path, shared: bool | None, flags: list[str]):
+    agent = LocalAgent(DeviceConfig(name="here", local=True, shared=shared), tmp_path)
+    try:
+        agent.wait_ready()
+        arguments = Path(f"/proc/{agent._process.pid}/cmdline").read_bytes().decode().split("\0")
+        assert [argument for argument in arguments if argument.endswith("shared")] == flags
+    finally:
+        agent.close()
 
 
 def until_gone(pid: int) -> None:

@@ -17,7 +17,7 @@ LOCAL = "local"  # always a device: this machine, which works for others meanwhi
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):(\d{1,5})")
 LARGEST_PORT = 65_535
-THIS_MACHINE = DeviceConfig(name=LOCAL, local=True, shared=True)
+THIS_MACHINE = DeviceConfig(name=LOCAL, local=True)
 
 
 def known_devices(source: TomlFile | None) -> tuple[DeviceConfig, ...]:
@@ -75,6 +75,13 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
         raise section.error("address", problem)
     defaults = DeviceConfig(name=name)
     seed, shared = section.integer("seed", least=0), section.flag("shared")
+    if shared is not None and not local:
+        raise section.error(
+            "shared",
+            "is for local = true alone; a simulated board shares nothing"
+            if address is None
+            else "is for local = true alone; set it in the agent.toml of that board",
+        )
     device = DeviceConfig(
         name=name,
         simulate=simulate,
@@ -83,7 +90,7 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
         seed=defaults.seed if seed is None else seed,
         threads=section.integer("threads", least=1),
         step=section.integer("step", least=1) or defaults.step,
-        shared=local if shared is None else shared,
+        shared=shared,
         runtime=section.text("runtime") or defaults.runtime,
         faults=section.texts("faults") or (),
     )

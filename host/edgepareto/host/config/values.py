@@ -33,7 +33,10 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set."""
+    """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set.
+
+    shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
+    """
 
     name: str
     simulate: str | None = None
@@ -42,7 +45,7 @@ class DeviceConfig:
     seed: int = 0
     threads: int | None = None
     step: int = 8
-    shared: bool = False
+    shared: bool | None = None
     runtime: str = "onnxruntime"
     faults: tuple[str, ...] = ()
 

@@ -99,4 +99,6 @@ class LocalAgent:
                 command += ["--fault", fault]
         else:
             command += ["--local"]
+            if device.shared is not None:
+                command += ["--shared" if device.shared else "--no-shared"]
         return command
