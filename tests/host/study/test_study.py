@@ -256,6 +256,24 @@ def test_troubles_are_retried_as_often_as_their_fault_deserves(bench: Bench) -> 
     assert any(by_role["meter"] in text and "METER_STUCK" in text for text in bench.warnings())
 
 
+def test_an_anchor_that_fails_once_ends_nothing_and_one_that_never_runs_ends_the_device(bench: Bench) -> None:
+    device = FakeDevice(name="pi1")
+    device.trouble = lambda entry: Status.OOM if entry is device.asked[-1].anchor and entry.attempt == 2 else None
+    (front,) = run_study(bench.config, resume=False, listener=bench.events.append, connect=connecting(device)).devices
+    assert front.complete
+    assert front.measured == 18
+
+    never = FakeDevice(name="pi1")
+    never.trouble = lambda entry: None if entry is not never.asked[-1].anchor else Status.OOM
+    with pytest.raises(Failed, match="pi1: the unpruned model itself cannot be measured: OOM as the test says"):
+        run_study(
+            replace(bench.config, study=bench.config.study.with_name("never")),
+            resume=False,
+            listener=bench.events.append,
+            connect=connecting(never),
+        )
+
+
 def test_a_device_on_the_hosts_cores_is_measured_alone(bench: Bench) -> None:
     running: set[str] = set()
     overlaps: list[set[str]] = []

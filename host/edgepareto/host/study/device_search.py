@@ -114,9 +114,12 @@ class DeviceSearch:
                     return
             pending = [c for c in pending if self._verdict(c) is Verdict.RETRY]
             batches = cut(pending)
-        if verdict(self.batches.by_candidate[anchor.id], needs_energy=False) is Verdict.INFEASIBLE:
-            last = self.batches.by_candidate[anchor.id][-1]
-            self.lose(f"{self.name}: the unpruned model itself cannot be measured: {last.status.value} {last.message}")
+        jobs = self.batches.by_candidate[anchor.id]
+        # One that ran is a good model: a later failure is the board's, not its own.
+        if not any(job.usable for job in jobs) and verdict(jobs, needs_energy=False) is Verdict.INFEASIBLE:
+            failed = next((job for job in jobs if job.status.is_permanent), jobs[-1])
+            why = f"{failed.status.value} {failed.message}".rstrip()
+            self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
     def tell(self, asked: Sequence[Candidate]) -> None:
         """The outcomes of the generation just measured; a generation cut by the budget ends the search instead."""
