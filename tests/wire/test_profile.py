@@ -215,6 +215,45 @@ def test_a_profile_in_another_thread_ends_when_the_client_is_closed(start_agent,
             client.profile(files.batch(), quiet)
 
 
+def test_a_batch_may_last_any_time_while_it_gets_on_and_is_measured_once(
+    start_agent, files, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setitem(profiler_client.STEP_DEADLINE_S, "quick", 1.0)
+    told: list[str] = []
+    agent = start_agent()
+    # Every step outlasts the deadline of the call that hears of it: it ends when the host has called again.
+    agent.measuring.held = lambda: waiting_readers(agent) <= agent.server._servicer._run._progress.round
+    with connected(agent, tmp_path) as client:
+        assert answered(client.profile(files.batch(), told.append)) == ["dense", "c0", "c1"]
+    assert agent.measuring.measured == ["study/pi1/0"]
+    assert waiting_readers(agent) == 4
+    assert len(set(told)) == len(told)
+
+
+def test_a_batch_that_stands_still_is_a_lost_device(start_agent, files, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(profiler_client.STEP_DEADLINE_S, "quick", 0.5)
+    agent = start_agent(FakeMeasuring(held=lambda: True))
+    with connected(agent, tmp_path) as client, pytest.raises(DeviceLost, match=r"^pi1: its batch stands still at"):
+        client.profile(files.batch(), quiet)
+
+
+def test_a_call_that_timed_out_once_is_asked_again(start_agent, files, tmp_path: Path, monkeypatch):
+    agent = start_agent()
+    missing, late = agent.server._servicer._store.missing, threading.Event()
+
+    def slow_at_first(wanted):
+        if not late.is_set():
+            late.set()
+            threading.Event().wait(1.0)
+        return missing(wanted)
+
+    monkeypatch.setattr(agent.server._servicer._store, "missing", slow_at_first)
+    with connected(agent, tmp_path) as client:
+        monkeypatch.setattr(profiler_client, "CALL_DEADLINE_S", 0.5)
+        assert answered(client.profile(files.batch(), quiet)) == ["dense", "c0", "c1"]
+    assert late.is_set()
+
+
 def test_a_killed_agent_is_a_lost_device_with_one_line(start_agent_process, files, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(profiler_client, "RECONNECT_S", 0.5)
     agent = start_agent_process()

@@ -21,7 +21,9 @@ from edgepareto.profiler.v1 import profiler_pb2 as pb
 __all__ = ["ProfilerClient"]
 
 CHUNK_BYTES = 512 << 10
-BATCH_DEADLINE_S = {"quick": 900.0, "standard": 3600.0, "audit": 4 * 3600.0}
+# Of one step, such as a block or a window, and of waiting for another batch. The agent ends a step that hangs itself,
+# and keepalive notices a board that is gone: this is for an agent that answers but does not get on.
+STEP_DEADLINE_S = {"quick": 900.0, "standard": 3600.0, "audit": 4 * 3600.0}
 SLOWEST_LINK_BYTES_PER_S = 50_000
 RECONNECT_S = 5.0  # how long a board may be gone, after the 15 s in which keepalive notices that it is
 BUSY_POLL_S = 0.5
@@ -58,12 +60,13 @@ class ProfilerClient:
         """The anchor's trace first, then the entries' in order. Raises DeviceLost where the device has no more to give.
 
         Blobs that the agent forgot are sent again, a lost lease or connection is taken up again, and a batch that was
-        measured meanwhile is answered from the agent's journal: nothing is measured twice under one request key.
+        measured meanwhile is answered from the agent's journal: nothing is measured twice under one request key. A slow
+        model may take any time as long as the batch gets on, a step within each STEP_DEADLINE_S.
         """
         hashes = {path: _sha256_of(path) for path in _data_files(batch)}
         files = {digest: path for path, digest in hashes.items()}
         files |= {entry.model_sha256: entry.model for entry in (batch.anchor, *batch.entries)}
-        deadline = time.monotonic() + BATCH_DEADLINE_S[batch.preset]
+        deadline = time.monotonic() + STEP_DEADLINE_S[batch.preset]
         troubles: Counter[grpc.StatusCode] = Counter()
         while True:
             if self._closed.is_set():
@@ -71,12 +74,14 @@ class ProfilerClient:
             try:
                 self._upload_missing(files)
                 request = wire.profile_request(batch, hashes, self._lease.id)
-                return self._profile_once(batch, request, deadline - time.monotonic(), on_progress)
+                return self._follow(batch, request, on_progress)
             except grpc.RpcError as error:
                 code = error.code()
                 troubles[code] += 1
                 if troubles[code] > HEALINGS and code is not grpc.StatusCode.ABORTED:
                     raise DeviceLost(f"{self._info.name}: {reason(error)} ({troubles[code]} times)") from error
+                if code is not grpc.StatusCode.ABORTED:
+                    deadline = time.monotonic() + STEP_DEADLINE_S[batch.preset]
                 self._heal(error, deadline, on_progress)
             except ValueError as error:
                 if not self._closed.is_set():
@@ -97,8 +102,8 @@ class ProfilerClient:
         code = error.code()
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
-        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS):
-            return  # the next round uploads again what the agent misses
+        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return  # the next round asks again and uploads what the agent misses
         if code is grpc.StatusCode.PERMISSION_DENIED:
             try:
                 self._lease.acquire()
@@ -136,8 +141,32 @@ class ProfilerClient:
         except DeviceError as refusal:
             raise DeviceLost(str(refusal)) from cause
 
+    def _follow(
+        self, batch: Batch, request: pb.ProfileRequest, on_progress: Callable[[str], None]
+    ) -> tuple[ProfileTrace, ...]:
+        """Join the batch, again and again while it gets on. Raises grpc.RpcError, DeviceLost."""
+        timeout_s = STEP_DEADLINE_S[batch.preset]
+        newest = pb.Progress()
+
+        def on_step(step: pb.Progress) -> None:
+            nonlocal newest
+            if step != newest:  # a batch that is joined again tells its latest step again
+                newest = step
+                on_progress(wire.progress_text(step))
+
+        while True:
+            known = newest
+            try:
+                return self._profile_once(batch, request, timeout_s, on_step)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise
+                if newest == known:
+                    name, at = self._info.name, wire.progress_text(newest)
+                    raise DeviceLost(f"{name}: its batch stands still at {at!r} for {timeout_s:.0f} s") from error
+
     def _profile_once(
-        self, batch: Batch, request: pb.ProfileRequest, timeout_s: float, on_progress: Callable[[str], None]
+        self, batch: Batch, request: pb.ProfileRequest, timeout_s: float, on_step: Callable[[pb.Progress], None]
     ) -> tuple[ProfileTrace, ...]:
         """Raises grpc.RpcError, DeviceLost."""
         traces: list[ProfileTrace] = []
@@ -148,7 +177,7 @@ class ProfilerClient:
             for event in call:
                 kind = event.WhichOneof("event")
                 if kind == "progress":
-                    on_progress(wire.progress_text(event.progress))
+                    on_step(event.progress)
                 elif kind == "result_chunk":
                     data += event.result_chunk.data
                     if event.result_chunk.last:
