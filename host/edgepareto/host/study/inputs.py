@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
 from edgepareto.host.config import StudyConfig
 from edgepareto.host.domain import Recipe, SearchSpace
 from edgepareto.host.errors import ConfigError, ModelError
-from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes, sha256_of
+from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes
 from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
 from edgepareto.host.study.fronts import MODELS_FOLDER
@@ -20,7 +21,7 @@ SEARCH_IMAGES = 512  # finalists are recovered with all (docs: pruning)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyInputs:
-    """test_sha256 None: no test split. calibration: unlabelled."""
+    """model_sha256: of the model with all its weights. test_sha256 None: no test split. calibration: unlabelled."""
 
     analysis: Analysis
     task: EvaluationTask
@@ -34,7 +35,9 @@ class StudyInputs:
 
 def load_inputs(config: StudyConfig) -> StudyInputs:
     """Raises ModelError, DataError, ConfigError: everything that a user can have wrong, in one line."""
-    model = fix_input_shapes(read_model(config.model), config.data.shapes)
+    given = read_model(config.model)
+    identity = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()  # weights of other files too
+    model = fix_input_shapes(given, config.data.shapes)
     require_known_shapes(model)
     metric_by_name(config.search.metric, folder=config.folder)
     if config.data.calibration is None:
@@ -67,7 +70,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             models=config.study / MODELS_FOLDER,
             folder=config.folder,
         ),
-        model_sha256=sha256_of(config.model),
+        model_sha256=identity,
         calibration=calibration,
         validation_sha256=load(config.data.validation, True).sha256,
         test_sha256=None if config.data.test is None else load(config.data.test, True).sha256,
