@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -15,6 +18,7 @@ from edgepareto.host.domain import (
     Batch,
     BatchEntry,
     Constraints,
+    DeviceName,
     DeviceProgress,
     Estimate,
     MeterStatus,
@@ -22,7 +26,7 @@ from edgepareto.host.domain import (
     StudyFronts,
     dominates,
 )
-from edgepareto.host.errors import DeviceError, Failed, ModelError, StudyError, WrongUse
+from edgepareto.host.errors import DeviceError, EvaluationError, Failed, ModelError, StudyError, WrongUse
 from edgepareto.host.study import candidate_model, read_fronts, run_study
 from fake_fleet import FakeDevice, connecting
 
@@ -339,6 +343,27 @@ def test_what_makes_a_resume_impossible_is_one_line_that_says_what(bench: Bench)
         file.execute("UPDATE generations SET genomes = '[[12, 16], [2, 2]]'")
     with pytest.raises(StudyError, match=r"pi1: generation 0 is not what this study asked before.*pymoo"):
         run(more, resume=True)
+
+
+def test_a_start_that_failed_does_not_stand_in_the_way_of_the_corrected_command(bench: Bench) -> None:
+    @contextmanager
+    def unreachable(configs: object, *, owner: str, state: Path) -> Iterator[dict[DeviceName, FakeDevice]]:
+        raise DeviceError("pi1: agent unreachable")
+        yield {}
+
+    with pytest.raises(DeviceError, match="unreachable"):
+        run_study(bench.config, resume=False, listener=bench.events.append, connect=unreachable)
+
+    module = bench.config.folder / "metric_to_correct.py"
+    module.write_text("def score(predict, dataset):\n    raise ValueError('a mistake')\n")
+    own = bench.but(metric="metric_to_correct:score", measurements=6)
+    device = FakeDevice(name="pi1")
+    with pytest.raises(EvaluationError, match="a mistake"):
+        run_study(own, resume=False, listener=bench.events.append, connect=connecting(device))
+
+    module.write_text("def score(predict, dataset):\n    return 0.5\n")
+    fronts = run_study(own, resume=False, listener=bench.events.append, connect=connecting(device))
+    assert fronts.devices[0].complete
 
 
 def test_a_model_with_nothing_to_prune_says_why(bench: Bench) -> None:

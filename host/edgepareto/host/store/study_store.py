@@ -43,9 +43,13 @@ class StudyStore:
         self._file = file
         self._lock = threading.RLock()
 
-    @staticmethod
-    def exists(folder: Path) -> bool:
-        return (folder / STUDY_FILE).exists()
+    @classmethod
+    def exists(cls, folder: Path) -> bool:
+        """Whether a study was begun there; a start that failed before is none. Raises as `open_for_reading`."""
+        if not (folder / STUDY_FILE).is_file():
+            return False
+        with cls.open_for_reading(folder) as store:
+            return store.identity() is not None
 
     @classmethod
     @contextmanager
@@ -86,6 +90,12 @@ class StudyStore:
 
     def save_identity(self, identity: StudyIdentity) -> None:
         self.save_meta("identity", identity.to_json())
+
+    def forget_failed_start(self) -> None:
+        """Of a study without an identity: what it wrote may belong to other data or settings."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM candidates")
+            connection.execute("DELETE FROM devices")
 
     def meta(self, key: str) -> str | None:
         rows = self._read("SELECT value FROM meta WHERE key = ?", key)

@@ -65,6 +65,8 @@ def run_study(
     tell = _one_at_a_time(listener)
     with ExitStack() as stack:
         store = stack.enter_context(StudyStore.open_for_search(config.study))
+        if store.identity() is None:
+            store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, identity, config):
             _search(config, inputs, spaces, identity, store, tell, connect, stack)
