@@ -166,6 +166,14 @@ def test_one_path_of_batches_counts_and_a_path_that_was_left_is_taken_again(tmp_
         assert counting() == ["key 0", "other"]
 
 
+def test_a_device_is_complete_for_the_budgets_that_it_was_completed_with() -> None:
+    done = DeviceRecord.from_json(DEVICE.completed(SearchConfig(measurements=7)).to_json())
+    assert done.reason is None
+    assert done.is_complete(SearchConfig(measurements=7, workers=3))
+    assert not done.is_complete(SearchConfig(measurements=8))
+    assert not DEVICE.is_complete(SearchConfig(measurements=7))
+
+
 def test_only_budgets_may_differ_between_two_runs_of_a_study() -> None:
     longer = IDENTITY.with_budgets_of(SearchConfig(measurements=7, minutes=1, generations=2, workers=1))
     assert longer != IDENTITY

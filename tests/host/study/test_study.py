@@ -171,6 +171,18 @@ def test_a_lost_device_costs_the_others_nothing_and_goes_on_when_it_is_back(benc
     assert {b.request_key for b in back.asked}.isdisjoint({b.request_key for b in dying.asked})
 
 
+def test_a_device_left_out_of_a_longer_run_goes_on_in_the_next(bench: Bench) -> None:
+    def run(*names: str, measurements: int, resume: bool = True) -> StudyFronts:
+        devices = [FakeDevice(name=name) for name in names]
+        config = bench.but(*names, measurements=measurements)
+        return run_study(config, resume=resume, listener=bench.events.append, connect=connecting(*devices))
+
+    run("pi1", "jetson2", measurements=6, resume=False)
+    run("pi1", measurements=8)
+    both = run("pi1", "jetson2", measurements=8)
+    assert [device.measured for device in both.devices] == [8, 8]
+
+
 def test_every_device_lost_is_a_failure_that_keeps_what_was_measured(bench: Bench) -> None:
     with pytest.raises(Failed, match="every device was lost: pi1: no answer for 15 s"):
         run_study(

@@ -94,7 +94,8 @@ class StudyIdentity:
 class DeviceRecord:
     """A device of the study. has_energy: energy is an objective on it, fixed when it was first connected.
 
-    reason: why the state is not COMPLETE, in words for the user.
+    reason: why the state is not COMPLETE, in words for the user. completed_with: the budgets (generations,
+    measurements, minutes) with which it is COMPLETE, since a later run of some devices may have others.
     """
 
     config: DeviceConfig
@@ -102,6 +103,14 @@ class DeviceRecord:
     has_energy: bool
     state: DeviceState
     reason: str | None = None
+    completed_with: tuple[float | None, ...] | None = None
+
+    def completed(self, search: SearchConfig) -> DeviceRecord:
+        return replace(self, state=DeviceState.COMPLETE, reason=None, completed_with=_budgets(search))
+
+    def is_complete(self, search: SearchConfig) -> bool:
+        """Nothing is left to do on it with these budgets."""
+        return self.state is DeviceState.COMPLETE and self.completed_with == _budgets(search)
 
     @property
     def name(self) -> DeviceName:
@@ -131,6 +140,7 @@ class DeviceRecord:
             has_energy=raw["has_energy"],
             state=DeviceState(raw["state"]),
             reason=raw["reason"],
+            completed_with=tuple(raw["completed_with"]) if raw.get("completed_with") else None,
         )
 
 
@@ -147,6 +157,10 @@ class BatchRecord:
     round: int
     number: int
     traces: tuple[ProfileTrace, ...]
+
+
+def _budgets(search: SearchConfig) -> tuple[float | None, ...]:
+    return (search.generations, search.measurements, search.minutes)
 
 
 def _kept_data() -> list[dataclasses.Field[object]]:

@@ -19,7 +19,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import DeviceLost
 from edgepareto.host.search import HypervolumeScale, Outcome, Search, search_seed
-from edgepareto.host.store import DeviceState, Phase
+from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
 from edgepareto.host.study.replay import journal_generation
@@ -179,11 +179,11 @@ class DeviceSearch:
     def lose(self, reason: str) -> None:
         """The device is out of this run; its front is kept and marked incomplete."""
         self.is_searching = False
-        self._save_state(DeviceState.LOST, reason)
+        self._save(replace(self.batches.record, state=DeviceState.LOST, reason=reason))
         self._listener(StudyNotice(text=f"{reason}; its front is kept, go on with --resume", is_warning=True))
 
     def complete(self) -> None:
-        self._save_state(DeviceState.COMPLETE, None)
+        self._save(self.batches.record.completed(self._config))
         self.report(Activity.DONE)
 
     def _measure_batch(self, batch: Sequence[Candidate], phase: Phase, round: int) -> bool:
@@ -240,6 +240,6 @@ class DeviceSearch:
             self._scale = fixed_scale(first, self._candidates, self.space.ladder(), needs_energy=self.has_energy)
         return self._scale
 
-    def _save_state(self, state: DeviceState, reason: str | None) -> None:
-        self.batches.record = replace(self.batches.record, state=state, reason=reason)
-        self.batches.store.save_device(self.batches.record)
+    def _save(self, record: DeviceRecord) -> None:
+        self.batches.record = record
+        self.batches.store.save_device(record)

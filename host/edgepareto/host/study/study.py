@@ -68,7 +68,7 @@ def run_study(
         if store.identity() is None:
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
-        if not _is_finished(store, identity, config):
+        if not _is_finished(store, config):
             _search(config, inputs, spaces, identity, store, tell, connect, stack)
     return read_fronts(config.study)
 
@@ -102,7 +102,6 @@ def _search(
         raise EvaluationError(f"{config.model}: the unpruned model itself cannot be used: {dense.failure}")
     for record in records:
         store.save_device(record)
-    # After the devices are marked as running: a study is finished when they are complete *and* its budgets are these.
     store.save_identity(identity.with_budgets_of(config.search))
     devices = []
     for record in records:
@@ -221,10 +220,10 @@ def _identity(store: StudyStore, config: StudyConfig, inputs: StudyInputs) -> St
     return stored
 
 
-def _is_finished(store: StudyStore, identity: StudyIdentity, config: StudyConfig) -> bool:
+def _is_finished(store: StudyStore, config: StudyConfig) -> bool:
     """Nothing would be measured: no board needs to be there to print a finished study."""
-    complete = {record.name for record in store.devices() if record.state is DeviceState.COMPLETE}
-    return identity.with_budgets_of(config.search) == identity and {d.name for d in config.devices} <= complete
+    complete = {record.name for record in store.devices() if record.is_complete(config.search)}
+    return {device.name for device in config.devices} <= complete
 
 
 def _record(
