@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -181,6 +182,26 @@ def test_a_device_left_out_of_a_longer_run_goes_on_in_the_next(bench: Bench) -> 
     run("pi1", measurements=8)
     both = run("pi1", "jetson2", measurements=8)
     assert [device.measured for device in both.devices] == [8, 8]
+
+
+def test_model_files_that_were_lost_are_made_again(bench: Bench) -> None:
+    small, device = bench.but(measurements=8), FakeDevice(name="pi1")
+    before = run_study(small, resume=False, listener=bench.events.append, connect=connecting(device))
+    models = small.study / "models"
+    files = {file.name for file in models.iterdir()}
+    rows = stored(bench)
+
+    shutil.rmtree(models)
+    back = FakeDevice(name="pi1")
+    assert run_study(small, resume=True, listener=bench.events.append, connect=connecting(back)) == before
+    assert back.asked == []
+    assert {file.name for file in models.iterdir()} == files
+    assert stored(bench) == rows
+
+    for file in models.glob("*.outputs.npz"):
+        file.unlink()
+    run_study(bench.but(measurements=10), resume=True, listener=bench.events.append, connect=connecting(back))
+    assert back.asked
 
 
 def test_every_device_lost_is_a_failure_that_keeps_what_was_measured(bench: Bench) -> None:

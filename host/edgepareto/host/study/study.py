@@ -36,8 +36,8 @@ from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, Stud
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.device_search import DeviceSearch, Listener
 from edgepareto.host.study.end_phase import stabilise_fronts
-from edgepareto.host.study.evaluate_candidate import inputs_file
-from edgepareto.host.study.fronts import read_fronts
+from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
 from edgepareto.host.study.preparation import Preparation
 from edgepareto.host.study.profiler import Connect, Profiler
@@ -168,10 +168,10 @@ class _Workshop:
         self._threads = threads
 
     def prepare(self, genomes: Sequence[Genome], recipe: Recipe) -> list[Candidate]:
-        """In order; what is known is not made again."""
+        """In order; what is known and whose files are there is not made again."""
         base, data = self._inputs.model_sha256, self._inputs.calibration.sha256
         names = [candidate_id(base, genome, recipe, data) for genome in genomes]
-        unknown = {n: g for n, g in zip(names, genomes, strict=True) if n not in self.candidates}
+        unknown = {n: g for n, g in zip(names, genomes, strict=True) if not self._is_ready(n)}
         if unknown:
             self._preparation.candidates([(name, genome, recipe) for name, genome in unknown.items()], self._keep)
         return [self.candidates[name] for name in names]
@@ -194,6 +194,15 @@ class _Workshop:
         for candidate in missing:
             if candidate.model_sha256 is not None:
                 self._keep(replace(candidate, test_accuracy=scores[candidate.model_sha256]))
+
+    def _is_ready(self, name: CandidateId) -> bool:
+        """A model file that was lost is made again: its bits follow from its row."""
+        known = self.candidates.get(name)
+        return known is not None and (known.model_sha256 is None or self._has_files(known.model_sha256))
+
+    def _has_files(self, sha256: str) -> bool:
+        models = self._inputs.task.models
+        return model_file(models, sha256).is_file() and expected_outputs_file(models, sha256).is_file()
 
     def _keep(self, candidate: Candidate) -> None:
         self._store.save_candidate(candidate)
@@ -221,9 +230,12 @@ def _identity(store: StudyStore, config: StudyConfig, inputs: StudyInputs) -> St
 
 
 def _is_finished(store: StudyStore, config: StudyConfig) -> bool:
-    """Nothing would be measured: no board needs to be there to print a finished study."""
+    """Nothing would be measured or made: no board needs to be there to print a finished study."""
     complete = {record.name for record in store.devices() if record.is_complete(config.search)}
-    return {device.name for device in config.devices} <= complete
+    if not {device.name for device in config.devices} <= complete:
+        return False
+    points = (point for front in read_fronts(config.study).devices for point in (front.dense, *front.front))
+    return all(candidate_model(config.study, point.candidate.id).is_file() for point in points)
 
 
 def _record(
