@@ -16,6 +16,7 @@ from edgepareto.agent.errors import MeterStatus, RequestError, Status
 from edgepareto.agent.profiling import Deadline, Progress
 from edgepareto.agent.profiling.schedule import anchored_orders
 from edgepareto.agent.runtime import RuntimeOptions
+from edgepareto.agent.worker import spawner
 from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
@@ -204,6 +205,40 @@ def test_a_board_with_little_memory_measures_fewer_models_at_once_each_beside_th
     assert rounds == [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5]]
     assert all(block.position == 0 for block in dense.blocks)
     assert max(block.start_ns for block in a.blocks) < min(block.start_ns for block in b.blocks)
+
+
+def test_where_memory_counts_no_worker_is_loaded_that_may_not_stay(bench: Bench) -> None:
+    (bench.folder / "proc").mkdir()
+    (bench.folder / "proc/meminfo").write_text("MemAvailable: 60000 kB\n")
+    running: list[int] = []
+    bench.on_step = lambda step: running.append(sum(Path(f"/proc/{pid}").exists() for pid in bench.pids.values()))
+    bench.measure(bench.request(bench.spec("dense"), *(bench.spec(name) for name in "abc")))
+    assert max(running) == 2, "the anchor and one candidate"
+    assert len(bench.started) == 4, "each once"
+
+
+@pytest.mark.parametrize("stage", ["validate", "latency"])
+@pytest.mark.parametrize("fits_alone", [True, False])
+def test_a_candidate_that_ran_out_of_memory_beside_others_is_tried_again_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, stage: str, fits_alone: bool
+) -> None:
+    kills: list[int] = []
+
+    def oom_killer(step: Progress) -> None:
+        pid = bench.pids.get("a", 0)
+        if (step.stage, step.candidate_id) == (stage, "a") and pid not in kills and not (fits_alone and kills):
+            kills.append(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    bench.on_step = oom_killer
+    monkeypatch.setattr(spawner, "_oom_kills", lambda: len(kills))
+    dense, a, b = bench.measure(bench.request(bench.spec("dense"), bench.spec("a"), bench.spec("b")))
+    assert (dense.status, a.status, b.status) == (Status.OK, Status.OK if fits_alone else Status.OOM, Status.OK)
+    assert len(bench.started) == 4
+    assert [block.round for block in b.blocks] == [0, 1, 2]
+    assert [block.round for block in a.blocks] == ([3, 4, 5] if fits_alone else [])
+    assert ("BATCH_LOWERED" in a.tags) == (fits_alone or stage == "latency")
+    assert_no_process_is_left(bench)
 
 
 def test_a_board_that_works_for_others_is_not_measured_unless_it_is_shared(bench: Bench) -> None:

@@ -95,11 +95,15 @@ class _Batch:
         before = look_around(self._board, seconds=self._preset.look_s)
         self._obey(judge(before, when="before the batch", shared=self._board.shared))
         contention = self._measure_beside_the_anchor(group, part=0)
+        crowded = self._crowded_out(group)
         part = 0
-        while waiting:
-            part += 1
-            group, waiting = self._open(waiting, free_bytes)
-            contention = max(contention, self._measure_beside_the_anchor(group, part=part), key=lambda c: c or 0.0)
+        while waiting or crowded:
+            group, waiting = self._open(waiting or [crowded.pop(0)], free_bytes)
+            if any(job.is_measurable for job in group) or not self._anchor.is_measurable:
+                part += 1
+                self._tag(BATCH_LOWERED)
+                contention = max(contention, self._measure_beside_the_anchor(group, part=part), key=lambda c: c or 0.0)
+            crowded += self._crowded_out(group)
         self._progress("post", self._anchor)
         after = read_conditions(self._board.sys_root, contention=contention)
         self._obey(judge(after, when="while the batch was timed", shared=self._board.shared))
@@ -115,25 +119,55 @@ class _Batch:
             self._sampler.kill()
 
     def _open(self, jobs: Sequence[Job], free_bytes: int | None) -> tuple[list[Job], list[Job]]:
-        """Start and validate workers; (the jobs that stay beside the anchor, those that must wait for memory)."""
-        fresh = [job for job in (self._anchor, *jobs) if job.status is Status.OK and job.worker is None]
+        """Start and validate workers; (the jobs that stay beside the anchor, those that must wait for memory).
+
+        Where memory counts, the anchor tells how many may start: a candidate is the same model with less in it. Each
+        is then loaded by itself and stays if what it really takes still fits, so that no worker is loaded in vain.
+        """
+        if self._board.simulation is not None or free_bytes is None:
+            self._start([self._anchor, *jobs])  # what a simulated board's workers use is this machine's memory
+            for job in (self._anchor, *jobs):
+                self._load(job)
+            return list(jobs), []
+        self._start([self._anchor])
+        self._load(self._anchor)
+        if not self._anchor.is_measurable:
+            return list(jobs), []
+        sizes = [self._anchor.memory().private_bytes or 0]
+        likely = jobs[: fitting(sizes * (1 + len(jobs)), free_bytes) - 1]
+        self._start(likely)
+        for place, job in enumerate(likely):
+            self._load(job)
+            if job.is_measurable:
+                sizes.append(job.memory().private_bytes or 0)
+            if fitting(sizes, free_bytes) < len(sizes):
+                for late in likely[place:]:
+                    late.renew()
+                return list(jobs[:place]), list(jobs[place:])
+        return list(likely), list(jobs[len(likely) :])
+
+    def _start(self, jobs: Sequence[Job]) -> None:
+        """All at the same time; those that run already or have failed are passed over."""
+        fresh = [job for job in jobs if job.status is Status.OK and job.worker is None]
         for job in fresh:
             job.worker = self._start_worker(job)
         for job in fresh:
             job.wait_until_ready()
         self._wait_for_the_sampler()
-        for job in fresh:
+
+    def _load(self, job: Job) -> None:
+        if job.is_measurable and job.runtime is None:
             self._progress("validate", job)
             job.validate(self._request, pinned=self._cores.described)
-        if self._board.simulation is not None or free_bytes is None:
-            return list(jobs), []  # what its workers use is this machine's memory
-        loaded = [job for job in (self._anchor, *jobs) if job.is_measurable]
-        waiting = loaded[fitting([job.memory().private_bytes or 0 for job in loaded], free_bytes) :]
-        for job in waiting:
-            job.stop()
-        if waiting:
-            self._tag(BATCH_LOWERED)
-        return [job for job in jobs if job not in waiting], waiting
+
+    def _crowded_out(self, group: Sequence[Job]) -> list[Job]:
+        """Those that ran out of memory beside others, as if new: only alone beside the anchor is it their own fault."""
+        if self._board.simulation is not None or len(group) < 2:
+            return []
+        crowded = [job for job in group if job.status is Status.OOM]
+        for job in crowded:
+            job.renew()
+        return crowded
 
     def _measure_beside_the_anchor(self, group: Sequence[Job], *, part: int) -> float | None:
         """All rounds of a group that is loaded at once. Returns the contention while it was timed."""

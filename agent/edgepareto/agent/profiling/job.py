@@ -20,7 +20,8 @@ __all__ = ["Job"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job:
-    """The one mutable record of this room. Once `status` is not OK the worker is gone and nothing is added.
+    """The one mutable record of this room. Once `status` is not OK the worker is gone and nothing is added, until
+    `renew`.
 
     index: place in the request, 0 for the anchor. worker None: not started, or ended.
     """
@@ -104,6 +105,14 @@ class Job:
     def end(self, status: Status, message: str) -> None:
         self.status, self.message = status, message
         self.stop()
+
+    def renew(self) -> None:
+        """As if it had not been started, so that it can be measured later in the batch. A meter's fault stays."""
+        self.stop()
+        self.status, self.message = Status.OK, ""
+        self.runtime = self.load_ns = self.first_run_ns = self.output_error = None
+        self.blocks.clear()
+        self.windows.clear()
 
     def stop(self) -> None:
         if self.worker is not None:
