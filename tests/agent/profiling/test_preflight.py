@@ -7,7 +7,8 @@ from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import Conditions
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
-from edgepareto.agent.profiling.preflight import ContentionGauge, fitting, judge, look_around
+from edgepareto.agent.profiling.preflight import ContentionGauge, fitting, judge, judge_change, look_around
+from edgepareto.agent.profiling.trace import LatencyBlock
 
 
 @pytest.mark.parametrize("contention", [None, 0.0, 0.049])
@@ -23,6 +24,31 @@ def test_a_busy_board_gives_no_number_and_a_shared_one_gives_it_with_a_tag() -> 
     assert "5%" in verdict.message
     shared = judge(Conditions(contention=0.31), when="before the batch", shared=True)
     assert (shared.status, shared.tags) == (Status.OK, {"CONTENDED"})
+
+
+def blocks(*median_ns: int) -> list[LatencyBlock]:
+    return [LatencyBlock(round=i, position=0, start_ns=0, run_ns=(1, ns, 9 * ns)) for i, ns in enumerate(median_ns)]
+
+
+@pytest.mark.parametrize(
+    ("governors", "anchor", "said"),
+    [
+        (("performance", "performance"), blocks(1000, 5000, 1029), None),  # the middle is the candidates' business
+        ((None, "performance"), blocks(1000), None),
+        (("performance", "performance"), blocks(1000, 1031), "+3.1%"),
+        (("performance", "performance"), blocks(1000, 960), "-4.0%"),
+        (("performance", "powersave"), [], "from performance to powersave"),
+    ],
+)
+def test_a_batch_in_which_the_board_changed_is_void_and_tagged_where_the_board_is_shared(
+    governors: tuple[str | None, str | None], anchor: list[LatencyBlock], said: str | None
+) -> None:
+    before, after = (Conditions(governor=governor) for governor in governors)
+    verdict = judge_change(before, after, anchor, shared=False)
+    shared = judge_change(before, after, anchor, shared=True)
+    assert verdict.status is (Status.OK if said is None else Status.ANCHOR_DRIFT)
+    assert (said or "") in verdict.message
+    assert (shared.status, shared.tags) == (Status.OK, frozenset() if said is None else {"ANCHOR_DRIFT"})
 
 
 def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> None:

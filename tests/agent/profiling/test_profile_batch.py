@@ -241,6 +241,22 @@ def test_a_candidate_that_ran_out_of_memory_beside_others_is_tried_again_alone(
     assert_no_process_is_left(bench)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_governor_that_changed_in_the_middle_voids_the_batch(bench: Bench, shared: bool) -> None:
+    governor = bench.folder / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    governor.parent.mkdir(parents=True)
+
+    def change(step: Progress) -> None:
+        if step.stage in ("validate", "latency"):
+            governor.write_text("performance" if step.stage == "validate" else "powersave")
+
+    bench.on_step = change
+    traces = bench.measure(bench.request(bench.spec("dense"), bench.spec("a")), bench.board(shared=shared))
+    assert [t.status for t in traces] == [Status.OK if shared else Status.ANCHOR_DRIFT] * 2
+    assert all(("ANCHOR_DRIFT" in t.tags) == shared for t in traces)
+    assert shared or all("from performance to powersave" in t.message for t in traces)
+
+
 def test_a_board_that_works_for_others_is_not_measured_unless_it_is_shared(bench: Bench) -> None:
     (bench.folder / "proc").mkdir()
     stat = bench.folder / "proc/stat"

@@ -7,7 +7,6 @@ Only the start of the processes is concurrent.
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +16,7 @@ from edgepareto.agent.errors import MeterError, MeterStatus, Status
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.energy_window import busy_window, idle_window, twice
 from edgepareto.agent.profiling.job import Job
-from edgepareto.agent.profiling.preflight import ContentionGauge, Judgement, fitting, judge, look_around
+from edgepareto.agent.profiling.preflight import ContentionGauge, Judgement, fitting, judge, judge_change, look_around
 from edgepareto.agent.profiling.sampler_client import SamplerClient, sampler_command
 from edgepareto.agent.profiling.schedule import PRESETS, Preset, anchored_orders, preset_named, shuffled_orders
 from edgepareto.agent.profiling.stop_rule import latency_rounds
@@ -27,7 +26,6 @@ from edgepareto.agent.worker.spawner import Cancelled, Spawn, spawn
 
 __all__ = ["profile_batch"]
 
-MAXIMUM_ANCHOR_DRIFT = 0.03  # between the anchor's first and last block medians
 ENERGY_SHARED_CORES = "ENERGY_SHARED_CORES"  # no core was left for the sampler alone
 BATCH_LOWERED = "BATCH_LOWERED"  # not all candidates fitted in memory at once
 
@@ -107,8 +105,9 @@ class _Batch:
         self._progress("post", self._anchor)
         after = read_conditions(self._board.sys_root, contention=contention)
         self._obey(judge(after, when="while the batch was timed", shared=self._board.shared))
+        if self._board.simulation is None:
+            self._obey(judge_change(before, after, self._anchor.blocks, shared=self._board.shared))
         self._close([self._anchor])
-        self._tag_drift()
         meter = self._sampler.description if self._sampler else None
         return tuple(job.trace(self._request, meter=meter, before=before, after=after) for job in self._jobs)
 
@@ -272,12 +271,6 @@ class _Batch:
     def _tag(self, *tags: str) -> None:
         for job in self._jobs:
             job.tags.update(tags)
-
-    def _tag_drift(self) -> None:
-        if self._board.simulation is None and len(self._anchor.blocks) > 1:
-            first, last = (statistics.median(self._anchor.blocks[i].run_ns) for i in (0, -1))
-            if abs(last / first - 1) > MAXIMUM_ANCHOR_DRIFT:
-                self._tag(Status.ANCHOR_DRIFT.value)
 
     def _close(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

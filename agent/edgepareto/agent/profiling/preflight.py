@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from edgepareto.agent.conditions.linux import (
 )
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
+from edgepareto.agent.profiling.trace import LatencyBlock
 
-__all__ = ["MAXIMUM_CONTENTION", "ContentionGauge", "Judgement", "fitting", "judge", "look_around"]
+__all__ = ["MAXIMUM_CONTENTION", "ContentionGauge", "Judgement", "fitting", "judge", "judge_change", "look_around"]
 
+MAXIMUM_ANCHOR_DRIFT = 0.03  # between the anchor's first and last block medians
 MAXIMUM_CONTENTION = 0.05  # share of the board's CPU time
 WORKERS_SHARE_OF_MEMORY = 0.5  # of what was free before they started
 
@@ -71,6 +74,34 @@ def judge(conditions: Conditions, *, when: str, shared: bool) -> Judgement:
         message=f"other programs used {conditions.contention:.0%} of the board's CPU time {when}, allowed "
         f"{MAXIMUM_CONTENTION:.0%}; stop them, or set shared = true for this device",
     )
+
+
+def judge_change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock], *, shared: bool) -> Judgement:
+    """Was the board at the end of the batch the one it was at its beginning? A shared one only gets a tag.
+
+    anchor: its blocks in the order of time. A governor that the board does not tell is not judged.
+    """
+    change = _change(before, after, anchor)
+    if change is None:
+        return Judgement()
+    if shared:
+        return Judgement(tags=frozenset({Status.ANCHOR_DRIFT.value}))
+    return Judgement(
+        status=Status.ANCHOR_DRIFT,
+        message=f"{change}; keep the board's clocks and temperature steady, or set shared = true for this device",
+    )
+
+
+def _change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock]) -> str | None:
+    if before.governor and after.governor and before.governor != after.governor:
+        return f"the frequency governor changed from {before.governor} to {after.governor} during the batch"
+    if len(anchor) < 2:
+        return None
+    first, last = (statistics.median(block.run_ns) for block in (anchor[0], anchor[-1]))
+    drift = last / first - 1
+    if abs(drift) <= MAXIMUM_ANCHOR_DRIFT:
+        return None
+    return f"the anchor's latency drifted by {drift:+.1%} during the batch, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}"
 
 
 def fitting(private_bytes: Sequence[int], free_bytes: int) -> int:
