@@ -91,3 +91,12 @@ def until_gone(pid: int) -> None:
             return
         waited.wait(0.02)
     pytest.fail(f"process {pid} is still there after {DEADLINE_S} s")
+
+
+def test_a_users_file_hides_no_module_from_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("queue", "json", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with connect([DeviceConfig(name="pi1", simulate="raspberry-pi-4b")], owner="ann", state=Path("agents")) as clients:
+        assert clients[DeviceName("pi1")].info.simulated

@@ -88,3 +88,12 @@ def test_processes_have_one_blas_thread_and_end_with_the_block(task: EvaluationT
     pids = {int(candidate.accuracy or 0) for candidate in found.values()}
     assert os.getpid() not in pids
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_users_file_hides_no_module_of_the_standard_library(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("queue", "json", "runpy"):
+        (task.folder / f"{name}.py").write_text("raise ImportError('the wrong one')\n")
+    monkeypatch.chdir(task.folder)
+    assert len(prepared(task, 1)) == len(GENOMES)

@@ -23,6 +23,13 @@ __all__ = ["LocalAgent"]
 READY_DEADLINE_S = 60.0  # a cold start on a slow disk; usual is one second
 END_DEADLINE_S = 12.0  # the agent gives a running batch 8 s to end
 LOG_TAIL_BYTES = 4096
+# Not -m: it looks in the current folder first, where a file of the user's would hide a module (3.10 has no -P).
+AGENT = """\
+import sys
+sys.path[:] = filter(None, sys.path)
+from edgepareto.agent.__main__ import main
+sys.exit(main())
+"""
 
 
 class LocalAgent:
@@ -42,7 +49,6 @@ class LocalAgent:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONSAFEPATH": "1"},  # a file of the user's folder must not hide a module
                 start_new_session=True,  # Ctrl-C is for the host, which then ends its agents in order
             )
 
@@ -91,7 +97,7 @@ class LocalAgent:
 
     def _command(self, state: Path) -> list[str]:
         device = self._device
-        command = [sys.executable, "-m", "edgepareto.agent", "--die-with-parent"]
+        command = [sys.executable, "-c", AGENT, "--die-with-parent"]
         command += ["--listen", self.target, "--state", str(state)]
         if device.simulate is not None:
             command += ["--simulate", device.simulate, "--seed", str(device.seed)]

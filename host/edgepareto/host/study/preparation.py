@@ -20,7 +20,13 @@ from edgepareto.host.study.evaluate_candidate import EvaluationTask
 
 __all__ = ["Preparation"]
 
-MODULE = "edgepareto.host.study.preparer"
+# Not -m: it looks in the current folder first, where a file of the user's would hide a module (3.10 has no -P).
+PREPARER = """\
+import sys
+sys.path[:] = filter(None, sys.path)
+from edgepareto.host.study.preparer import main
+main()
+"""
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Answer = dict[str, object]
@@ -100,7 +106,7 @@ class _Process:
     def __init__(self) -> None:
         paths = [path for path in sys.path if path]  # a user's metric or loader is found there as here
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-c", PREPARER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""The process that prepares candidates: `python -m edgepareto.host.study.preparer`, JSON lines in and out.
+"""The process that prepares candidates, started by `preparation`: JSON lines in and out.
 
 First line in: an EvaluationTask; the answer is {} once everything is loaded. Then one request per line, one answer
 each. It is exec'd and not a multiprocessing worker, because it must have one BLAS thread before numpy is imported, must
@@ -63,7 +63,3 @@ def main() -> None:
         serve(sys.stdin, answers)
     except BrokenPipeError:  # the host is gone, and with it whoever would read more
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
