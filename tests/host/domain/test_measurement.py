@@ -175,6 +175,21 @@ def test_pooling_averages_jobs_and_narrows_the_between_job_part_only_with_their_
     assert (one.jobs, four.jobs, four.energy_j) == (1, 4, None)
 
 
+@pytest.mark.parametrize("tag", ["CONTENDED", "ANCHOR_DRIFT"])
+def test_the_interval_of_a_disturbed_job_is_that_of_one_block_and_its_value_stays(tag: str) -> None:
+    windows = (window(busy=True, watts=3.0), window(busy=True, watts=3.3))
+    quiet = pool([reduce_trace(replace(TRACE, windows=windows, meter=None, tags=frozenset({"QUICK"})))], NO_LIMITS)
+    tagged = pool([reduce_trace(replace(TRACE, windows=windows, meter=None, tags=frozenset({tag})))], NO_LIMITS)
+    assert quiet is not None
+    assert tagged is not None
+    assert tagged.latency_s.value == quiet.latency_s.value
+    assert tagged.latency_s.half_width == pytest.approx(4.302653 * 0.001, rel=1e-6)
+    assert quiet.latency_s.half_width == pytest.approx(4.302653 * 0.001 / np.sqrt(3), rel=1e-6)
+    assert quiet.energy_j is not None
+    assert tagged.energy_j is not None
+    assert tagged.energy_j.half_width == pytest.approx(quiet.energy_j.half_width * np.sqrt(2))
+
+
 def test_pooling_leaves_failed_jobs_out_and_answers_none_without_any() -> None:
     failed = reduce_trace(replace(TRACE, status=Status.TIMEOUT))
     assert pool([failed], NO_LIMITS) is None

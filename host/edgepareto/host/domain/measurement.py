@@ -36,6 +36,7 @@ CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.96
 REPEATABILITY_FACTOR = 2.77  # ISO 5725-6: two results of one laboratory differ by more in 5 % of cases; 1.96 * sqrt(2)
 SYSTEMATIC_ENERGY = {"ina219": 0.016}  # by meter, k = 2: gain 0.5 %, 1 % shunt and ADC
+DISTURBED = frozenset({Status.CONTENDED.value, Status.ANCHOR_DRIFT.value})  # tags of a number that is used all the same
 FLOOR_BLOCKS = 5  # a fixed number, else more blocks read lower
 FLOOR_QUANTILE = 0.25
 MINIMUM_IN_TAIL = 10  # a percentile p only where n (1 - p) reaches this
@@ -169,20 +170,24 @@ def reduce_trace(trace: ProfileTrace) -> Job:
 def pool(jobs: Sequence[Job], limits: Repeatability) -> Measurement | None:
     """All usable jobs of one candidate on one device as one estimate, each job weighing the same; None without any.
 
+    A job tagged CONTENDED or ANCHOR_DRIFT counts as uncertain as one block (one window) of it: what disturbs a board
+    outlasts a block, so their number does not average it away.
     Raises nothing; the jobs must be of one candidate and one device.
     """
     usable = [job for job in jobs if job.usable]
     if not usable:
         return None
     assert len({(job.candidate, job.device) for job in usable}) == 1
-    latencies = [job.latency.median_s for job in usable if job.latency]
+    latencies = [_as_tagged(job, job.latency.median_s, job.latency.blocks) for job in usable if job.latency]
     energies = [job.energy for job in usable if job.energy]
+    statistical = [_as_tagged(job, job.energy.statistical_j, job.energy.windows) for job in usable if job.energy]
+    systematic_j = float(np.mean([energy.systematic_j for energy in energies])) if energies else 0.0
     dynamic = [energy.dynamic_j for energy in energies if energy.dynamic_j is not None]
     return Measurement(
         candidate=usable[0].candidate,
         device=usable[0].device,
         latency_s=_pooled(latencies, limits.latency_cv),
-        energy_j=_pooled_energy(energies, limits.energy_cv) if energies else None,
+        energy_j=_pooled(statistical, limits.energy_cv, systematic_j) if energies else None,
         dynamic_energy_j=float(np.mean(dynamic)) if dynamic else None,
         jobs=len(usable),
         simulated=usable[0].simulated,
@@ -262,17 +267,17 @@ def _tail(runs: Array, quantile: float) -> float | None:
     return float(np.quantile(runs, quantile)) if runs.size * (1 - quantile) >= MINIMUM_IN_TAIL else None
 
 
-def _pooled(intervals: Sequence[Interval], between_cv: float) -> Interval:
+def _as_tagged(job: Job, interval: Interval, samples: int) -> Interval:
+    half = interval.half_width * (math.sqrt(samples) if job.tags & DISTURBED else 1)
+    return Interval(value=interval.value, low=interval.value - half, high=interval.value + half)
+
+
+def _pooled(intervals: Sequence[Interval], between_cv: float, systematic: float = 0.0) -> Interval:
+    """systematic: half width of an error that all jobs share."""
     value = float(np.mean([i.value for i in intervals]))
     within = float(np.mean([(i.half_width / NORMAL_QUANTILE) ** 2 for i in intervals]))
     half = NORMAL_QUANTILE * math.sqrt((within + (between_cv * value) ** 2) / len(intervals))
-    return Interval(value=value, low=value - half, high=value + half)
-
-
-def _pooled_energy(energies: Sequence[JobEnergy], between_cv: float) -> Interval:
-    statistical = _pooled([energy.statistical_j for energy in energies], between_cv)
-    value, systematic = statistical.value, float(np.mean([energy.systematic_j for energy in energies]))
-    half = math.hypot(statistical.half_width, systematic)
+    half = math.hypot(half, systematic)
     return Interval(value=value, low=value - half, high=value + half)
 
 
