@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +61,7 @@ def profile(
     are any that fit, else seeded uniform numbers; each result says which. shapes: as typed, "x=1,3,224,224".
     Raises ModelError for a broken model or unknown input sizes, ConfigError, DataError, DeviceError.
     """
-    from edgepareto.host.fleet import connect  # brings grpc
+    from edgepareto.host.fleet import connect, lease_owner  # brings grpc
 
     if not models:
         raise ConfigError("no model: name at least one .onnx file")
@@ -82,7 +80,7 @@ def profile(
             _prepare(Path(model), number, chosen, folder, must_fit=calibration is not None)
             for number, model in enumerate(models)
         ]
-        owner = f"{getpass.getuser()}@{socket.gethostname()} profile"
+        owner = lease_owner(f"profile {secrets.token_hex(4)}")
         with connect(chosen.devices, owner=owner, state=folder / "agents") as clients:
             return tuple(
                 result

@@ -6,8 +6,6 @@ side, tell. Accuracy is shared between devices, since it depends on none of them
 
 from __future__ import annotations
 
-import getpass
-import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +30,7 @@ from edgepareto.host.domain import (
 from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyError, WrongUse
 from edgepareto.host.export import write_sample_inputs
 from edgepareto.host.fleet import connect as connect_fleet
+from edgepareto.host.fleet import lease_owner
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.device_search import DeviceSearch, Listener
@@ -89,7 +88,7 @@ def _search(
     write_sample_inputs(inputs.calibration, SAMPLE_INPUTS, inputs_file(models))
     threads = stack.enter_context(ThreadPoolExecutor(len(config.devices), thread_name_prefix="device"))
     preparation = stack.enter_context(Preparation(inputs.task, config.search.workers))
-    owner = f"{_user()}@{platform.node()} {config.study}"
+    owner = lease_owner(str(config.study.absolute()))
     profilers = stack.enter_context(connect(config.devices, owner=owner, state=config.study / "agents"))
     clock = StudyClock(float(store.meta("elapsed_s") or 0), config.search.minutes)
     stack.callback(clock.stop.set)
@@ -292,10 +291,3 @@ def _one_at_a_time(listener: Listener) -> Listener:
             listener(event)
 
     return tell
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user without a name
-        return "unknown"
