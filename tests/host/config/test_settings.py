@@ -12,10 +12,7 @@ from edgepareto.host.config import (
     settings_file,
     starting_file,
 )
-from edgepareto.host.config.settings import CRITERIA, RECOVERIES
 from edgepareto.host.errors import ConfigError
-from edgepareto.host.pruning import CRITERIA as PRUNING_CRITERIA
-from edgepareto.host.pruning import RECOVERIES as PRUNING_RECOVERIES
 
 COMPLETE = """\
 model = "resnet.onnx"
@@ -132,8 +129,6 @@ def test_only_the_current_folder_is_looked_into(file: Path, monkeypatch):
 
 def test_the_names_that_a_user_may_choose_are_those_that_exist():
     assert tuple(METRICS) == METRIC_NAMES
-    assert CRITERIA == PRUNING_CRITERIA
-    assert RECOVERIES == PRUNING_RECOVERIES
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from edgepareto.host.accuracy.dataset import Dataset
-from edgepareto.host.accuracy.sources import WHAT_USER_CODE_RAISES, is_function, user_function
+from edgepareto.host.accuracy.sources import WHAT_USER_CODE_RAISES, user_function
+from edgepareto.host.config import is_function
 from edgepareto.host.errors import ConfigError, DataError, EvaluationError
 from numpy.typing import NDArray
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 import zipfile
 import zlib
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+from edgepareto.host.config import is_function
 from edgepareto.host.errors import ConfigError, DataError
 from numpy.typing import NDArray
 
-__all__ = ["is_function", "read_arrays", "user_function"]
+__all__ = ["read_arrays", "user_function"]
 
 Array = NDArray[np.generic]
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 WHAT_USER_CODE_RAISES = (
@@ -55,10 +54,6 @@ def read_arrays(source: str, inputs: Sequence[_Input], *, folder: Path) -> Mappi
     if path.is_dir():
         return _from_images(source, path, inputs)
     return _from_npz(source, path)
-
-
-def is_function(source: str) -> bool:
-    return FUNCTION.fullmatch(source) is not None
 
 
 def user_function(name: str, *, folder: Path) -> Callable[..., object]:

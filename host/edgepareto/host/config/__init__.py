@@ -10,6 +10,7 @@ from edgepareto.host.config.values import (
     DeviceConfig,
     SearchConfig,
     StudyConfig,
+    is_function,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SearchConfig",
     "Settings",
     "StudyConfig",
+    "is_function",
     "read_settings",
     "settings_file",
     "starting_file",

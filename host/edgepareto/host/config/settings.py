@@ -25,7 +25,9 @@ from edgepareto.host.config.values import (
     DeviceConfig,
     SearchConfig,
     StudyConfig,
+    is_function,
 )
+from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES
 from edgepareto.host.domain.front import Constraints
 from edgepareto.host.errors import ConfigError
 
@@ -34,9 +36,6 @@ __all__ = ["FILE_NAME", "Flags", "Settings", "read_settings", "settings_file"]
 FILE_NAME = "edgepareto.toml"
 DEFAULT_STUDY = "study"
 LAYOUTS = ("NCHW", "NHWC")
-CRITERIA = ("obs", "l1", "l2", "activation")
-RECOVERIES = ("ls", "moment", "none")
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 SHAPE = re.compile(r"(.+)=(\d+(?:,\d+)*)")
 
 
@@ -172,7 +171,7 @@ def _data_place(section: Section, key: str, folder: Path) -> str | None:
     path = section.path(key, folder)
     if text is None or path is None:
         return None
-    return text if FUNCTION.fullmatch(text) and not path.exists() else str(path)
+    return text if is_function(text) and not path.exists() else str(path)
 
 
 def _shapes(source: TomlFile | None, typed: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -218,6 +217,6 @@ def _search(section: Section) -> SearchConfig:
 
 def _metric(section: Section) -> str | None:
     text = section.text("metric")
-    if text is not None and FUNCTION.fullmatch(text):
+    if text is not None and is_function(text):
         return text
     return section.choice("metric", (*METRIC_NAMES, "module:function"))

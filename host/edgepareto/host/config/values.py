@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepareto.host.domain.front import Constraints
 
-__all__ = ["ALGORITHMS", "METRIC_NAMES", "PRESETS", "DataConfig", "DeviceConfig", "SearchConfig", "StudyConfig"]
+__all__ = [
+    "ALGORITHMS",
+    "METRIC_NAMES",
+    "PRESETS",
+    "DataConfig",
+    "DeviceConfig",
+    "SearchConfig",
+    "StudyConfig",
+    "is_function",
+]
 
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
 METRIC_NAMES = ("top1", "precision")  # and module:function
 PRESETS = ("quick", "standard", "audit")
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def is_function(text: str) -> bool:
+    """Whether it reads module:function, as a source of samples or a metric may."""
+    return FUNCTION.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The field's words as frozen values, and the pure rules over them. No I/O."""
 
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, Batch, BatchEntry
-from edgepareto.host.domain.candidate import Candidate, CandidateId, Recipe, candidate_id
+from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
@@ -30,7 +30,9 @@ from edgepareto.host.domain.trace import (
 )
 
 __all__ = [
+    "CRITERIA",
     "MAXIMUM_BATCH",
+    "RECOVERIES",
     "Activity",
     "Batch",
     "BatchEntry",

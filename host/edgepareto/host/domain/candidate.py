@@ -9,14 +9,19 @@ from typing import NewType
 
 from edgepareto.host.domain.genome import Genome
 
-__all__ = ["Candidate", "CandidateId", "Recipe", "candidate_id"]
+__all__ = ["CRITERIA", "RECOVERIES", "Candidate", "CandidateId", "Recipe", "candidate_id"]
 
 CandidateId = NewType("CandidateId", str)
+CRITERIA = ("obs", "l1", "l2", "activation")
+RECOVERIES = ("ls", "moment", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a genome becomes weights: what ranks channels, what repairs them, and on how many calibration images."""
+    """How a genome becomes weights: what ranks channels, what repairs them, and on how many calibration images.
+
+    criterion: one of CRITERIA; recovery: one of RECOVERIES.
+    """
 
     criterion: str = "obs"
     recovery: str = "ls"

@@ -13,9 +13,8 @@ import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from numpy.typing import NDArray
 
-__all__ = ["CRITERIA", "Consumer", "activation_order", "magnitude_order", "surgeon_order"]
+__all__ = ["Consumer", "activation_order", "magnitude_order", "surgeon_order"]
 
-CRITERIA = ("obs", "l1", "l2", "activation")
 RIDGE = 1e-2
 
 

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from edgepareto.host.domain import Genome
+from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
 from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.dense_activations import DenseActivations, observe
 from edgepareto.host.pruning.importance import (
-    CRITERIA,
     activation_order,
     magnitude_order,
     surgeon_order,
 )
 from edgepareto.host.pruning.layer_repair import repair_layer
-from edgepareto.host.pruning.recovery import RECOVERIES
 from edgepareto.host.pruning.segments import run_segment
 from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
 from numpy.typing import NDArray

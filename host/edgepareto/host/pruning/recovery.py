@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-__all__ = ["RECOVERIES", "Repair", "fit_channels", "fit_rows", "match_moments"]
+__all__ = ["Repair", "fit_channels", "fit_rows", "match_moments"]
 
-RECOVERIES = ("ls", "moment", "none")
 RIDGE = 1e-2
 ROWS_PER_UNKNOWN = 10  # with fewer, a fit follows the noise of the samples
 LARGEST_SYSTEM = 2304  # unknowns per output; beyond it as many rows are taken instead and the dual system is solved
