@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edgepareto.host.domain import Interval
+from edgepareto.host.domain import Interval, Repeatability
 from edgepareto.host.views import write_front_plot, write_report
 from edgepareto.host.views.figures import latency_text
 from edgepareto.host.views.front_plot import envelope
@@ -45,6 +45,17 @@ def test_a_table_says_loudly_what_a_reader_must_not_miss():
     assert "QUICK preset" in text
     assert "INCOMPLETE: the board stopped answering" in text
     assert "no meter: energy is unknown" in text
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2])
+def test_too_few_repeats_make_the_intervals_provisional(repeats: int):
+    study = study_fronts()
+    limits = Repeatability(latency=0.0, energy=0.0, repeats=repeats)
+    study = replace(study, devices=tuple(replace(device, limits=limits) for device in study.devices))
+    text = printed(list(front_tables(study, width=200)), 200)
+    warning = f"PROVISIONAL: too few repeats of the dense model ({repeats}, wanted 2)"
+    assert text.count(warning) == (2 if repeats < 2 else 0)
+    assert ("differ by up to 0.0 %" in text) == (repeats >= 2)
 
 
 @pytest.mark.parametrize(

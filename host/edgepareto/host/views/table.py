@@ -24,6 +24,7 @@ from rich.text import Text
 
 __all__ = ["front_tables"]
 
+FEWEST_REPEATS = 2  # degrees of freedom behind the limits; with fewer they say next to nothing
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 
 
@@ -101,6 +102,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
     repeatable = f"two measurements differ by up to {device.limits.latency * 100:.1f} % in latency"
     if device.has_energy:
         repeatable += f", {device.limits.energy * 100:.1f} % in energy"
+    if device.limits.repeats < FEWEST_REPEATS:
+        repeatable = "how far two measurements differ is not known"
     setting = f"{device.runtime}, {device.precision}, {device.threads} thread{plural}, batch 1, preset {study.preset}"
     yield Text(f"  {device.measured} candidates measured, {len(device.front)} on the front; {setting}", style="dim")
     hypervolume = f"hypervolume {device.hypervolume:.4f}"
@@ -116,6 +119,9 @@ def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
         yield f"SIMULATED: no board was measured, a model of {device.device.board} gave these numbers{note}"
     if study.preset == "quick":
         yield "QUICK preset: few, short measurements; measure again with --preset standard before you rely on them"
+    if device.limits.repeats < FEWEST_REPEATS:
+        few = f"too few repeats of the dense model ({device.limits.repeats}, wanted {FEWEST_REPEATS})"
+        yield f"PROVISIONAL: {few}; the intervals are too narrow"
     if not device.complete:
         yield f"INCOMPLETE: {device.incomplete_reason or 'the search was stopped; go on with host search --resume'}"
     if not device.has_energy:
