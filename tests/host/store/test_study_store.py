@@ -166,6 +166,18 @@ def test_one_path_of_batches_counts_and_a_path_that_was_left_is_taken_again(tmp_
         assert counting() == ["key 0", "other"]
 
 
+def test_notes_are_of_the_run_that_said_them(tmp_path: Path) -> None:
+    jetson = replace(DEVICE, info=replace(DEVICE.info, name=DeviceName("jetson2")))
+    with StudyStore.open_for_search(tmp_path) as store:
+        for record in (DEVICE, jetson):
+            store.save_note(record.name, "the front was not yet stable")
+            store.save_device(record)
+        assert store.notes(PI)
+        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))
+        assert store.notes(PI) == ()
+        assert store.notes(jetson.name)
+
+
 def test_a_device_is_complete_for_the_budgets_that_it_was_completed_with() -> None:
     done = DeviceRecord.from_json(DEVICE.completed(SearchConfig(measurements=7)).to_json())
     assert done.reason is None

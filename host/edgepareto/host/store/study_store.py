@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, Recipe
 from edgepareto.host.errors import StoreError, StudyError
-from edgepareto.host.store.records import BatchRecord, DeviceRecord, Phase, StudyIdentity
+from edgepareto.host.store.records import BatchRecord, DeviceRecord, DeviceState, Phase, StudyIdentity
 from edgepareto.host.store.schema import SCHEMA_VERSION, migrate, schema_version
 from edgepareto.host.store.study_lock import study_lock
 from edgepareto.host.store.trace_codec import decode_trace, encode_trace
@@ -110,11 +110,14 @@ class StudyStore:
         return tuple(DeviceRecord.from_json(row[0]) for row in self._read("SELECT record FROM devices ORDER BY rowid"))
 
     def save_device(self, record: DeviceRecord) -> None:
+        """A device that runs (again) loses the notes of earlier runs: a replay says again what still holds."""
         with self._writing() as connection:
             connection.execute(
                 "INSERT INTO devices VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
                 (record.name, record.to_json()),
             )
+            if record.state is DeviceState.RUNNING:
+                connection.execute("DELETE FROM notes WHERE device = ?", (record.name,))
 
     def candidates(self) -> dict[CandidateId, Candidate]:
         rows = self._read(f"SELECT {CANDIDATE_COLUMNS} FROM candidates ORDER BY id")
