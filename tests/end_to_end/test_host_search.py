@@ -10,10 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from edgepareto.host.store.trace_codec import decode_trace
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -90,13 +92,15 @@ print(float((session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1) =
 def everything_measured(study: Path) -> dict[str, list[tuple]]:
     """Every candidate, asked genome and raw trace of a study, but for the identity of the study itself."""
     with sqlite3.connect(f"file:{study / 'study.sqlite'}?mode=ro", uri=True) as connection:
+        traces = connection.execute(
+            "SELECT device, phase, round, number, position, data FROM traces "
+            "JOIN batches USING (request_key) ORDER BY device, phase, round, number, position"
+        ).fetchall()
         return {
             "candidates": connection.execute("SELECT * FROM candidates ORDER BY id").fetchall(),
             "genomes": connection.execute("SELECT * FROM generations ORDER BY device, generation").fetchall(),
-            "traces": connection.execute(
-                "SELECT device, phase, round, number, position, candidate, status FROM traces "
-                "JOIN batches USING (request_key) ORDER BY device, phase, round, number, position"
-            ).fetchall(),
+            # A job's id holds the request key, and that the study's own random id.
+            "traces": [(*place, replace(decode_trace(data), job_id="")) for *place, data in traces],
         }
 
 
