@@ -16,6 +16,7 @@ from edgepareto.host.errors import EdgeParetoError
 __all__ = ["main"]
 
 FAILED, INTERRUPTED = 1, 130
+INTERRUPTION = "interrupted; a search goes on with --resume"
 # Before numpy is loaded: OpenBLAS gives other bits with two threads, and a resumed search must give the same.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeParetoError as error:
         return _tell(str(error), error.exit_code, debug=session.debug)
     except KeyboardInterrupt:
-        return _tell("interrupted; a search goes on with --resume", INTERRUPTED, debug=session.debug)
+        return _tell(INTERRUPTION, INTERRUPTED, debug=session.debug)
     except BrokenPipeError:  # the reader of our output has gone: `host front | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = type(error).__name__
         hint = "this is a mistake of ours, please report it with what the same command prints with --debug"
         return _tell(f"unexpected {kind}: {error}; {hint}", FAILED, debug=session.debug)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code on its own
+        return _tell(INTERRUPTION, INTERRUPTED)
     return code
 
 
@@ -58,7 +61,7 @@ def _tell(message: str, code: int, *, debug: bool = False) -> int:
 def _os_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}the disk is full; make room, then go on with --resume: finished batches are kept"
+        return f"{where}the disk is full; make room and run it again (a search with --resume, its batches are kept)"
     return f"{where}{error.strerror or error}"
 
 

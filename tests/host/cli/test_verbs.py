@@ -89,11 +89,28 @@ def test_a_search_ends_in_a_front_that_every_view_shows_and_export_takes_from(ho
         (("export", "--device", "pi1", "--pick", "best", "-o", "x.onnx"), "choose knee, fastest"),
         (("export", "--device", "pi1", "-o", "no/x.onnx"), "the folder no does not exist"),
         (("front", "--png", "no/f.png"), "the folder no does not exist"),
+        (("export", "--device", "pi1", "-o", "net.onnx"), "would be lost"),
+        (("export", "--device", "pi1", "-o", "study/study.sqlite"), "would be lost"),
+        (("prune", "net.onnx", "--ratio", "0.5", "-o", "net.onnx"), "would be lost"),
         (("search", "--devices", "pi1"), "--resume"),
     ):
         result = host(*words)
         assert (result.code, result.err.count("\n")) == (2, 1), result.err
         assert told in result.err
+    assert json.loads(host("front", "--format", "json").out) == report
+
+
+def test_a_resumed_study_keeps_the_settings_that_are_not_given_again(host, project: Path):
+    text = (project / "edgepareto.toml").read_text()
+    (project / "edgepareto.toml").write_text(text.replace('measurements = 8\npopulation = 4\npreset = "quick"\n', ""))
+    begun = host("search", "--devices", "pi1", "--measurements", "5", "--population", "5", "--preset", "quick")
+    assert begun.code == 0, begun.err
+    report = host("front", "--format", "json").out
+    again = host("search", "--devices", "pi1", "--resume")
+    assert again.code == 0, again.err
+    assert host("front", "--format", "json").out == report
+    other = host("search", "--devices", "pi1", "--resume", "--preset", "standard")
+    assert (other.code, "preset" in other.err) == (2, True)
 
 
 def test_init_writes_a_file_that_config_check_accepts(host, project: Path):

@@ -175,7 +175,7 @@ def _array_of(source: str, arrays: Mapping[str, Array], spec: InputSpec, inputs:
 def _fitting(source: str, spec: InputSpec, shape: Sequence[int | str | None], array: Array, data: DataConfig) -> Array:
     """The array in the model's axis order; DataError where its type, shape or values cannot be the input."""
     dtype = np.dtype(spec.dtype)
-    if array.dtype.kind not in "iubf":
+    if array.dtype.kind not in "iuf":
         raise DataError(f"{source}: {spec.name} holds {array.dtype}, the model takes {dtype}; store numbers")
     if array.dtype.kind == "f" and dtype.kind != "f":
         raise DataError(f"{source}: {spec.name} holds {array.dtype}, the model takes {dtype}; store integers")

@@ -11,7 +11,7 @@ import numpy as np
 from edgepareto.host.accuracy import load_dataset
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.errors import ConfigError, ModelError
-from edgepareto.host.export import output_folder_must_exist, read_model, write_model
+from edgepareto.host.export import must_not_overwrite, output_folder_must_exist, read_model, write_model
 from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
 from edgepareto.host.views import PruneReport
 from numpy.typing import NDArray
@@ -50,6 +50,7 @@ def prune(
     if step < 1:
         raise ConfigError(f"--step {step}: must be a whole number, 1 or more")
     output_folder_must_exist(Path(output))
+    must_not_overwrite(Path(output), Path(model))
     flags = Flags(calibration=None if calibration is None else str(calibration))
     chosen = read_settings(None if settings is None else Path(settings), flags)
     data = chosen.data

@@ -48,7 +48,8 @@ def search(
     are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     measurements: budget per device. listener: told of progress, from one thread at a time.
-    A search that was stopped goes on with resume=True and measures nothing twice.
+    A search that was stopped goes on with resume=True and measures nothing twice; what is not given is then the
+    study's own.
 
     Raises WrongUse leaves for input that does not fit, before anything is measured, and Failed leaves for what goes
     wrong on the way. KeyboardInterrupt passes through after finished batches are stored.
@@ -76,9 +77,12 @@ def search(
         max_latency_ms=max_latency_ms,
         max_energy_mj=max_energy_mj,
     )
-    from edgepareto.host.study import run_study  # brings pymoo and grpc
+    from edgepareto.host.study import run_study, stored_search  # brings pymoo and grpc
 
-    config = read_settings(None if settings is None else Path(settings), flags).study_config()
+    file = None if settings is None else Path(settings)
+    chosen = read_settings(file, flags)
+    begun = stored_search(chosen.study) if resume else None
+    config = (chosen if begun is None else read_settings(file, flags, defaults=begun)).study_config()
     fronts = run_study(config, resume=resume, listener=listener or _ignore)
     return Study(path=config.study, fronts=fronts)
 

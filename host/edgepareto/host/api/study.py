@@ -10,7 +10,7 @@ from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.domain import CandidateId, DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.point_record import point_record
 from edgepareto.host.errors import ConfigError, WrongUse
-from edgepareto.host.export import ExportedModel, export_candidate, output_folder_must_exist, pick
+from edgepareto.host.export import ExportedModel, export_candidate, must_not_overwrite, output_folder_must_exist, pick
 from edgepareto.host.views import front_csv, front_json, write_front_plot, write_report
 
 if TYPE_CHECKING:
@@ -140,4 +140,7 @@ def export(
     opened = study if isinstance(study, Study) else load_study(study)
     view = opened.front(device)
     point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+    from edgepareto.host.study import irreplaceable  # brings pymoo and grpc
+
+    must_not_overwrite(Path(output), *irreplaceable(opened.path))
     return export_candidate(point, view.front, opened.model_file(point.candidate.id), Path(output), opened.fronts)

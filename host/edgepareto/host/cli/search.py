@@ -100,3 +100,5 @@ def search(
     console.print(f"pictures: {report} and {picture}", soft_wrap=True, highlight=False)
     if open_report:
         typer.launch(report.resolve().as_uri())
+    if not all(device.complete for device in found.fronts.devices):
+        raise typer.Exit(1)  # a script must see that a device was lost

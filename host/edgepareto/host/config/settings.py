@@ -116,8 +116,11 @@ def settings_file(folder: Path | None = None) -> Path | None:
     return path if path.is_file() else None
 
 
-def read_settings(file: Path | None, flags: Flags) -> Settings:
-    """Read the file where there is one, put the flags over it, check everything. Raises ConfigError."""
+def read_settings(file: Path | None, flags: Flags, *, defaults: SearchConfig | None = None) -> Settings:
+    """Read the file where there is one, put the flags over it, check everything. Raises ConfigError.
+
+    defaults: of the search, where neither says anything; a study that goes on keeps its own.
+    """
     source = None if file is None else read_toml(file)
     folder = Path.cwd() if file is None else file.resolve().parent
     given = {field.name: getattr(flags, field.name) for field in fields(flags)}
@@ -128,7 +131,7 @@ def read_settings(file: Path | None, flags: Flags) -> Settings:
     study = top.path("study", folder) or folder / DEFAULT_STUDY
     top.refuse_unknown()
     search_section = Section(source, ("search",), {key: given[key] for key in given if key != "devices"})
-    search = _search(search_section)
+    search = _search(search_section, defaults or SearchConfig())
     chosen: Sequence[str | DeviceConfig] | None = search_section.texts("devices")
     search_section.refuse_unknown()
     known = known_devices(source)
@@ -185,13 +188,16 @@ def _shapes(source: TomlFile | None, typed: Sequence[str]) -> tuple[tuple[str, t
     return tuple(shapes.items())
 
 
-def _search(section: Section) -> SearchConfig:
-    defaults = SearchConfig()
+def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
     generations = section.integer("generations", least=1)
     measurements = section.integer("measurements", least=1)
     minutes = section.number("minutes", above=0)
-    other_budget = generations is not None or minutes is not None
+    if (generations, measurements, minutes) == (None, None, None):
+        # Only then: a budget that nobody typed must not end a search before the one that somebody did.
+        generations, measurements, minutes = defaults.generations, defaults.measurements, defaults.minutes
     seed = section.integer("seed", least=0)
+    least_accuracy = section.number("min_accuracy", above=0, most=1)
+    limits = defaults.constraints
     latency_ms = section.number("max_latency_ms", above=0)
     energy_mj = section.number("max_energy_mj", above=0)
     return SearchConfig(
@@ -199,15 +205,14 @@ def _search(section: Section) -> SearchConfig:
         metric=_metric(section) or defaults.metric,
         population=section.integer("population", least=4) or defaults.population,
         generations=generations,
-        # A budget that nobody typed must not end a search before the one that somebody did.
-        measurements=defaults.measurements if measurements is None and not other_budget else measurements,
+        measurements=measurements,
         minutes=minutes,
         seed=defaults.seed if seed is None else seed,
         preset=section.choice("preset", PRESETS) or defaults.preset,
         constraints=Constraints(
-            min_accuracy=section.number("min_accuracy", above=0, most=1),
-            max_latency_s=None if latency_ms is None else latency_ms * 1e-3,
-            max_energy_j=None if energy_mj is None else energy_mj * 1e-3,
+            min_accuracy=limits.min_accuracy if least_accuracy is None else least_accuracy,
+            max_latency_s=limits.max_latency_s if latency_ms is None else latency_ms * 1e-3,
+            max_energy_j=limits.max_energy_j if energy_mj is None else energy_mj * 1e-3,
         ),
         criterion=section.choice("criterion", CRITERIA) or defaults.criterion,
         recovery=section.choice("recovery", RECOVERIES) or defaults.recovery,

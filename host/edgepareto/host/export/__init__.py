@@ -10,7 +10,14 @@ from edgepareto.host.export.input_shapes import (
     input_tensors,
     require_known_shapes,
 )
-from edgepareto.host.export.onnx_file import output_folder_must_exist, read_model, sha256_of, write_model, write_whole
+from edgepareto.host.export.onnx_file import (
+    must_not_overwrite,
+    output_folder_must_exist,
+    read_model,
+    sha256_of,
+    write_model,
+    write_whole,
+)
 
 __all__ = [
     "PICKS",
@@ -21,6 +28,7 @@ __all__ = [
     "export_candidate",
     "fix_input_shapes",
     "input_tensors",
+    "must_not_overwrite",
     "output_folder_must_exist",
     "pick",
     "read_model",

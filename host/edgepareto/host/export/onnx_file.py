@@ -72,6 +72,14 @@ def output_folder_must_exist(path: Path) -> None:
         raise WrongUse(f"{path}: is a folder; -o names the file to write")
 
 
+def must_not_overwrite(output: Path, *precious: Path) -> None:
+    """Raises WrongUse where `output` is one of these files, or lies inside one of these folders."""
+    for path in precious:
+        if output.resolve() == path.resolve() or (path.is_dir() and output.resolve().is_relative_to(path.resolve())):
+            kind = "lies inside" if path.is_dir() else "is"
+            raise WrongUse(f"{output}: {kind} {path}, which would be lost; choose another -o")
+
+
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

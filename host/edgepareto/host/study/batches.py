@@ -41,6 +41,11 @@ class StudyClock:
     def elapsed_s(self) -> float:
         return self._before_s + time.monotonic() - self._started_s
 
+    def raise_if_stopped(self) -> None:
+        """Raises KeyboardInterrupt: devices that were told to stop have not finished."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+
     @property
     def is_over(self) -> bool:
         return self._limit_s is not None and self.elapsed_s >= self._limit_s

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from edgepareto.host.config import SearchConfig
 from edgepareto.host.domain import (
     Candidate,
     CandidateId,
@@ -19,7 +20,7 @@ from edgepareto.host.domain import (
     reduce_trace,
 )
 from edgepareto.host.errors import StudyError
-from edgepareto.host.store import DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+from edgepareto.host.store import STUDY_FILE, DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
 from edgepareto.host.study.estimates import (
     Estimates,
     estimate_all,
@@ -31,7 +32,7 @@ from edgepareto.host.study.estimates import (
 from edgepareto.host.study.evaluate_candidate import model_file
 from numpy.typing import NDArray
 
-__all__ = ["MODELS_FOLDER", "candidate_model", "read_fronts"]
+__all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "stored_search"]
 
 MODELS_FOLDER = "models"
 STOPPED = "the search was stopped before its end; go on with --resume"
@@ -57,6 +58,23 @@ def read_fronts(study: Path) -> StudyFronts:
         has_test_split=identity.test_sha256 is not None,
         devices=found,
     )
+
+
+def stored_search(study: Path) -> SearchConfig | None:
+    """The settings that a study was begun with, its last budgets included; None where there is no study."""
+    if not StudyStore.exists(study):
+        return None
+    with StudyStore.open_for_reading(study) as store:
+        identity = store.identity()
+    return None if identity is None else identity.search
+
+
+def irreplaceable(study: Path) -> tuple[Path, ...]:
+    """What no output may overwrite: the study's database and models, and the base model it was begun with."""
+    with StudyStore.open_for_reading(study) as store:
+        identity = store.identity()
+    own = (study / STUDY_FILE, study / MODELS_FOLDER)
+    return own if identity is None else (*own, Path(identity.model))
 
 
 def candidate_model(study: Path, candidate: CandidateId) -> Path:

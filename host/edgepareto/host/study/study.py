@@ -6,13 +6,16 @@ side, tell. Accuracy is shared between devices, since it depends on none of them
 
 from __future__ import annotations
 
+import signal
+import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
 from threading import Lock
+from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig
 from edgepareto.host.domain import (
@@ -91,6 +94,7 @@ def _search(
     owner = lease_owner(str(config.study.absolute()))
     profilers = stack.enter_context(connect(config.devices, owner=owner, state=config.study / "agents"))
     clock = StudyClock(float(store.meta("elapsed_s") or 0), config.search.minutes)
+    stack.enter_context(_stopping_on_ctrl_c(clock))
     stack.callback(clock.stop.set)
     records = [_record(store, config, device, profilers) for device in config.devices]
     for record in records:
@@ -116,16 +120,17 @@ def _search(
             clock=clock,
         )
         devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
-    _run(devices, workshop, inputs)
+    _run(devices, workshop, inputs, clock)
     if clock.is_over:
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
 
 
-def _run(devices: Sequence[DeviceSearch], workshop: _Workshop, inputs: StudyInputs) -> None:
+def _run(devices: Sequence[DeviceSearch], workshop: _Workshop, inputs: StudyInputs, clock: StudyClock) -> None:
     while asked := {device: genomes for device in devices if device.is_searching and (genomes := device.ask())}:
         workshop.prepare(list(dict.fromkeys(chain.from_iterable(asked.values()))), inputs.search_recipe)
         generation = {device: workshop.prepare(genomes, inputs.search_recipe) for device, genomes in asked.items()}
         workshop.on_devices({device: _measuring(device, found) for device, found in generation.items()})
+        clock.raise_if_stopped()
         for device, found in generation.items():
             device.tell(found)
     _require_one(devices)
@@ -138,12 +143,31 @@ def _run(devices: Sequence[DeviceSearch], workshop: _Workshop, inputs: StudyInpu
             {device: _measuring_again(device, plan, round) for device, plan in plans.items()}
         ),
     )
+    clock.raise_if_stopped()
     if inputs.test_sha256 is not None:
         workshop.score_on_test(devices)
     for device in devices:
         if not device.is_lost:
             device.complete()
     _require_one(devices)
+
+
+@contextmanager
+def _stopping_on_ctrl_c(clock: StudyClock) -> Iterator[None]:
+    """Ctrl-C also leaves a mark: an exception that meets a destructor or a library's callback is dropped by Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        clock.stop.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _measuring(device: DeviceSearch, candidates: Sequence[Candidate]) -> Callable[[], None]:

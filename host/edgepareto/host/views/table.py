@@ -24,6 +24,7 @@ from rich.text import Text
 
 __all__ = ["front_tables"]
 
+DISTURBANCES = frozenset({"CONTENDED", "ANCHOR_DRIFT"})
 FEWEST_REPEATS = 2  # degrees of freedom behind the limits; with fewer they say next to nothing
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 
@@ -122,6 +123,9 @@ def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
     if device.limits.repeats < FEWEST_REPEATS:
         few = f"too few repeats of the dense model ({device.limits.repeats}, wanted {FEWEST_REPEATS})"
         yield f"PROVISIONAL: {few}; the intervals are too narrow"
+    disturbed = sorted(frozenset().union(*(p.measurement.tags for p in (device.dense, *device.front))) & DISTURBANCES)
+    if disturbed:
+        yield f"DISTURBED ({', '.join(disturbed)}): other work ran on this device; its intervals are wider for it"
     if not device.complete:
         yield f"INCOMPLETE: {device.incomplete_reason or 'the search was stopped; go on with host search --resume'}"
     if not device.has_energy:
