@@ -110,7 +110,9 @@ def test_an_agent_that_does_not_answer_is_a_failure_in_one_line(host, project: P
 def test_a_full_disk_is_a_failure_in_one_line(host, project: Path):
     result = host("prune", "net.onnx", "--ratio", "0.5", "-o", "/dev/full")
     assert result.code == 1
-    assert result.err == ("host: the disk is full; make room and run it again (a search with --resume, its batches are kept)\n")
+    assert result.err == (
+        "host: the disk is full; make room and run it again (a search with --resume, its batches are kept)\n"
+    )
 
 
 def test_a_mistake_of_ours_is_one_line_that_asks_for_a_report_and_debug_shows_where(host, monkeypatch):
