@@ -90,6 +90,8 @@ def test_a_search_ends_in_a_front_that_every_view_shows_and_export_takes_from(ho
         (("export", "--device", "pi1", "-o", "no/x.onnx"), "the folder no does not exist"),
         (("front", "--png", "no/f.png"), "the folder no does not exist"),
         (("export", "--device", "pi1", "-o", "net.onnx"), "would be lost"),
+        (("front", "--html", "study/study.sqlite"), "would be lost"),
+        (("front", "--png", "net.onnx"), "would be lost"),
         (("export", "--device", "pi1", "-o", "study/study.sqlite"), "would be lost"),
         (("prune", "net.onnx", "--ratio", "0.5", "-o", "net.onnx"), "would be lost"),
         (("search", "--devices", "pi1"), "--resume"),

@@ -94,13 +94,21 @@ class Study:
         """The interactive page. WrongUse where its folder does not exist."""
         self._must_have_devices()
         output_folder_must_exist(Path(path))
+        self.must_outlive(Path(path))
         write_report(self.fronts, Path(path))
 
     def write_png(self, path: str | Path) -> None:
         """The picture. WrongUse where its folder does not exist."""
         self._must_have_devices()
         output_folder_must_exist(Path(path))
+        self.must_outlive(Path(path))
         write_front_plot(self.fronts, Path(path))
+
+    def must_outlive(self, output: Path) -> None:
+        """Raises WrongUse where writing `output` would cost the study's database, its models or the base model."""
+        from edgepareto.host.study import irreplaceable  # brings pymoo and grpc
+
+        must_not_overwrite(output, *irreplaceable(self.path))
 
     def _must_have_devices(self) -> None:
         if not self.fronts.devices:
@@ -140,7 +148,5 @@ def export(
     opened = study if isinstance(study, Study) else load_study(study)
     view = opened.front(device)
     point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
-    from edgepareto.host.study import irreplaceable  # brings pymoo and grpc
-
-    must_not_overwrite(Path(output), *irreplaceable(opened.path))
+    opened.must_outlive(Path(output))
     return export_candidate(point, view.front, opened.model_file(point.candidate.id), Path(output), opened.fronts)
