@@ -89,10 +89,22 @@ def _sequence(steps: int, features: int) -> Input:
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    Architecture(name="resnext", inputs=(_image(32),)),
-    Architecture(name="regnet", inputs=(_image(32),)),
-    Architecture(name="shufflenet_v1", inputs=(_image(32),)),
-    Architecture(name="shufflenet_v2", inputs=(_image(32),)),
+    *(
+        Architecture(name=name, inputs=(_image(32),))
+        for name in (
+            "resnet_basic", "resnet_bottleneck", "bn_kept", "resnext", "regnet", "mobilenet_v2", "mobilenet_v3",
+            "efficientnet", "densenet", "googlenet", "shufflenet_v1", "shufflenet_v2", "hrnet", "convnext",
+            "unet_transposed", "unet_resize", "single_channel_output", "prelu_net", "cascaded_concat", "channel_scale",
+        )
+    ),
+    Architecture(name="ghostnet", inputs=(_image(32),), fixed_batch=1),
+    Architecture(name="concat_split", inputs=(_image(32),), fixed_batch=1),
+    Architecture(name="shared_head", inputs=(_image(32),), outputs=("fine", "coarse")),
+    Architecture(
+        name="multi_in_out",
+        inputs=(_image(32, name="colour"), _image(32, name="depth", channels=1)),
+        outputs=("map", "logits"),
+    ),
     Architecture(name="vit_explicit", inputs=(_image(24),)),
     Architecture(name="vit_sdpa", inputs=(_image(24),)),
     Architecture(name="transformer_encoder", inputs=(_sequence(12, 20),)),
@@ -101,7 +113,27 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         Architecture(name=name, inputs=(_sequence(16, 12),))
         for name in ("lstm_1", "lstm_2", "lstm_bi", "gru_1", "gru_2", "gru_bi")
     ),
-)
+    Architecture(
+        name="streaming_audio",
+        inputs=(
+            Input(name="sound", shape=(None, 1, 512)),
+            Input(name="h0", shape=(1, None, 32)),
+            Input(name="c0", shape=(1, None, 32)),
+        ),
+        outputs=("speech", "hn", "cn"),
+        fixed_batch=1,
+    ),
+    Architecture(name="mlp", inputs=(Input(name="features", shape=(None, 20)),)),
+    Architecture(
+        name="two_tower",
+        inputs=(
+            Input(name="user", shape=(None,), below=100),
+            Input(name="item", shape=(None,), below=80),
+            Input(name="features", shape=(None, 8)),
+        ),
+        outputs=("score",),
+    ),
+)  # fmt: skip
 
 FIXTURES: tuple[Fixture, ...] = tuple(
     Fixture(architecture=architecture, exporter=exporter)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from models.catalogue import Architecture, Fixture
@@ -16,12 +17,16 @@ from torch import Tensor, nn
 __all__ = ["export", "network_of"]
 
 EXAMPLE_BATCH = 2  # torch.export takes a batch of 1 for a constant
+STATISTICS_BATCH = 16
 LEGACY_OPSET = 17
 
 
 def network_of(architecture: Architecture) -> nn.Module:
     """In evaluation mode; its values depend on the architecture's name alone."""
-    return seeded(NETWORKS[architecture.name], zlib.crc32(architecture.name.encode()))
+    seed = zlib.crc32(architecture.name.encode())
+    random = np.random.default_rng(seed)
+    example = tuple(torch.from_numpy(each.drawn(STATISTICS_BATCH, random)) for each in architecture.inputs)
+    return seeded(NETWORKS[architecture.name], seed, example)
 
 
 def export(fixture: Fixture, path: Path) -> None:

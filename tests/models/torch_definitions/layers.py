@@ -53,10 +53,11 @@ class Classifier(nn.Sequential):
 
 
 @torch.no_grad()
-def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(build: Callable[[], nn.Module], seed: int, example: tuple[Tensor, ...]) -> nn.Module:
     """The network in evaluation mode with values drawn from the seed: no statistic, bias or scale is zero or one.
 
-    Weights have He's variance, so that activations stay near 1 from layer to layer.
+    Weights have He's variance and BatchNorm's statistics are those of the example, disturbed, so that activations stay
+    near 1 from layer to layer and no statistic is exact.
     """
     torch.manual_seed(seed)
     network = build()
@@ -69,8 +70,7 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             _draw_weight(module.weight, module.weight.numel() // module.out_channels // stride, 2.0)
             _draw_bias(module.bias)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+            module.momentum = 1.0  # the statistics of one batch replace those before
             module.weight.uniform_(0.5, 1.5)
             _draw_bias(module.bias)
         elif isinstance(module, nn.LayerNorm):
@@ -87,6 +87,12 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
                     _draw_bias(value)
         elif isinstance(module, nn.PReLU):
             module.weight.uniform_(0.1, 0.4)
+    network.train()(*example)
+    for module in network.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.momentum = 0.1
+            module.running_mean += torch.empty_like(module.running_mean).normal_(0, 0.1) * module.running_var.sqrt()
+            module.running_var *= torch.empty_like(module.running_var).uniform_(0.5, 1.5)
     return network.eval()
 
 

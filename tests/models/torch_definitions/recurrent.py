@@ -1,9 +1,10 @@
-"""Networks with memory: LSTM and GRU of one layer, two layers and both directions."""
+"""Networks with memory: LSTM and GRU of one layer, two layers and both directions, and a net for streamed sound."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["NETWORKS"]
@@ -24,6 +25,29 @@ class SequenceClassifier(nn.Module):
         return self.head(steps.mean(1) if self.takes_mean else steps[:, -1])
 
 
+class StreamingAudio(nn.Module):
+    """A chunk of sound and the state after the chunk before it give a value per frame and the state after this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = nn.Sequential(
+            nn.Conv1d(1, 16, 16, 8, 4),
+            nn.ReLU(),
+            nn.Conv1d(16, 32, 5, 2, 2, bias=False),
+            nn.BatchNorm1d(32),
+            nn.ReLU(),
+            nn.Conv1d(32, 24, 3, 2, 1),
+            nn.ReLU(),
+        )
+        self.memory = nn.LSTM(24, 32)
+        self.head = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, sound: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        frames = self.frames(sound).permute(2, 0, 1)
+        steps, (hn, cn) = self.memory(frames, (h0, c0))
+        return torch.sigmoid(self.head(steps)).permute(1, 0, 2), hn, cn
+
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lstm_1": lambda: SequenceClassifier(nn.LSTM(12, 32, batch_first=True)),
     "lstm_2": lambda: SequenceClassifier(nn.LSTM(12, 32, 2, batch_first=True)),
@@ -31,4 +55,5 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "gru_1": lambda: SequenceClassifier(nn.GRU(12, 32, batch_first=True)),
     "gru_2": lambda: SequenceClassifier(nn.GRU(12, 32, 2, batch_first=True)),
     "gru_bi": lambda: SequenceClassifier(nn.GRU(12, 32, batch_first=True, bidirectional=True), takes_mean=True),
+    "streaming_audio": StreamingAudio,
 }
