@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 genes = st.builds(
-    lambda channels, step: ChannelGene(name="g", channels=channels, widths=allowed_widths(channels, step)),
+    lambda channels, step: ChannelGene(name="g", channels=channels, widths=allowed_widths(range(1, channels + 1), step)),
     st.integers(1, 300),
     st.sampled_from([1, 4, 8, 16]),
 )
@@ -35,9 +35,10 @@ def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchS
 
 
 def test_widths_are_multiples_of_the_step_and_the_original() -> None:
-    assert allowed_widths(20, 8) == (8, 16, 20)
-    assert allowed_widths(8, 8) == (8,)
-    assert allowed_widths(3, 8) == (3,)
+    assert allowed_widths(range(1, 21), 8) == (8, 16, 20)
+    assert allowed_widths(range(1, 9), 8) == (8,)
+    assert allowed_widths((1, 2, 3), 8) == (3,)
+    assert allowed_widths((12, 24, 36), 8) == (24, 36)
 
 
 def test_a_candidate_is_named_by_every_input_it_was_made_from() -> None:

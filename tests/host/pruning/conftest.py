@@ -187,6 +187,66 @@ def split_and_sliced() -> onnx.ModelProto:
     return net.model(net.head(net.relu(net.conv(x, 11, 6)), 6))
 
 
+def shuffled() -> onnx.ModelProto:
+    """ShuffleNet: grouped convolutions around a shuffle, their stream joined to pooled channels of another width."""
+    net = Net(seed=8)
+    x = net.relu(net.conv("image", 3, 8))
+    y = net.relu(net.conv(x, 8, 16, 1, group=2))
+    y = net.node("Reshape", y, net.constant([-1, 2, 8, 8, 8]))
+    y = net.node("Reshape", net.node("Transpose", y, perm=[0, 2, 1, 3, 4]), net.constant([-1, 16, 8, 8]))
+    y = net.conv(net.conv(y, 16, 16, group=16), 16, 12, 1, group=2)
+    x = net.node("Concat", x, y, axis=1)
+    x = net.relu(net.node("Add", x, net.conv(x, 20, 20, group=2)))
+    return net.model(net.head(net.conv(x, 20, 20, group=4), 20))
+
+
+def upsampled() -> onnx.ModelProto:
+    """U-Net: plain, grouped and depthwise ConvTranspose, Resize, a depthwise multiplier, skips by Concat."""
+    net = Net(seed=9)
+
+    def up(data: str, inputs: int, outputs: int, group: int = 1) -> str:
+        weight = net.constant(net.random.normal(size=(inputs, outputs // group, 2, 2)) / np.sqrt(inputs))
+        bias = net.constant(net.random.normal(size=outputs) * 0.1)
+        return net.node("ConvTranspose", data, weight, bias, strides=[2, 2], kernel_shape=[2, 2], group=group)
+
+    a = net.relu(net.conv("image", 3, 6))
+    b = net.relu(net.conv(a, 6, 12, group=6, stride=2))
+    c = net.relu(net.conv(b, 12, 8, stride=2))
+    c = net.relu(up(c, 8, 10))
+    c = net.relu(net.conv(net.node("Concat", c, b, axis=1), 22, 8))
+    d = net.relu(up(c, 8, 12, group=4))
+    e = up(c, 8, 8, group=8)
+    f = net.node("Resize", c, "", net.constant([1.0, 1.0, 2.0, 2.0]), mode="nearest")
+    x = net.node("Concat", a, d, net.node("Add", e, f), axis=1)
+    return net.model(net.head(net.relu(net.conv(x, 26, 6)), 6))
+
+
+def attention() -> onnx.ModelProto:
+    """A transformer's block: query, key and value in one layer, three heads of four, LayerNorm, a hidden layer."""
+    net = Net(17, seed=10)
+
+    def dense(data: str, inputs: int, outputs: int) -> str:
+        weight = net.constant(net.random.normal(size=(inputs, outputs)) / np.sqrt(inputs))
+        return net.node("Add", net.node("MatMul", data, weight), net.constant(net.random.normal(size=outputs) * 0.1))
+
+    def norm(data: str) -> str:
+        scale, shift = net.random.uniform(0.5, 1.5, 12), net.random.normal(size=12) * 0.1
+        return net.node("LayerNormalization", data, net.constant(scale), net.constant(shift), axis=-1)
+
+    x = net.node("Reshape", net.conv("image", 3, 12, stride=2), net.constant([0, 12, 16]))
+    x = net.node("Transpose", x, perm=[0, 2, 1])
+    heads = net.node("Reshape", dense(norm(x), 12, 36), net.constant([0, 16, 3, 3, 4]))
+    heads = net.node("Transpose", heads, perm=[2, 0, 3, 1, 4])
+    query, key, value = (net.node("Gather", heads, net.constant(np.array(i), "int64"), axis=0) for i in range(3))
+    scores = net.node("MatMul", query, net.node("Transpose", key, perm=[0, 1, 3, 2]))
+    weights = net.node("Softmax", net.node("Div", scores, net.constant(2.0)), axis=-1)
+    mixed = net.node("Transpose", net.node("MatMul", weights, value), perm=[0, 2, 1, 3])
+    x = net.node("Add", x, dense(net.node("Reshape", mixed, net.constant([0, 16, 12])), 12, 12))
+    hidden = net.node("Tanh", dense(norm(x), 12, 10))
+    x = net.node("Add", x, dense(hidden, 10, 12))
+    return net.model(net.gemm(net.node("ReduceMean", x, axes=[1], keepdims=0), 12, 5))
+
+
 NETS: dict[str, Callable[[], onnx.ModelProto]] = {
     function.__name__: function
     for function in (
@@ -198,6 +258,9 @@ NETS: dict[str, Callable[[], onnx.ModelProto]] = {
         with_batch_norm,
         squeeze_excite,
         split_and_sliced,
+        shuffled,
+        upsampled,
+        attention,
     )
 }
 

@@ -40,9 +40,9 @@ def _only_reasons(model: onnx.ModelProto) -> list[str]:
 def test_an_unknown_operator_freezes_what_it_reads_and_is_named(new_net):
     net = new_net()
     x = net.relu(net.conv("image", 3, 6))
-    x = net.node("LRN", x, size=3, name="norm1")
+    x = net.node("CumSum", x, net.constant(np.array(1), "int64"), name="sums")
     reasons = _only_reasons(net.model(net.head(net.relu(net.conv(x, 6, 4)), 4)))
-    assert reasons[0] == "is read by 'norm1' (LRN), which is an operator that pruning does not know yet"
+    assert reasons[0] == "is read by 'sums' (CumSum), which is an operator that pruning does not know yet"
     assert len(reasons) == 2, "what follows the operator stays prunable"
 
 
@@ -62,21 +62,28 @@ def test_an_operator_of_another_domain_is_unknown_whatever_its_name(new_net):
     assert "(com.example.Relu)" in _only_reasons(helper.make_model(graph, opset_imports=domains, ir_version=8))[0]
 
 
-def test_a_grouped_convolution_keeps_its_channels_and_says_so(new_net):
+def test_a_grouped_convolution_loses_as_many_channels_in_each_group(new_net):
     net = new_net()
     x = net.relu(net.conv("image", 3, 8))
-    grouped = net.conv(x, 8, 8, group=2)
-    reasons = _only_reasons(net.model(net.head(net.relu(grouped), 8)))
-    assert [("Conv in 2 groups" in reason) for reason in reasons] == [True, True, False]
+    grouped = net.conv(x, 8, 12, group=2)
+    analysis = analyse(net.model(net.head(net.relu(grouped), 12)))
+    assert [group.widths for group in analysis.groups] == [(2, 4, 6, 8), (2, 4, 6, 8, 10, 12)]
 
 
-def test_a_channel_shuffle_freezes_with_a_reason(new_net):
+def test_a_channel_shuffle_leaves_every_channel_free(new_net):
     net = new_net()
     x = net.conv("image", 3, 8)
     x = net.node("Reshape", x, net.constant([0, 2, 4, 8, 8]), name="shuffle")
     x = net.node("Reshape", net.node("Transpose", x, perm=[0, 2, 1, 3, 4]), net.constant([0, 8, 8, 8]))
-    reasons = _only_reasons(net.model(net.head(net.relu(net.conv(x, 8, 4)), 4)))
-    assert "'shuffle' (Reshape), which tears the channel axis apart" in reasons[0]
+    analysis = analyse(net.model(net.head(net.relu(net.conv(x, 8, 4)), 4)))
+    assert [group.widths for group in analysis.groups] == [tuple(range(1, 9)), tuple(range(1, 5))]
+    assert [node.op_type for node in analysis.model.graph.node][:3] == ["Conv", "Gather", "Conv"]
+
+
+def test_attention_loses_whole_heads_and_its_hidden_layer_any_channel(nets):
+    analysis = analyse(nets["attention"]())
+    assert [group.channels for group in analysis.groups] == [3, 10]
+    assert "is normalised across channels" in analysis.frozen[0].reason
 
 
 def test_the_models_output_and_its_input_keep_their_channels(new_net):
@@ -90,7 +97,7 @@ def test_the_models_output_and_its_input_keep_their_channels(new_net):
 def test_a_skip_over_an_unknown_operator_freezes_both_sides_of_the_sum(new_net):
     net = new_net()
     x = net.relu(net.conv("image", 3, 6))
-    y = net.node("Add", net.node("LRN", net.conv(x, 6, 6), size=3), x, name="skip")
+    y = net.node("Add", net.node("CumSum", net.conv(x, 6, 6), net.constant(np.array(1), "int64")), x, name="skip")
     reasons = _only_reasons(net.model(net.head(y, 6)))
     assert "is combined by 'skip' (Add) with a tensor that cannot be cut" in reasons
     assert len(reasons) == 3

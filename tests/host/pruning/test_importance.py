@@ -86,7 +86,7 @@ def test_a_genome_is_a_prefix_of_one_nested_order(nets, images):
     analysis = analyse(nets["flattened"]())
     for criterion in ("obs", "l1", "l2", "activation"):
         prepared = prepare(analysis, {"image": images}, criterion=criterion)
-        assert [sorted(order.tolist()) for order in prepared.importance] == [
+        assert [sorted(order.tolist()) for (order,) in prepared.importance] == [
             list(range(group.channels)) for group in analysis.groups
         ]
 

@@ -35,7 +35,7 @@ def test_a_layer_applied_to_its_patches_gives_its_outputs_at_those_places(new_ne
     hidden, outputs = run_model(hidden_model, images), run_model(model, images)
     analysis = analyse(model)
     layer = analysis.graph.layers[1]
-    assert layer.kind is (LayerKind.CONV if group == 1 else LayerKind.DEPTHWISE)
+    assert layer.kind is (LayerKind.CONV if group == 1 else LayerKind.GROUPED)
     sampler = PatchSampler(layer, 1, analysis.model.graph.node[layer.node], weight.shape[2:])
     chunks = [hidden[:3], hidden[3:]]
     patches = sampler.gather(chunks)

@@ -9,7 +9,7 @@ import pytest
 from edgepareto.host.domain import Genome
 from edgepareto.host.errors import ConfigError, EvaluationError
 from edgepareto.host.pruning import analyse, dense_activations, prepare, recovery
-from edgepareto.host.pruning.recovery import fit_channels, fit_rows, match_moments
+from edgepareto.host.pruning.recovery import fit_groups, fit_rows, match_moments
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fashion_mnist"
 
@@ -55,16 +55,18 @@ def test_the_dual_system_gives_what_the_primal_gives(monkeypatch):
     np.testing.assert_allclose(dual[1], primal[1], rtol=1e-3, atol=1e-3)
 
 
-def test_a_depthwise_layer_is_one_small_fit_per_channel():
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_grouped_layer_is_one_small_fit_per_group(outputs):
     random = np.random.default_rng(2)
     inputs = random.normal(size=(4, 300, 9)).astype(np.float32) + 0.5
-    targets = random.normal(size=(300, 4)).astype(np.float32)
-    start = random.normal(size=(4, 9)).astype(np.float32)
-    weights, bias = fit_channels(inputs.copy(), targets, start)
-    for channel in range(4):
-        alone = fit_rows(inputs[channel].copy(), targets[:, [channel]], start[[channel]], np.zeros(1, dtype=np.float32))
-        np.testing.assert_allclose(weights[channel], alone[0][0], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(bias[channel], alone[1][0], rtol=1e-4, atol=1e-5)
+    targets = random.normal(size=(300, 4 * outputs)).astype(np.float32)
+    start = random.normal(size=(4, outputs, 9)).astype(np.float32)
+    weights, bias = fit_groups(inputs.copy(), start, targets)
+    for group in range(4):
+        own = slice(group * outputs, (group + 1) * outputs)
+        alone = fit_rows(inputs[group].copy(), targets[:, own], start[group], np.zeros(outputs, dtype=np.float32))
+        np.testing.assert_allclose(weights[own], alone[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(bias[own], alone[1], rtol=1e-4, atol=1e-5)
 
 
 def test_matching_moments_gives_the_dense_mean_and_deviation():
@@ -106,7 +108,7 @@ def test_a_duplicated_channel_is_removed_without_a_trace(nets, images, run_model
     widths = list(analysis.search_space().dense().widths)
     widths[1] -= 1
     pruned = prepared.prune(Genome(widths=tuple(widths))).model
-    assert prepared.importance[1][-1] in (1, 4)
+    assert prepared.importance[1][0][-1] in (1, 4)
     dense = run_model(model, images)
     assert np.abs(run_model(pruned, images) - dense).max() < 0.02 * np.abs(dense).max()
 

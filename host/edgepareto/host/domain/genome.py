@@ -58,6 +58,6 @@ class SearchSpace:
         return tuple(g.widths.index(w) for g, w in zip(self.genes, genome.widths, strict=True))
 
 
-def allowed_widths(channels: int, step: int) -> tuple[int, ...]:
-    """Multiples of `step` below `channels`, and `channels` itself. A group narrower than a step keeps its width."""
-    return (*range(step, channels, step), channels)
+def allowed_widths(widths: Sequence[int], step: int) -> tuple[int, ...]:
+    """The multiples of `step` among widths (ascending), and the last, original one. A group narrower than a step keeps it."""
+    return (*(width for width in widths[:-1] if width % step == 0), widths[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ import numpy as np
 import onnx
 from edgepareto.host.domain import ChannelGene, SearchSpace, allowed_widths
 from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups
-from edgepareto.host.pruning.channel_labels import Labels
+from edgepareto.host.pruning.channel_shuffle import rewrite_shuffles
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
+from edgepareto.host.pruning.equal_blocks import Cells
 from edgepareto.host.pruning.normalise import normalise
 from edgepareto.host.pruning.shape_chains import Shape, dimension_size, infer_shapes
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ class Analysis:
     """A model, normalised, and what may be cut from it.
 
     macs: multiply-accumulates of Conv, Gemm and MatMul for one sample; a symbolic size counts as 1. parameters:
-    elements of the floating-point initializers, a tensor shared by n nodes n times. group_classes: per group, its
+    elements of the floating-point initializers, a tensor shared by n nodes n times. group_cells: per group, its
     channels as classes of `graph`.
     """
 
@@ -47,16 +49,16 @@ class Analysis:
     parameters: int
     seconds: float
     graph: DependencyGraph = field(repr=False)
-    group_classes: tuple[Labels, ...] = field(repr=False)
+    group_cells: tuple[Cells, ...] = field(repr=False)
     constants: Mapping[str, NDArray[np.generic]] = field(repr=False)
     element_types: Mapping[str, int] = field(repr=False)
     shapes: Mapping[str, Shape] = field(repr=False)
 
     def search_space(self, step: int = 1) -> SearchSpace:
-        """Gene i belongs to groups[i]; its widths are the multiples of `step` and the original width."""
+        """Gene i belongs to groups[i]; its widths: the group's that are multiples of `step`, and the original."""
         return SearchSpace(
             genes=tuple(
-                ChannelGene(name=group.name, channels=group.channels, widths=allowed_widths(group.channels, step))
+                ChannelGene(name=group.name, channels=group.channels, widths=allowed_widths(group.widths, step))
                 for group in self.groups
             )
         )
@@ -68,21 +70,22 @@ def analyse(model: onnx.ModelProto) -> Analysis:
     start = time.perf_counter()
     normalised = normalise(model)
     shapes, element_types = infer_shapes(normalised)
+    if rewrite_shuffles(normalised, shapes):
+        shapes, element_types = infer_shapes(normalised)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in normalised.graph.initializer}
     graph = trace_dependencies(normalised, shapes, constants)
-    macs = layer_macs(graph, constants)
-    groups, classes, frozen = find_groups(graph, macs)
+    groups, cells, frozen = find_groups(graph, layer_macs(graph, constants))
     return Analysis(
         model=normalised,
         groups=groups,
         frozen=frozen,
         inputs=tuple(_spec(value) for value in normalised.graph.input),
         outputs=tuple(_spec(value) for value in normalised.graph.output),
-        macs=sum(macs) + graph.fixed_macs,
+        macs=count_macs(graph, constants, np.ones(len(graph.classes), dtype=bool)),
         parameters=count_parameters(constants),
         seconds=time.perf_counter() - start,
         graph=graph,
-        group_classes=classes,
+        group_cells=cells,
         constants=constants,
         element_types=element_types,
         shapes=shapes,
@@ -91,6 +94,14 @@ def analyse(model: onnx.ModelProto) -> Analysis:
 
 def layer_macs(graph: DependencyGraph, constants: Mapping[str, NDArray[np.generic]]) -> list[int]:
     return [layer.positions * constants[layer.weight].size for layer in graph.layers]
+
+
+def count_macs(graph: DependencyGraph, arrays: Mapping[str, NDArray[np.generic]], kept: NDArray[np.bool_]) -> int:
+    """arrays: the initializers, cut to the classes `kept`; kept: (classes,)."""
+    of_products = [
+        product.macs * math.prod(float(kept[axis].mean()) for axis in product.axes) for product in graph.products
+    ]
+    return sum(layer_macs(graph, arrays)) + round(sum(of_products))
 
 
 def count_parameters(constants: Mapping[str, NDArray[np.generic]]) -> int:

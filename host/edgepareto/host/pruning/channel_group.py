@@ -1,26 +1,34 @@
-"""Channel groups: the genes of a search. One group is a set of channel classes that pass the same layers."""
+"""Channel groups: the genes of a search. One group is a set of channel classes that pass the same layers.
+
+A group has one cell of channels, or several that lose them together: those a grouped convolution keeps apart. Within a
+cell any channel may go.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.dependency_graph import DependencyGraph
+from edgepareto.host.pruning.equal_blocks import Cells, balanced_cells
 
 __all__ = ["ChannelGroup", "FrozenGroup", "find_groups"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelGroup:
-    """Channels that may be cut to any number >= 1. layers: those that make them, in graph order.
+    """Channels that may be cut to any of `widths`: ascending, the last one `channels`. layers: those that make them, in
+    graph order.
 
     share_of_macs: the part of the model's MACs that would vanish with all of the group's channels.
     """
 
     name: str
     channels: int
+    widths: tuple[int, ...]
     layers: tuple[str, ...]
     share_of_macs: float
 
@@ -37,33 +45,51 @@ class FrozenGroup:
 
 def find_groups(
     graph: DependencyGraph, layer_macs: Sequence[int]
-) -> tuple[tuple[ChannelGroup, ...], tuple[Labels, ...], tuple[FrozenGroup, ...]]:
-    """The prunable groups, the classes of each, and the frozen ones; all in graph order.
+) -> tuple[tuple[ChannelGroup, ...], tuple[Cells, ...], tuple[FrozenGroup, ...]]:
+    """The prunable groups, the cells of each, and the frozen ones; in graph order.
 
-    layer_macs: of the base model, per layer of the graph. Classes that lie in the same blocks form a group, so every
-    block (a layer's outputs, a piece of a Split) keeps a channel as long as every group does.
+    layer_macs: of the base model, per layer of the graph. Classes that lie in the same blocks form a cell, so every
+    block (a layer's outputs, a piece of a Split) keeps a channel as long as every cell does.
     """
-    members: dict[tuple[frozenset[int], str | None], list[int]] = {}
     owned = _layers_by_class(graph)
-    for index, blocks in enumerate(graph.classes.blocks):
-        if owned[index]:
-            members.setdefault((blocks, graph.classes.frozen.get(index)), []).append(index)
     groups: list[ChannelGroup] = []
-    classes: list[Labels] = []
+    cells: list[Cells] = []
     frozen: list[FrozenGroup] = []
     taken: dict[str, int] = {}
-    for (_, reason), indices in members.items():
-        layers = tuple(owned[indices[0]])
-        name = _unique(layers[0], taken)
-        if reason is not None or len(indices) == 1:
-            why = reason or "has a single channel"
-            frozen.append(FrozenGroup(name=name, channels=len(indices), layers=layers, reason=why))
+    for of_group in balanced_cells(graph.classes):
+        members = np.concatenate(of_group.classes)
+        layers = _in_graph_order(graph, {layer for index in members.tolist() for layer in owned[index]})
+        if not layers:
             continue
-        of_group = np.array(indices, dtype=np.int64)
-        share = _share_of_macs(graph, layer_macs, of_group)
-        groups.append(ChannelGroup(name=name, channels=len(indices), layers=layers, share_of_macs=share))
-        classes.append(of_group)
-    return tuple(groups), tuple(classes), tuple(frozen)
+        name = _unique(layers[0], taken)
+        reason = _reason(graph, of_group)
+        if reason is not None:
+            frozen.append(FrozenGroup(name=name, channels=len(members), layers=layers, reason=reason))
+            continue
+        groups.append(
+            ChannelGroup(
+                name=name,
+                channels=len(members),
+                widths=of_group.widths,
+                layers=layers,
+                share_of_macs=_share_of_macs(graph, layer_macs, members),
+            )
+        )
+        cells.append(of_group)
+    return tuple(groups), tuple(cells), tuple(frozen)
+
+
+def _reason(graph: DependencyGraph, of_group: Cells) -> str | None:
+    """Why these keep their number; None: they need not."""
+    found = {graph.classes.frozen.get(int(cell[0])) for cell in of_group.classes}
+    reasons = sorted(reason for reason in found if reason is not None)
+    if reasons and None in found:
+        return f"must lose as many channels as others that are frozen, of which one {reasons[0]}"
+    if reasons:
+        return reasons[0]
+    if len(of_group.widths) == 1:
+        return "has a single channel" if of_group.widths[-1] == 1 else "has too few channels to lose one in each part"
+    return None
 
 
 def _layers_by_class(graph: DependencyGraph) -> list[list[str]]:
@@ -72,6 +98,10 @@ def _layers_by_class(graph: DependencyGraph) -> list[list[str]]:
         for index in np.unique(labels).tolist():
             owned[index].append(name)
     return owned
+
+
+def _in_graph_order(graph: DependencyGraph, layers: set[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for _, name in graph.owners if name in layers))
 
 
 def _share_of_macs(graph: DependencyGraph, layer_macs: Sequence[int], of_group: Labels) -> float:
@@ -83,7 +113,9 @@ def _share_of_macs(graph: DependencyGraph, layer_macs: Sequence[int], of_group: 
         if layer.inputs is not None and layer.input_axis is not None:
             remaining *= float(kept[layer.inputs].mean())
         vanished += macs * (1 - remaining)
-    total = sum(layer_macs) + graph.fixed_macs
+    for product in graph.products:
+        vanished += product.macs * (1 - math.prod(float(kept[axis].mean()) for axis in product.axes))
+    total = sum(layer_macs) + sum(product.macs for product in graph.products)
     return vanished / total if total else 0.0
 
 

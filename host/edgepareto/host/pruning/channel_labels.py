@@ -22,11 +22,13 @@ AxisLabels = tuple["Labels | None", ...]  # one entry per axis; None: an axis th
 class Classes:
     """The table, closed. of_label: (labels,) class of each label. Classes are numbered by their first label.
 
-    blocks: per class, the blocks it has a label in (the same set: the same channel group). frozen: class -> why.
+    blocks: per class, the blocks it has a label in (the same set: the same cell of a channel group). balanced: block
+    numbers that keep equally many classes. frozen: class -> why.
     """
 
     of_label: Labels
     blocks: tuple[frozenset[int], ...]
+    balanced: tuple[tuple[int, ...], ...]
     frozen: dict[int, str]
 
     def __len__(self) -> int:
@@ -39,6 +41,7 @@ class LabelTable:
     def __init__(self) -> None:
         self._parents: list[int] = []
         self._blocks: list[Labels] = []
+        self._balanced: list[tuple[int, ...]] = []
         self._frozen: list[tuple[Labels, str]] = []
 
     def fresh(self, count: int) -> Labels:
@@ -52,6 +55,10 @@ class LabelTable:
         """Promise that at least one of these labels stays (a piece of a Split). Returns the block's number."""
         self._blocks.append(labels)
         return len(self._blocks) - 1
+
+    def balance(self, blocks: Labels) -> None:
+        """blocks: (blocks, labels). Each keeps as many labels as the others, whichever (a grouped convolution)."""
+        self._balanced.append(tuple(self.mark_block(block) for block in blocks))
 
     def join(self, first: Labels, second: Labels) -> None:
         """Position by position, the two labels are kept or removed together."""
@@ -79,7 +86,12 @@ class LabelTable:
         for labels, reason in self._frozen:
             for index in np.unique(of_label[labels]).tolist():
                 frozen.setdefault(index, reason)
-        return Classes(of_label=of_label.astype(np.int64), blocks=tuple(map(frozenset, blocks)), frozen=frozen)
+        return Classes(
+            of_label=of_label.astype(np.int64),
+            blocks=tuple(map(frozenset, blocks)),
+            balanced=tuple(dict.fromkeys(self._balanced)),
+            frozen=frozen,
+        )
 
     def _find(self, label: int) -> int:
         parents = self._parents

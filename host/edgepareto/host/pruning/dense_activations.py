@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import Consumer
 from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
@@ -42,18 +43,24 @@ class DenseActivations:
     variances: Mapping[int, float]
     covariances: Mapping[int, NDArray[np.float64]]
 
-    def consumers(self, analysis: Analysis, group: int) -> list[Consumer]:
-        """The layers that read this group's channels, in graph order, each restricted to them."""
+    def consumers(self, analysis: Analysis, classes: Labels) -> list[Consumer]:
+        """The layers that read these channels, one cell of a group, in graph order, each restricted to them."""
         found = []
         for number, covariance in self.covariances.items():
             layer = analysis.graph.layers[number]
-            places = _places(layer, analysis.group_classes[group])
+            places = _places(layer, classes)
             if places is None:
                 continue
             rows = weight_rows(analysis.constants[layer.weight], layer).astype(np.float64)
+            within = places
+            if layer.groups > 1:
+                part, within = np.divmod(places, rows.shape[1])
+                if part.min() != part.max():
+                    continue
+                rows = np.split(rows, layer.groups)[int(part[0, 0])]
             outputs, taps = rows.shape[0], rows.shape[2]
             channels, copies = places.shape
-            of_group = rows[:, places.reshape(-1)].reshape(outputs, channels, copies * taps)
+            of_group = rows[:, within.reshape(-1)].reshape(outputs, channels, copies * taps)
             # A channel that fills several features (Flatten) has their mean covariance.
             shared = np.mean([covariance[np.ix_(places[:, k], places[:, k])] for k in range(copies)], axis=0)
             found.append(Consumer(weights=of_group, covariance=shared, output_variance=self.variances[number]))
@@ -90,7 +97,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
                 if other is not None and other.shape == outputs.shape:
                     summands[segment.layer] = segment.summand
                     targets[segment.layer] = outputs + other
-            if layer.kind is not LayerKind.DEPTHWISE and layer.inputs is not None:
+            if layer.input_axis is not None and layer.inputs is not None:
                 covariances[segment.layer] = _covariance(live[layer.data], linear=layer.kind is LayerKind.LINEAR)
         live.update(run_segment(segment, draft, live))
         for name in segment.drop:

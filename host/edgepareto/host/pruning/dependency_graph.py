@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import Classes, Labels
-from edgepareto.host.pruning.graph_walk import AttributeCount, Count, Cut, GraphWalk, Layer, Untracked
+from edgepareto.host.pruning.graph_walk import (
+    AttributeCount,
+    BlockCut,
+    Count,
+    Cut,
+    GraphWalk,
+    IndexCut,
+    Layer,
+    Product,
+    Untracked,
+)
 from edgepareto.host.pruning.normalise import captured_names, default_opset
 from edgepareto.host.pruning.operators import RULES
 from edgepareto.host.pruning.shape_chains import Shape
@@ -24,15 +34,15 @@ __all__ = ["DependencyGraph", "trace_dependencies"]
 class DependencyGraph:
     """Cuts, counts and layers speak in classes here: an index into `classes` per channel position.
 
-    owners: the classes that a layer makes, with its name, in graph order. fixed_macs: work that no cut changes.
+    owners: the classes that a layer makes, with its name, in graph order.
     """
 
     classes: Classes
-    cuts: tuple[Cut, ...]
+    cuts: tuple[Cut | BlockCut | IndexCut, ...]
     counts: tuple[Count | AttributeCount, ...]
     layers: tuple[Layer, ...]
+    products: tuple[Product, ...]
     owners: tuple[tuple[Labels, str], ...]
-    fixed_macs: int
 
 
 def trace_dependencies(
@@ -82,8 +92,8 @@ def _closed(walk: GraphWalk) -> DependencyGraph:
     number = classes.of_label
     return DependencyGraph(
         classes=classes,
-        cuts=tuple(replace(cut, labels=number[cut.labels]) for cut in walk.cuts),
-        counts=tuple(_renumbered(count, number) for count in walk.counts),
+        cuts=tuple(_numbered_cut(cut, number) for cut in walk.cuts),
+        counts=tuple(replace(count, labels=number[count.labels]) for count in walk.counts),
         layers=tuple(
             replace(
                 layer,
@@ -92,10 +102,14 @@ def _closed(walk: GraphWalk) -> DependencyGraph:
             )
             for layer in walk.layers
         ),
+        products=tuple(
+            replace(product, axes=tuple(number[labels] for labels in product.axes)) for product in walk.products
+        ),
         owners=tuple((number[labels], name) for labels, name in walk.owners),
-        fixed_macs=walk.fixed_macs,
     )
 
 
-def _renumbered(count: Count | AttributeCount, number: Labels) -> Count | AttributeCount:
-    return replace(count, labels=number[count.labels])
+def _numbered_cut(cut: Cut | BlockCut | IndexCut, number: Labels) -> Cut | BlockCut | IndexCut:
+    if isinstance(cut, IndexCut):
+        return replace(cut, source=number[cut.source], labels=number[cut.labels])
+    return replace(cut, labels=number[cut.labels])

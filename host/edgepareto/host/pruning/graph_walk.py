@@ -12,7 +12,18 @@ from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTabl
 from edgepareto.host.pruning.shape_chains import Shape
 from numpy.typing import NDArray
 
-__all__ = ["AttributeCount", "Count", "Cut", "GraphWalk", "Layer", "LayerKind", "Untracked"]
+__all__ = [
+    "AttributeCount",
+    "BlockCut",
+    "Count",
+    "Cut",
+    "GraphWalk",
+    "IndexCut",
+    "Layer",
+    "LayerKind",
+    "Product",
+    "Untracked",
+]
 
 
 class Untracked(Exception):
@@ -25,6 +36,30 @@ class Cut:
 
     tensor: str
     axis: int
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCut:
+    """labels: (blocks, n). In block b, one of as many equal parts of axis 0, index i of `axis` lives as labels[b, i].
+
+    Every block keeps equally many (a grouped convolution's weight, the two directions of an LSTM).
+    """
+
+    tensor: str
+    axis: int
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexCut:
+    """This initializer holds positions on an axis with labels `source`: those that are gone vanish, the others move up.
+
+    labels: of its entries, in order.
+    """
+
+    tensor: str
+    source: Labels
     labels: Labels
 
 
@@ -47,9 +82,17 @@ class AttributeCount:
     labels: Labels
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A MatMul of two activations. Its MACs per sample are `macs` times the part that is kept on each of these axes."""
+
+    macs: int
+    axes: tuple[Labels, ...]
+
+
 class LayerKind(str, Enum):
     CONV = "conv"
-    DEPTHWISE = "depthwise"
+    GROUPED = "grouped"  # a convolution in several groups; depthwise is the one with one input channel per group
     LINEAR = "linear"  # Gemm, MatMul: features on the last axis
     OTHER = "other"  # counted, cut, but never repaired
 
@@ -59,8 +102,9 @@ class Layer:
     """A node with weights. positions: output positions per sample, so its MACs are positions x elements of its weight.
 
     weight axes: input_axis is cut by `inputs` (labels of the data's channels; None: not tracked), output_axis by
-    `outputs`. A depthwise weight has no input axis. bias: an initializer of one value per output channel; None and
-    can_add_bias: the node takes one as its third input.
+    `outputs`. A depthwise weight has no input axis. groups: of a grouped convolution (depthwise: 1, it has as many as
+    it keeps channels); the inputs are `groups` equal runs. bias: an initializer of one value per output channel; None
+    and can_add_bias: the node takes one as its third input.
     """
 
     name: str
@@ -76,6 +120,7 @@ class Layer:
     input_axis: int | None
     output_axis: int
     positions: int
+    groups: int = 1
 
 
 class GraphWalk:
@@ -90,11 +135,11 @@ class GraphWalk:
     ) -> None:
         self.table = LabelTable()
         self.opset = opset
-        self.cuts: list[Cut] = []
+        self.cuts: list[Cut | BlockCut | IndexCut] = []
         self.counts: list[Count | AttributeCount] = []
         self.layers: list[Layer] = []
         self.owners: list[tuple[Labels, str]] = []  # which layer makes, or reads, these labels
-        self.fixed_macs = 0  # of products of two activations, which no cut changes
+        self.products: list[Product] = []
         self.node = -1  # index of the current node
         self._constants = constants
         self._shapes = shapes
@@ -126,6 +171,10 @@ class GraphWalk:
             raise Untracked("has a tensor whose shape cannot be inferred")
         return shape
 
+    def all_shape(self, name: str) -> Shape:
+        """As `shape`, but () where the rank is unknown."""
+        return self._shapes.get(name, ())
+
     def size(self, name: str, axis: int) -> int:
         size = self.shape(name)[axis]
         if not isinstance(size, int):
@@ -149,6 +198,19 @@ class GraphWalk:
         axes: list[Labels | None] = [None] * len(self.shape(name))
         axes[axis] = labels
         self._labels[name] = tuple(axes)
+
+    def met(self, node: onnx.NodeProto, places: Sequence[tuple[str, int]]) -> Labels | None:
+        """Joins the labels of these (tensor, axis), position by position; frozen where one of them cannot be cut."""
+        found = [self.labels(name)[axis] for name, axis in places]
+        labelled = [labels for labels in found if labels is not None]
+        if not labelled:
+            return None
+        for other in labelled[1:]:
+            self.table.join(labelled[0], other)
+        if len(labelled) < len(found):
+            reason = f"is combined by '{node.name}' ({node.op_type}) with a tensor that cannot be cut"
+            self.table.freeze(labelled[0], reason)
+        return labelled[0]
 
     def cut(self, tensor: str, axis: int, labels: Labels) -> None:
         self.cuts.append(Cut(tensor=tensor, axis=axis, labels=labels))

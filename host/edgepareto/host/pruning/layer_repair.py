@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
-from edgepareto.host.pruning.recovery import Repair, fit_channels, fit_rows, match_moments
+from edgepareto.host.pruning.recovery import Repair, fit_groups, fit_rows, match_moments
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ Array = NDArray[np.float32]
 
 
 def weight_rows(weight: NDArray[np.generic], layer: Layer) -> Array:
-    """(outputs, channels, taps) of a convolution or a linear layer; (channels, 1, taps) of a depthwise one."""
+    """(outputs, channels, taps) of a convolution or a linear layer; grouped: the channels of one group."""
     rows = np.asarray(weight, dtype=np.float32)
     if layer.kind is LayerKind.LINEAR:
         return (rows if layer.output_axis == 0 else rows.T)[:, :, None]
@@ -25,8 +25,9 @@ def weight_rows(weight: NDArray[np.generic], layer: Layer) -> Array:
 
 def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) -> Array:
     """(rows, outputs): what the layer puts out for inputs as PatchSampler gathers them."""
-    if layer.kind is LayerKind.DEPTHWISE:
-        outputs = np.matmul(inputs, rows[:, 0, :, None])[:, :, 0].T
+    if layer.kind is LayerKind.GROUPED:
+        of_groups, weights = _by_group(inputs, rows)
+        outputs = np.matmul(of_groups, weights.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(inputs.shape[1], -1)
     else:
         outputs = inputs.reshape(len(inputs), -1) @ rows.reshape(len(rows), -1).T
     return np.asarray(outputs if bias is None else outputs + bias, dtype=np.float32)
@@ -47,8 +48,8 @@ def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, reco
         if recovery == "moment":
             outputs = apply_layer(inputs, rows, own, layer)
             repaired = match_moments(outputs, targets, rows, own) if has_bias else (rows, own)
-        elif layer.kind is LayerKind.DEPTHWISE:
-            repaired = fit_channels(inputs, targets, rows[:, 0])
+        elif layer.kind is LayerKind.GROUPED:
+            repaired = fit_groups(*_by_group(inputs, rows), targets)
         else:
             flat = rows.reshape(len(rows), -1)
             repaired = fit_rows(inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None)
@@ -57,6 +58,16 @@ def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, reco
             f"layer '{layer.name}' cannot be repaired: its activations are not finite; check the data"
         )
     _write(draft, layer, repaired, has_bias)
+
+
+def _by_group(inputs: Array, rows: Array) -> tuple[Array, Array]:
+    """(groups, rows, unknowns) and (groups, outputs of a group, unknowns), from (channels, rows, taps) and weights."""
+    channels, count, taps = inputs.shape
+    of_group = rows.shape[1]
+    groups, unknowns = channels // of_group, of_group * taps
+    if of_group > 1:
+        inputs = inputs.reshape(groups, of_group, count, taps).transpose(0, 2, 1, 3)
+    return inputs.reshape(groups, count, unknowns), rows.reshape(groups, -1, unknowns)
 
 
 def _write(draft: Draft, layer: Layer, repaired: Repair, has_bias: bool) -> None:

@@ -22,12 +22,12 @@ SEED = 20_24
 
 
 class PatchSampler:
-    """Gathers for one layer. Convolution: (rows, channels, taps); linear: (rows, features, 1); depthwise, where each
-    channel is a problem of its own: (channels, rows, taps)."""
+    """Gathers for one layer. Convolution: (rows, channels, taps); linear: (rows, features, 1); grouped convolution,
+    where each group is a problem of its own: (channels, rows, taps)."""
 
     def __init__(self, layer: Layer, number: int, node: onnx.NodeProto, kernel: Sequence[int]) -> None:
         self._linear = layer.kind is LayerKind.LINEAR
-        self._depthwise = layer.kind is LayerKind.DEPTHWISE
+        self._grouped = layer.kind is LayerKind.GROUPED
         self._number = number
         self._kernel = tuple(kernel)
         rank = len(self._kernel)
@@ -42,12 +42,12 @@ class PatchSampler:
             return np.concatenate([self._features(number, chunk) for number, chunk in enumerate(chunks)])[:, :, None]
         sizes = [self._rows(number, chunk) for number, chunk in enumerate(chunks)]
         channels, taps = chunks[0].shape[1], int(np.prod(self._kernel))
-        shape = (channels, sum(sizes), taps) if self._depthwise else (sum(sizes), channels, taps)
+        shape = (channels, sum(sizes), taps) if self._grouped else (sum(sizes), channels, taps)
         gathered = np.empty(shape, dtype=np.float32)
         stops = np.cumsum(sizes)
         for number, (chunk, start, stop) in enumerate(zip(chunks, stops - sizes, stops, strict=True)):
             patches = self._patches(number, chunk)
-            if self._depthwise:
+            if self._grouped:
                 gathered[:, start:stop] = patches.transpose(1, 0, 2, 3).reshape(channels, -1, taps)
             else:
                 gathered[start:stop].reshape(len(chunk), -1, channels, taps)[...] = patches.transpose(0, 2, 1, 3)

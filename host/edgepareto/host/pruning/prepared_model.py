@@ -49,11 +49,12 @@ class PrunedModel:
 class PreparedModel:
     """Deterministic with one BLAS thread: the same genome gives the same bits, in any process.
 
-    importance: per group, positions of its channels, most important first. dense: None where there was no calibration.
+    importance: per group and cell, positions of its channels, most important first. dense: None without
+    calibration.
     """
 
     analysis: Analysis
-    importance: tuple[Labels, ...]
+    importance: tuple[tuple[Labels, ...], ...]
     dense: DenseActivations | None
     rank_seconds: float
 
@@ -107,7 +108,9 @@ def prepare(
     dense = observe(analysis, _first(analysis, calibration, images)) if calibration is not None else None
     if dense is None and criterion in ("obs", "activation"):
         raise ConfigError(f"criterion '{criterion}' needs calibration samples; give [data] calibration or use l1 or l2")
-    importance = tuple(_order(analysis, dense, number, criterion) for number in range(len(analysis.groups)))
+    importance = tuple(
+        tuple(_order(analysis, dense, cell, criterion) for cell in cells.classes) for cells in analysis.group_cells
+    )
     return PreparedModel(
         analysis=analysis, importance=importance, dense=dense, rank_seconds=time.perf_counter() - start
     )
@@ -132,27 +135,29 @@ def _first(
     return first
 
 
-def _order(analysis: Analysis, dense: DenseActivations | None, group: int, criterion: str) -> Labels:
-    consumers = dense.consumers(analysis, group) if dense is not None else []
+def _order(analysis: Analysis, dense: DenseActivations | None, classes: Labels, criterion: str) -> Labels:
+    consumers = dense.consumers(analysis, classes) if dense is not None else []
     if criterion == "obs" and consumers:
         return surgeon_order(consumers)
     if criterion == "activation" and consumers:
         return activation_order(consumers)
-    return magnitude_order(_producers(analysis, group), norm=2 if criterion == "l2" else 1)
+    producers = _producers(analysis, classes)
+    if not producers:
+        return np.arange(len(classes), dtype=np.int64)
+    return magnitude_order(producers, norm=2 if criterion == "l2" else 1)
 
 
-def _producers(analysis: Analysis, group: int) -> list[NDArray[np.float64]]:
-    """Per layer that makes the whole group: the weights of each channel as a row, biases left out."""
-    classes = analysis.group_classes[group]
+def _producers(analysis: Analysis, classes: Labels) -> list[NDArray[np.float64]]:
+    """Per layer that makes all of these channels: the weights of each as a row, biases left out."""
     producers = []
     for layer in analysis.graph.layers:
+        if not np.isin(classes, layer.outputs).all():
+            continue
         weight = np.moveaxis(analysis.constants[layer.weight], layer.output_axis, 0)
         if weight.shape[0] != len(layer.outputs):
             continue
         rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))
-        places = {int(label): place for place, label in enumerate(layer.outputs)}
-        if all(int(label) in places for label in classes):
-            producers.append(rows[[places[int(label)] for label in classes]])
+        producers.append(np.stack([rows[layer.outputs == index].mean(axis=0) for index in classes]))
     return producers
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-__all__ = ["Repair", "fit_channels", "fit_rows", "match_moments"]
+__all__ = ["Repair", "fit_groups", "fit_rows", "match_moments"]
 
 RIDGE = 1e-2
 ROWS_PER_UNKNOWN = 10  # with fewer, a fit follows the noise of the samples
@@ -44,26 +44,28 @@ def fit_rows(inputs: Array, targets: Array, weights: Array, bias: Array | None, 
     return fitted.astype(np.float32), new_bias.astype(np.float32)
 
 
-def fit_channels(inputs: Array, targets: Array, weights: Array, *, ridge: float = RIDGE) -> Repair:
-    """The same for a depthwise layer: each channel has its own small system.
+def fit_groups(inputs: Array, weights: Array, targets: Array, *, ridge: float = RIDGE) -> Repair:
+    """The same for a grouped convolution: each group has its own small system. Depthwise: a group is one channel.
 
-    inputs: (channels, rows, taps); used up. targets: (rows, channels). weights: (channels, taps).
+    inputs: (groups, rows, unknowns); used up. weights: (groups, outputs of a group, unknowns). targets: (rows,
+    groups x outputs of a group). Returns weights (groups x outputs of a group, unknowns) and their bias.
     """
-    _, rows, taps = inputs.shape
+    groups, rows, unknowns = inputs.shape
+    ridge *= max(1.0, ROWS_PER_UNKNOWN * unknowns / rows)
     shift = inputs.mean(axis=1)
     inputs -= shift[:, None]
-    level = targets.mean(axis=0, dtype=np.float64)
-    centred = np.ascontiguousarray((targets - level.astype(np.float32)).T)
+    level = targets.mean(axis=0, dtype=np.float64).reshape(groups, -1)
+    centred = np.ascontiguousarray(targets.reshape(rows, groups, -1).transpose(1, 0, 2)) - level[:, None].astype("f4")
     across = inputs.transpose(0, 2, 1)
     gram = np.matmul(across, inputs).astype(np.float64) / rows
-    moment = np.matmul(across, centred[:, :, None])[:, :, 0].astype(np.float64) / rows
-    residual = moment - np.einsum("cst,ct->cs", gram, weights.astype(np.float64))
-    variance = np.einsum("ctt->c", gram) / taps
+    moment = np.matmul(across, centred).astype(np.float64) / rows
+    residual = moment - np.matmul(gram, weights.astype(np.float64).transpose(0, 2, 1))
+    variance = np.einsum("gtt->g", gram) / unknowns
     damping = np.where(variance > 0, ridge * variance, 1.0)
-    change = np.linalg.solve(gram + damping[:, None, None] * np.eye(taps), residual[:, :, None])[:, :, 0]
+    change = np.linalg.solve(gram + damping[:, None, None] * np.eye(unknowns), residual).transpose(0, 2, 1)
     fitted = weights + change
-    new_bias = level - np.einsum("ct,ct->c", fitted, shift)
-    return fitted.astype(np.float32), new_bias.astype(np.float32)
+    new_bias = level - np.einsum("got,gt->go", fitted, shift)
+    return fitted.reshape(-1, unknowns).astype(np.float32), new_bias.reshape(-1).astype(np.float32)
 
 
 def match_moments(outputs: Array, targets: Array, weights: Array, bias: Array) -> Repair:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from edgepareto.host.domain import Genome
-from edgepareto.host.pruning.analysis import Analysis, count_parameters, layer_macs
+from edgepareto.host.pruning.analysis import Analysis, count_macs, count_parameters
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Count
+from edgepareto.host.pruning.graph_walk import BlockCut, Count, Cut, IndexCut
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -33,7 +33,7 @@ class Draft:
 
     @property
     def macs(self) -> int:
-        return sum(layer_macs(self.analysis.graph, self.arrays)) + self.analysis.graph.fixed_macs
+        return count_macs(self.analysis.graph, self.arrays, self.kept)
 
     @property
     def parameters(self) -> int:
@@ -63,13 +63,13 @@ class Draft:
         return model
 
 
-def kept_classes(analysis: Analysis, importance: tuple[Labels, ...], genome: Genome) -> Kept:
-    """importance: per group, positions of its channels, most important first; the genome takes a prefix of each."""
+def kept_classes(analysis: Analysis, importance: tuple[tuple[Labels, ...], ...], genome: Genome) -> Kept:
+    """importance: per group and cell, positions, most important first; a genome takes prefixes."""
     assert len(genome.widths) == len(analysis.groups), (len(genome.widths), len(analysis.groups))
     kept = np.ones(len(analysis.graph.classes), dtype=bool)
-    for width, order, classes in zip(genome.widths, importance, analysis.group_classes, strict=True):
-        assert 1 <= width <= len(classes), f"a group of {len(classes)} channels cannot keep {width}"
-        kept[classes[order[width:]]] = False
+    for width, orders, cells in zip(genome.widths, importance, analysis.group_cells, strict=True):
+        for order, classes, count in zip(orders, cells.classes, cells.of_width(width), strict=True):
+            kept[classes[order[count:]]] = False
     return kept
 
 
@@ -79,9 +79,8 @@ def slice_model(analysis: Analysis, kept: Kept) -> Draft:
     arrays = dict(analysis.constants)
     changed: set[str] = set()
     for cut in graph.cuts:
-        keep = kept[cut.labels]
-        if not keep.all():
-            arrays[cut.tensor] = np.compress(keep, arrays[cut.tensor], axis=cut.axis)
+        if not kept[cut.labels].all() or (isinstance(cut, IndexCut) and not kept[cut.source].all()):
+            arrays[cut.tensor] = _cut(arrays[cut.tensor], cut, kept)
             changed.add(cut.tensor)
     nodes = list(analysis.model.graph.node)
     for count in graph.counts:
@@ -96,6 +95,17 @@ def slice_model(analysis: Analysis, kept: Kept) -> Draft:
         else:
             nodes[count.node] = _with_attribute(nodes[count.node], count.attribute, count.position, remaining)
     return Draft(analysis=analysis, kept=kept, nodes=nodes, arrays=arrays, changed=changed)
+
+
+def _cut(array: NDArray[np.generic], cut: Cut | BlockCut | IndexCut, kept: Kept) -> NDArray[np.generic]:
+    keep = kept[cut.labels]
+    if isinstance(cut, Cut):
+        return np.compress(keep, array, axis=cut.axis)
+    if isinstance(cut, IndexCut):
+        place = np.cumsum(kept[cut.source]) - 1
+        return np.asarray(place[array.reshape(-1)[keep]], dtype=array.dtype)
+    parts = np.split(array, len(keep), axis=0)
+    return np.concatenate([np.compress(of, part, axis=cut.axis) for of, part in zip(keep, parts, strict=True)], axis=0)
 
 
 def _with_attribute(node: onnx.NodeProto, name: str, position: int | None, value: int) -> onnx.NodeProto:

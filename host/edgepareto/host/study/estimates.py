@@ -93,7 +93,7 @@ def space_of_dense(dense: Genome, step: int) -> SearchSpace:
     """A device's search space from stored rows alone: the dense genome is every group's channels."""
     return SearchSpace(
         genes=tuple(
-            ChannelGene(name=str(i), channels=width, widths=allowed_widths(width, step))
+            ChannelGene(name=str(i), channels=width, widths=allowed_widths(range(1, width + 1), step))
             for i, width in enumerate(dense.widths)
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels
 from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
+from edgepareto.host.pruning.operators.attributes import int_attribute
 from onnx import NodeProto
 
 __all__ = ["RULES"]
@@ -63,6 +64,22 @@ def per_channel(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
+def layer_norm(node: NodeProto, walk: GraphWalk) -> None:
+    """Mean and deviation over the last axes: a channel less would change what all others become."""
+    axes = walk.labels(node.input[0])
+    first = int_attribute(node, "axis", -1) % len(axes)
+    reason = f"is normalised across channels by '{node.name}' ({node.op_type})"
+    walk.table.freeze_all(axes[first:], reason)
+    walk.set_labels(node.output[0], axes)
+
+
+def across_channels(node: NodeProto, walk: GraphWalk) -> None:
+    """LRN, GroupNormalization, MeanVarianceNormalization: each channel is scaled by what its neighbours hold."""
+    axes = walk.labels(node.input[0])
+    walk.table.freeze_all(axes[1:2], f"is normalised with other channels by '{node.name}' ({node.op_type})")
+    walk.set_labels(node.output[0], axes)
+
+
 def within_axis(node: NodeProto, walk: GraphWalk) -> None:
     """Softmax and its kin mix the values along one axis, so that axis keeps its length."""
     axes: AxisLabels = walk.labels(node.input[0])
@@ -87,5 +104,7 @@ RULES = {
         broadcast,
     ),
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), per_channel),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
+    **dict.fromkeys(("GroupNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization"), across_channels),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), within_axis),
 }  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import AttributeCount, Count, GraphWalk, Untracked
+from edgepareto.host.pruning.graph_walk import AttributeCount, Count, GraphWalk, IndexCut, Untracked
 from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.operators.carrying_axis import carrying_axis
 from edgepareto.host.pruning.shape_chains import Shape
 from onnx import NodeProto
 
@@ -68,7 +69,7 @@ def flatten(node: NodeProto, walk: GraphWalk) -> None:
 
 
 def reshape(node: NodeProto, walk: GraphWalk) -> None:
-    """Runs of input axes become runs of output axes; a channel axis may gain neighbours, never be torn apart."""
+    """Runs of input axes become runs of output axes; a channel axis may gain neighbours or be torn into blocks."""
     data, output = node.input[0], node.output[0]
     axes = walk.labels(data)
     if all(labels is None for labels in axes):
@@ -84,14 +85,26 @@ def reshape(node: NodeProto, walk: GraphWalk) -> None:
         if labels is None:
             continue
         wide = [axis for axis in outside if result[axis] != 1] or outside[:1]
-        if len(wide) != 1:
-            raise Untracked("tears the channel axis apart (a channel shuffle or attention heads)")
-        made[wide[0]] = labels
-        if target[wide[0]] > 0:
-            walk.counts.append(Count(tensor=node.input[1], position=wide[0], labels=labels))
-        elif target[wide[0]] == 0 and labels is not axes[wide[0] if wide[0] < len(axes) else 0]:
+        if not wide:
+            raise Untracked("drops the channel axis")
+        chosen = wide[0]
+        if len(wide) > 1:
+            chosen = carrying_axis(walk, output, wide)
+            labels = _tied_across(labels, [_known(result[axis]) for axis in wide], wide.index(chosen), walk)
+        made[chosen] = labels
+        if target[chosen] > 0:
+            walk.counts.append(Count(tensor=node.input[1], position=chosen, labels=labels))
+        elif target[chosen] == 0 and labels is not axes[chosen if chosen < len(axes) else 0]:
             raise Untracked("copies a size that pruning changes")
     walk.set_labels(output, made)
+
+
+def _tied_across(labels: Labels, sizes: list[int], chosen: int, walk: GraphWalk) -> Labels:
+    """One label per index of the chosen axis: what stands there along the other axes (a whole head) goes together."""
+    rows = np.moveaxis(labels.reshape(sizes), chosen, 0).reshape(sizes[chosen], -1)
+    for column in rows.T[1:]:
+        walk.table.join(rows[:, 0], column)
+    return rows[:, 0]
 
 
 def concat(node: NodeProto, walk: GraphWalk) -> None:
@@ -133,6 +146,34 @@ def split(node: NodeProto, walk: GraphWalk) -> None:
         else:
             walk.counts.append(Count(tensor=node.input[1], position=position, labels=piece))
         walk.set_labels(name, [piece if axis == chosen else part for axis, part in enumerate(axes)])
+
+
+def gather(node: NodeProto, walk: GraphWalk) -> None:
+    """A list of channels is renumbered when channels go; an embedding's table has its own channels."""
+    data, indices = node.input[0], node.input[1]
+    shape = walk.shape(data)
+    axis = int_attribute(node, "axis", 0) % len(shape)
+    axes = walk.labels(data)
+    chosen = axes[axis]
+    rank = len(walk.shape(indices))
+    made: list[Labels | None] = [*axes[:axis], *[None] * rank, *axes[axis + 1 :]]
+    table = walk.constant(data)
+    if table is not None:
+        if table.ndim == 2 and axis == 0 and table.dtype.kind == "f":
+            features = walk.table.fresh(table.shape[1])
+            walk.cut(data, 1, features)
+            walk.owners.append((features, node.name))
+            made[-1] = features
+    elif chosen is not None:
+        positions = walk.constant(indices)
+        if positions is None or positions.ndim != 1:
+            raise Untracked("picks single channels")
+        places = positions.reshape(-1) % len(chosen)
+        taken = chosen[places]
+        walk.table.mark_block(taken)
+        walk.cuts.append(IndexCut(tensor=indices, source=chosen, labels=taken))
+        made[axis] = taken
+    walk.set_labels(node.output[0], made)
 
 
 def slice_(node: NodeProto, walk: GraphWalk) -> None:
@@ -280,6 +321,7 @@ RULES = {
     **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), reduce),
     "Concat": concat,
     "Flatten": flatten,
+    "Gather": gather,
     "Pad": pad,
     "Reshape": reshape,
     "Resize": resize,

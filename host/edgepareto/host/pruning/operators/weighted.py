@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import AttributeCount, GraphWalk, Layer, LayerKind, Untracked
+from edgepareto.host.pruning.graph_walk import (
+    AttributeCount,
+    BlockCut,
+    GraphWalk,
+    Layer,
+    LayerKind,
+    Product,
+    Untracked,
+)
 from edgepareto.host.pruning.operators.attributes import float_attribute, int_attribute
 from onnx import NodeProto
 
@@ -25,23 +33,35 @@ def conv(node: NodeProto, walk: GraphWalk) -> None:
     elif inputs_per_group == 1 and channels is not None:
         made = np.repeat(channels, outputs // groups)  # output i x multiplier + j belongs to input i
         walk.counts.append(AttributeCount(node=walk.node, attribute="group", position=None, labels=channels))
-        kind = LayerKind.DEPTHWISE if outputs == groups else LayerKind.OTHER
-        _add_layer(node, walk, kind, channels, made, input_axis=None, output_axis=0)
+        _add_layer(node, walk, LayerKind.GROUPED, channels, made, input_axis=None, output_axis=0)
     else:
-        _frozen_groups(node, walk, groups, outputs, channels)
+        made = _balanced(walk, outputs, channels, groups)
+        if channels is not None:
+            walk.cuts.append(BlockCut(tensor=weight, axis=1, labels=channels.reshape(groups, -1)))
+        _add_layer(node, walk, LayerKind.GROUPED, channels, made, input_axis=1, output_axis=0, groups=groups)
 
 
 def conv_transpose(node: NodeProto, walk: GraphWalk) -> None:
-    kernel = _weight(node.input[1], walk)
+    """Its weight is (inputs, outputs of a group, ...), so it is the inputs that are cut along axis 0."""
+    weight = node.input[1]
+    kernel = _weight(weight, walk)
     groups = int_attribute(node, "group", 1)
     channels = walk.labels(node.input[0])[1]
-    if groups > 1:
-        _frozen_groups(node, walk, groups, kernel.shape[1] * groups, channels)
-        return
-    if channels is not None:
-        walk.cut(node.input[1], 0, channels)
-    made = walk.table.fresh(kernel.shape[1])
-    _add_layer(node, walk, LayerKind.OTHER, channels, made, input_axis=0, output_axis=1)
+    if groups == 1:
+        if channels is not None:
+            walk.cut(weight, 0, channels)
+        made = walk.table.fresh(kernel.shape[1])
+        walk.cut(weight, 1, made)
+    elif channels is not None and kernel.shape[0] == groups:
+        made = np.repeat(channels, kernel.shape[1])
+        walk.counts.append(AttributeCount(node=walk.node, attribute="group", position=None, labels=channels))
+        walk.cut(weight, 0, channels)
+    else:
+        made = _balanced(walk, kernel.shape[1] * groups, channels, groups)
+        walk.cuts.append(BlockCut(tensor=weight, axis=1, labels=made.reshape(groups, -1)))
+        if channels is not None:
+            walk.cut(weight, 0, channels)
+    _add_layer(node, walk, LayerKind.OTHER, channels, made, input_axis=0, output_axis=None, groups=groups)
 
 
 def gemm(node: NodeProto, walk: GraphWalk) -> None:
@@ -65,10 +85,8 @@ def matmul(node: NodeProto, walk: GraphWalk) -> None:
     kernel = walk.constant(weight)
     axes = walk.labels(data)
     if kernel is None or walk.constant(data) is not None or kernel.ndim != 2 or len(axes) < 2:
-        walk.fixed_macs += walk.spatial_positions(node.output[0], slice(0, None)) * walk.spatial_positions(
-            data, slice(-1, None)
-        )
-        raise Untracked("multiplies two tensors of which neither is a plain weight matrix")
+        _product(node, walk)
+        return
     if axes[-1] is not None:
         walk.cut(weight, 0, axes[-1])
     made = walk.table.fresh(kernel.shape[1])
@@ -76,21 +94,40 @@ def matmul(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], (*axes[:-1], made))
 
 
+def _product(node: NodeProto, walk: GraphWalk) -> None:
+    """Two activations, as in attention: the summed axis is cut on both sides or on neither, so are leading axes."""
+    left, right = node.input
+    ranks = len(walk.shape(left)), len(walk.shape(right))
+    if any(walk.constant(name) is not None for name in node.input) or min(ranks) < 2:
+        raise Untracked("multiplies by a constant that is no plain weight matrix")
+    summed = walk.met(node, [(left, -1), (right, -2)])
+    leading: list[Labels | None] = []
+    for axis in range(-max(ranks), -2):
+        here = [(name, axis) for name, rank in zip(node.input, ranks, strict=True) if rank >= -axis]
+        wide = [(name, place) for name, place in here if walk.shape(name)[place] != 1]
+        leading.append(walk.met(node, wide or here))
+    made = (*leading, walk.labels(left)[-2], walk.labels(right)[-1])
+    walk.set_labels(node.output[0], made)
+    rows = walk.spatial_positions(node.output[0], slice(1, None))
+    macs = rows * walk.spatial_positions(left, slice(-1, None))
+    axes = tuple(labels for labels in (*made, summed) if labels is not None)
+    walk.products.append(Product(macs=macs, axes=axes))
+
+
+def _balanced(walk: GraphWalk, outputs: int, channels: Labels | None, groups: int) -> Labels:
+    """New labels for a grouped convolution's outputs. Each group keeps as many inputs, and outputs, as the others."""
+    made = walk.table.fresh(outputs)
+    walk.table.balance(made.reshape(groups, -1))
+    if channels is not None:
+        walk.table.balance(channels.reshape(groups, -1))
+    return made
+
+
 def _weight(name: str, walk: GraphWalk) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     kernel = walk.constant(name)
     if kernel is None:
         raise Untracked("computes its weights at run time")
     return kernel
-
-
-def _frozen_groups(node: NodeProto, walk: GraphWalk, groups: int, outputs: int, channels: Labels | None) -> None:
-    """What channels may leave a grouped convolution together is not known yet: nothing leaves it."""
-    reason = f"passes '{node.name}' (Conv in {groups} groups), which keeps its channels"
-    walk.table.freeze_all((channels,), reason)
-    made = walk.table.fresh(outputs)
-    walk.table.freeze(made, reason)
-    walk.set_axis(node.output[0], 1, made)
-    _add_layer(node, walk, LayerKind.OTHER, channels, made, input_axis=None, output_axis=0)
 
 
 def _add_layer(
@@ -101,11 +138,16 @@ def _add_layer(
     outputs: Labels,
     *,
     input_axis: int | None,
-    output_axis: int,
+    output_axis: int | None,
+    groups: int = 1,
 ) -> None:
-    """Record the layer, cut its weight and bias on the output side, and label its output."""
+    """Record the layer, cut its weight and bias on the output side, and label its output.
+
+    output_axis None: the weight is cut already.
+    """
     weight, output = node.input[1], node.output[0]
-    walk.cut(weight, output_axis, outputs)
+    if output_axis is not None:
+        walk.cut(weight, output_axis, outputs)
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
     is_matmul = node.op_type == "MatMul"
     if bias is not None:
@@ -130,8 +172,9 @@ def _add_layer(
         inputs=inputs,
         outputs=outputs,
         input_axis=input_axis,
-        output_axis=output_axis,
+        output_axis=1 if output_axis is None else output_axis,
         positions=walk.spatial_positions(measured, spatial),
+        groups=groups,
     )
     walk.layers.append(layer)
     walk.owners.append((outputs, node.name))
