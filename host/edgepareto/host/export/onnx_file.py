@@ -5,14 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from edgepareto.host.errors import ModelError, WrongUse
+from edgepareto.host.export.external_weights import check_external_weights, external_files, load_external_weights
+from edgepareto.host.export.finite_weights import require_finite_weights
+from edgepareto.host.export.model_tensors import byte_count, stored_tensors
 from google.protobuf.message import DecodeError
 
-__all__ = ["output_folder_must_exist", "read_model", "sha256_of", "write_model", "write_whole"]
+__all__ = [
+    "must_not_overwrite",
+    "output_folder_must_exist",
+    "output_must_be_writable",
+    "read_model",
+    "require_sound",
+    "sha256_of",
+    "weight_files",
+    "write_model",
+    "write_whole",
+]
 
 SMALLEST_MODEL_BYTES = 16
 LARGEST_MODEL_BYTES = 2**31 - 1  # protobuf's limit for one message; a board gets single files only
@@ -21,27 +33,51 @@ LARGEST_MODEL_BYTES = 2**31 - 1  # protobuf's limit for one message; a board get
 def read_model(path: Path) -> onnx.ModelProto:
     """The model with its weights inside, also where the file keeps them in others beside it.
 
-    Raises ModelError: missing, a folder, unreadable, not ONNX, truncated, or with weights outside the model's folder.
+    Raises ModelError: missing, a folder, unreadable, not ONNX, truncated, with weights that are not there or lie
+    outside the model's folder, larger than one ONNX file can be, or with weights that are no numbers.
     """
     data = _read(path)
-    if len(data) < SMALLEST_MODEL_BYTES:
-        raise ModelError(f"{path}: is no ONNX model, it holds {len(data)} bytes; was the download or export cut off?")
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        raise ModelError(f"{path}: is no ONNX model, or is cut off at {len(data)} bytes; export it again") from error
-    _load_external_weights(model, path)
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: larger than protobuf's limit with weights
-        reason = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "it says not why")
-        raise ModelError(f"{path}: is no valid ONNX model: {reason}; export or copy it again") from error
+    model = _parsed(data, path)
+    outside = check_external_weights(model, path)
+    _must_fit_one_file(model, str(path))
+    load_external_weights(model, path)
+    require_sound(model, str(path), data=None if outside else data)
     return model
 
 
+def require_sound(model: onnx.ModelProto, name: str, *, data: bytes | None = None) -> None:
+    """Raises ModelError, beginning with `name`, where the model is not valid ONNX or a weight holds NaN or infinity.
+
+    data: the model's own bytes, where they are at hand; making them takes longer than all checks.
+    """
+    if external_files(model, Path()):
+        raise ModelError(f"{name}: its weights are in other files; load them first, onnx.load does")
+    _must_fit_one_file(model, name)
+    # Runtimes take an output without a shape, the checker does not; it need not stop a user.
+    shapeless = [value.type.tensor_type for value in model.graph.output if _is_shapeless(value)]
+    for tensor_type in shapeless:
+        tensor_type.shape.SetInParent()
+    try:
+        whole = model.SerializeToString() if data is None or shapeless else data
+        onnx.checker.check_model(whole)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        reason = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "it says not why")
+        raise ModelError(f"{name}: is no valid ONNX model: {reason}; export or copy it again") from error
+    finally:
+        for tensor_type in shapeless:
+            tensor_type.ClearField("shape")
+    require_finite_weights(model, name)
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """The files beside a model's own that hold its weights. Raises ModelError as `read_model`."""
+    return external_files(_parsed(_read(path), path), path)
+
+
 def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write the whole file or leave what was there. Equal models give equal bytes."""
+    """Write the whole file or leave what was there. Equal models give equal bytes. ModelError where one file cannot
+    hold it."""
+    _must_fit_one_file(model, str(path))
     write_whole(path, model.SerializeToString(deterministic=True))
 
 
@@ -72,6 +108,16 @@ def output_folder_must_exist(path: Path) -> None:
         raise WrongUse(f"{path}: is a folder; -o names the file to write")
 
 
+def output_must_be_writable(path: Path) -> None:
+    """Raises WrongUse, before any work is done, where the file could not be written at its end."""
+    output_folder_must_exist(path)
+    exists = path.exists()
+    replaced = not exists or path.is_file()  # a device is written to, whatever its folder allows
+    for place in [*([path.parent] if replaced else []), *([path] if exists else [])]:
+        if not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise WrongUse(f"{path}: no permission to write to {place}; choose another -o")
+
+
 def must_not_overwrite(output: Path, *precious: Path) -> None:
     """Raises WrongUse where `output` is one of these files, or lies inside one of these folders."""
     for path in precious:
@@ -95,6 +141,8 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: no such file; name an .onnx model")
     if path.is_dir():
         raise ModelError(f"{path}: is a folder; name an .onnx file")
+    if not path.is_file():
+        raise ModelError(f"{path}: is a pipe or a device; name an .onnx file")
     try:
         size = path.stat().st_size
         if size > LARGEST_MODEL_BYTES:
@@ -104,35 +152,29 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _load_external_weights(model: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    external = [t for t in _tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
-    for tensor in external:
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        file = (folder / location).resolve()
-        if not location or not file.is_relative_to(folder):
-            raise ModelError(
-                f"{path}: weight {tensor.name} is kept in {location!r}, outside the model's folder; "
-                "keep all files of a model in one folder"
-            )
-        if not file.is_file():
-            raise ModelError(f"{path}: weight {tensor.name} is kept in {location}, which is missing beside the model")
-    if external:
-        try:
-            onnx.load_external_data_for_model(model, str(folder))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise ModelError(f"{path}: its weights in other files cannot be read ({error})") from error
+def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
+    if len(data) < SMALLEST_MODEL_BYTES:
+        raise ModelError(f"{path}: is no ONNX model, it holds {len(data)} bytes; was the download or export cut off?")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise ModelError(f"{path}: is no ONNX model, or is cut off at {len(data)} bytes; export it again") from error
+    return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of the graph: initializers, constants, and those of the graphs inside its nodes."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from ([attribute.t] if attribute.HasField("t") else [])
-            yield from attribute.tensors
-            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from _tensors(inner)
+def _must_fit_one_file(model: onnx.ModelProto, name: str) -> None:
+    """Before its weights are read, or copied once more."""
+    try:
+        total = sum(byte_count(tensor) for _, tensor in stored_tensors(model))
+    except KeyError:
+        return  # a type that ONNX does not have: the checker says so
+    if total > LARGEST_MODEL_BYTES:
+        raise ModelError(
+            f"{name}: its weights take {total / 1e9:.2f} GB, one ONNX file holds at most "
+            f"{LARGEST_MODEL_BYTES / 1e9:.2f} GB and a larger model is not supported; use a smaller or a float16 one"
+        )
+
+
+def _is_shapeless(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
