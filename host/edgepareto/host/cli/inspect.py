@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import typer
-from edgepareto.host.cli.options import DebugOption, JsonOption, ModelArgument, QuietOption
+from edgepareto.host.cli.options import DebugOption, JsonOption, ModelArgument, QuietOption, StepOption
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    model: ModelArgument, as_json: JsonOption = False, debug: DebugOption = False, quiet: QuietOption = False
+    model: ModelArgument,
+    step: StepOption = 1,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Show a model's channel groups, and what is frozen and why.
 
@@ -20,8 +24,8 @@ def inspect(
 
     analysis = api.inspect(model)
     if as_json:
-        typer.echo(inspect_json(analysis))
+        typer.echo(inspect_json(analysis, step=step))
         return
     console = results_console()
-    for part in inspect_table(analysis):
+    for part in inspect_table(analysis, step=step):
         console.print(part)

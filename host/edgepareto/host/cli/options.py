@@ -18,6 +18,7 @@ __all__ = [
     "PresetOption",
     "QuietOption",
     "ShapeOption",
+    "StepOption",
     "StudyOption",
     "names_of",
     "session_of",
@@ -73,6 +74,9 @@ CalibrationOption = Annotated[
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="INPUT=SIZES", help="Sizes of an input that has symbolic ones: x=1,3,224,224."),
+]
+StepOption = Annotated[
+    int, typer.Option("--step", min=1, metavar="N", help="Kept channels are multiples of N, or all; 1 is exact.")
 ]
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; its folder must exist.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from edgepareto.host.cli.options import (
     ModelArgument,
     OutputOption,
     QuietOption,
+    StepOption,
 )
 
 __all__ = ["prune"]
@@ -19,15 +21,32 @@ __all__ = ["prune"]
 
 def prune(
     model: ModelArgument,
-    ratio: Annotated[float, typer.Option(help="Share of every group's channels to remove, 0 to below 1.")],
     output: OutputOption,
+    ratio: Annotated[
+        float | None, typer.Option(metavar="R", help="Share of every group's channels to remove, 0 to below 1.")
+    ] = None,
+    group_ratios: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Shares of single groups, TOML lines such as "layer1.*" = 0.3; --ratio is for the rest.',
+        ),
+    ] = None,
     calibration: CalibrationOption = None,
-    step: Annotated[int, typer.Option(help="Keep multiples of it; 1 is exact.")] = 1,
+    criterion: Annotated[
+        str | None,
+        typer.Option(metavar="obs|l1|l2|activation", help="What ranks channels; default obs, l1 without calibration."),
+    ] = None,
+    recover: Annotated[
+        str | None,
+        typer.Option(metavar="ls|moment|none", help="What repairs the rest; default ls, none without calibration."),
+    ] = None,
+    step: StepOption = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Prune a model evenly and repair it, without any board.
+    """Prune a model and repair it, without any board. Names of groups are those of host inspect.
 
     Example: host prune resnet.onnx --ratio 0.5 --calibration calibration.npz -o half.onnx
     """
@@ -35,7 +54,17 @@ def prune(
     from edgepareto.host.config import settings_file
     from edgepareto.host.views import prune_json, prune_table, results_console
 
-    report = api.prune(model, output, ratio=ratio, step=step, calibration=calibration, settings=settings_file())
+    report = api.prune(
+        model,
+        output,
+        ratio=ratio,
+        group_ratios=group_ratios,
+        step=step,
+        criterion=criterion,
+        recover=recover,
+        calibration=calibration,
+        settings=settings_file(),
+    )
     if as_json:
         typer.echo(prune_json(report))
         return

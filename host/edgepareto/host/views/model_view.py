@@ -15,30 +15,42 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # a front is shown without loading onnx
+    import onnx
+    from edgepareto.host.domain import SearchSpace
     from edgepareto.host.pruning import Analysis
 
 __all__ = ["PruneReport", "inspect_json", "inspect_table", "prune_json", "prune_table"]
 
 SCHEMA = 1
+LAYERS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
     """What a prune did. widths: kept channels, in the order of the analysis' groups. seconds: by phase.
 
-    recovered: False where no calibration data was given, so that the remaining weights are as they were.
+    criterion: what ranked the channels. recover: what repaired the rest, "none" where nothing did. images: calibration
+    samples that were used, None where none were needed. file: None where the model was not written.
     """
 
     analysis: Analysis
+    model: onnx.ModelProto
     widths: tuple[int, ...]
     macs: int
     parameters: int
+    criterion: str
+    recover: str
+    images: int | None
+    step: int
     seconds: Mapping[str, float]
-    file: Path
-    recovered: bool
+    file: Path | None
+
+    @property
+    def recovered(self) -> bool:
+        return self.recover != "none"
 
 
-def inspect_json(analysis: Analysis) -> str:
+def inspect_json(analysis: Analysis, *, step: int = 1) -> str:
     record = {
         "schema": SCHEMA,
         "inputs": [_tensor(t.name, t.shape, str(t.dtype)) for t in analysis.inputs],
@@ -49,11 +61,11 @@ def inspect_json(analysis: Analysis) -> str:
             {
                 "name": group.name,
                 "channels": group.channels,
-                "step": 1,
+                "step": smallest,
                 "layers": list(group.layers),
                 "share_of_macs": group.share_of_macs,
             }
-            for group in analysis.groups
+            for group, smallest in zip(analysis.groups, _steps(analysis.search_space(step)), strict=True)
         ],
         "frozen": _frozen(analysis),
     }
@@ -62,7 +74,7 @@ def inspect_json(analysis: Analysis) -> str:
 
 def prune_json(report: PruneReport) -> str:
     analysis = report.analysis
-    record = {
+    record: dict[str, object] = {
         "schema": SCHEMA,
         "parameters": {"before": analysis.parameters, "after": report.parameters},
         "macs": {"before": analysis.macs, "after": report.macs},
@@ -72,56 +84,95 @@ def prune_json(report: PruneReport) -> str:
         ],
         "frozen": _frozen(analysis),
         "seconds": dict(report.seconds),
+        "step": report.step,
+        "criterion": report.criterion,
+        "recover": report.recover,
         "recovered": report.recovered,
-        "file": str(report.file),
     }
+    if report.images is not None:
+        record["calibration_images"] = report.images
+    if report.file is not None:
+        record["file"] = str(report.file)
     return json.dumps(record, indent=2)
 
 
-def inspect_table(analysis: Analysis) -> Iterator[RenderableType]:
+def inspect_table(analysis: Analysis, *, step: int = 1) -> Iterator[RenderableType]:
     for title, tensors in (("input", analysis.inputs), ("output", analysis.outputs)):
         for tensor in tensors:
             yield Text(f"{title:7} {tensor.name} {_shape_text(tensor.shape)} {tensor.dtype}")
     yield Text(f"{count_text(analysis.parameters)} parameters, {count_text(analysis.macs)} MACs")
-    table = Table(title="prunable groups", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("group")
-    table.add_column("channels", justify="right")
-    table.add_column("of MACs", justify="right")
-    table.add_column("layers")
-    for group in analysis.groups:
-        table.add_row(group.name, str(group.channels), f"{group.share_of_macs * 100:.1f} %", ", ".join(group.layers))
-    yield table
+    if analysis.groups:
+        table = _table("prunable groups", "group", "channels", "step", "of MACs", "layers")
+        for group, smallest in zip(analysis.groups, _steps(analysis.search_space(step)), strict=True):
+            share = f"{group.share_of_macs * 100:.1f} %"
+            _add_row(table, group.name, str(group.channels), str(smallest), share, _short(group.layers))
+        yield table
+    else:
+        yield Text("nothing can be pruned", style="bold yellow")
     yield from _frozen_table(analysis)
 
 
 def prune_table(report: PruneReport) -> Iterator[RenderableType]:
     analysis = report.analysis
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for heading in ("before", "after", "kept"):
-        table.add_column(heading, justify="right")
+    groups = _table("groups", "group", "channels", "kept")
+    for group, kept in zip(analysis.groups, report.widths, strict=True):
+        _add_row(groups, group.name, str(group.channels), str(kept))
+    yield groups
+    yield from _frozen_table(analysis)
+    sizes = _table(None, "", "before", "after", "kept")
     for name, before, after in (
         ("parameters", analysis.parameters, report.parameters),
         ("MACs", analysis.macs, report.macs),
     ):
-        table.add_row(name, count_text(before), count_text(after), f"{after / before * 100:.1f} %" if before else "")
-    yield table
-    yield from _frozen_table(analysis)
-    if not report.recovered:
-        yield Text("! not repaired: without --calibration the accuracy is close to guessing", style="bold yellow")
-    total_s = sum(report.seconds.values())
-    yield Text(f"{report.file} written, {len(analysis.groups)} groups pruned in {total_s:.2f} s")
+        _add_row(sizes, name, count_text(before), count_text(after), f"{after / before * 100:.1f} %" if before else "")
+    yield sizes
+    narrow = sum(len(gene.widths) == 1 for gene in analysis.search_space(report.step).genes)
+    if narrow:
+        whole = f"{narrow} of {len(analysis.groups)} groups are no wider and stay whole"
+        yield Text(f"! step {report.step}: {whole}", style="bold yellow")
+    if report.recovered:
+        yield Text(f"ranked by {report.criterion}, repaired by {report.recover} on {report.images} samples")
+    else:
+        hint = "without --calibration " if report.images is None else ""
+        yield Text(
+            f"! ranked by {report.criterion}, not repaired: {hint}the accuracy is close to guessing",
+            style="bold yellow",
+        )
+    written = "" if report.file is None else f"{report.file} written, "
+    yield Text(f"{written}{len(analysis.groups)} groups pruned in {sum(report.seconds.values()):.2f} s")
 
 
 def _frozen_table(analysis: Analysis) -> Iterator[RenderableType]:
-    if not analysis.frozen:
-        return
-    table = Table(title="frozen", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("group")
-    table.add_column("why")
-    for group in analysis.frozen:
-        table.add_row(group.name, group.reason)
-    yield table
+    if analysis.frozen:
+        table = _table("frozen", "group", "channels", "why")
+        for group in analysis.frozen:
+            _add_row(table, group.name, str(group.channels), group.reason)
+        yield table
+
+
+def _table(title: str | None, *headings: str) -> Table:
+    """Numbers stand on the right; the first column, a name that --group-ratios takes, is never cut by the others."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column(headings[0], overflow="fold", no_wrap=True)
+    for heading in headings[1:]:
+        words = heading in ("layers", "why")
+        table.add_column(heading, justify="left" if words else "right", overflow="fold", ratio=1 if words else None)
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*map(Text, cells))  # as they are: a name may hold brackets, which rich reads as a style
+
+
+def _short(layers: Sequence[str]) -> str:
+    """The first few of many: a residual stream couples dozens, which the JSON lists."""
+    shown = ", ".join(layers[:LAYERS_SHOWN])
+    return f"{shown} and {len(layers) - LAYERS_SHOWN} more" if len(layers) > LAYERS_SHOWN else shown
+
+
+def _steps(space: SearchSpace) -> tuple[int, ...]:
+    """Per group: kept channels are a multiple of it. That of a group which cannot be cut is all of its channels."""
+    return tuple(gene.widths[0] for gene in space.genes)
 
 
 def _frozen(analysis: Analysis) -> list[dict[str, str]]:
