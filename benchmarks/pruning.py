@@ -1,48 +1,84 @@
-"""Accuracy after pruning every group by the same share, without any training: the table of docs/pruning.md.
+"""What pruning costs in accuracy and time, and what the others take for the same: the tables of docs/benchmarks.md.
 
-python benchmarks/pruning.py [--recovery ls|moment|none] [--criterion obs|l1|l2|activation]
+    python benchmarks/pruning.py [--quick] [--only accuracy,speed,parameters,memory,onnxsim,coverage]
+
+The rivals (Torch-Pruning with the exporter of torch, onnxsim) are installed into .venv-rivals/ on first use, about
+1 GB. All of it, ours and theirs, on one thread. --quick: 3 repeats instead of 7, one ratio, three of the nine light
+models.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from edgepareto.host.accuracy import load_dataset, metric_by_name, score
-from edgepareto.host.config import DataConfig
-from edgepareto.host.export import read_model
-from edgepareto.host.pruning import analyse, prepare
+from rival_environment import Rivals
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "fashion_mnist"
-RATIOS = (0.3, 0.5, 0.7)
-SEARCH_IMAGES = 512
+SECTIONS = ("accuracy", "speed", "parameters", "memory", "onnxsim", "coverage")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    ratios: tuple[float, ...] = (0.3, 0.5, 0.7)
+    repeats: int = 7
+    light_models: tuple[str, ...] = ()  # none named: all of them
+
+    @classmethod
+    def quick(cls) -> Effort:
+        return cls(ratios=(0.5,), repeats=3, light_models=("resnet50", "shufflenet", "squeezenet"))
 
 
 def main() -> None:
+    sections, effort = parse_arguments()
+    for name in ONE_THREAD:
+        os.environ[name] = "1"
+    for title, text in results(sections, effort):
+        print(f"### {title}\n{text}\n", flush=True)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[tuple[str, ...], Effort]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recovery", default="ls", choices=["ls", "moment", "none"])
-    parser.add_argument("--criterion", default="obs", choices=["obs", "l1", "l2", "activation"])
-    arguments = parser.parse_args()
-    for name in ("resnet.onnx", "mobilenet.onnx"):
-        analysis = analyse(read_model(EXAMPLE / name))
-        data = DataConfig(scale=1 / 255)
-        calibration, validation = (
-            load_dataset(str(EXAMPLE / file), data, analysis.inputs, folder=EXAMPLE, labelled=labelled, classes=10)
-            for file, labelled in (("calibration.npz", False), ("validation.npz", True))
-        )
-        metric = metric_by_name("top1")
-        feed = calibration.first(SEARCH_IMAGES).feed(slice(None))
-        prepared = prepare(analysis, feed, criterion=arguments.criterion, images=SEARCH_IMAGES)
-        dense = score(analysis.model.SerializeToString(), validation, metric)
-        print(f"{name}: dense {100 * dense:.1f} %")
-        for ratio in RATIOS:
-            start = time.perf_counter()
-            pruned = prepared.prune(analysis.search_space(1).uniform(1 - ratio), recovery=arguments.recovery)
-            seconds = time.perf_counter() - start
-            accuracy = score(pruned.model.SerializeToString(), validation, metric)
-            kept = pruned.parameters / analysis.parameters
-            print(f"  {ratio:.0%} removed: {100 * accuracy:.1f} %, {kept:.2f} of the parameters, {seconds:.2f} s")
+    parser.add_argument("--quick", action="store_true", help="a first look, in minutes")
+    parser.add_argument("--only", default=",".join(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    parsed = parser.parse_args(arguments)
+    sections = tuple(parsed.only.split(","))
+    unknown = [name for name in sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"no section '{unknown[0]}'; known: {', '.join(SECTIONS)}")
+    return sections, Effort.quick() if parsed.quick else Effort()
+
+
+def results(sections: Sequence[str], effort: Effort) -> Iterator[tuple[str, str]]:
+    """Title and text of each section, in the order of SECTIONS, as they become known."""
+    # numpy reads ONE_THREAD when it is loaded
+    from pruning_accuracy import accuracy_lost
+    from pruning_light import channels_prunable, light_models, pruned_by_onnxsim
+    from pruning_speed import exported_nets, parameters_kept, peak_memory, seconds_per_candidate
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        if "accuracy" in sections:
+            yield "Accuracy lost without training", accuracy_lost(effort.ratios)
+        if not {"speed", "parameters", "memory", "onnxsim"}.isdisjoint(sections):
+            rivals = stack.enter_context(Rivals())
+            nets = exported_nets(rivals, folder)
+        if "speed" in sections:
+            yield "Seconds per candidate", seconds_per_candidate(nets, rivals, effort.repeats)
+        if "parameters" in sections:
+            yield "Parameters kept", parameters_kept(nets, rivals, effort.ratios)
+        if "memory" in sections:
+            yield "Peak memory", peak_memory(nets)
+        light = light_models(folder, effort.light_models) if {"onnxsim", "coverage"} & set(sections) else {}
+        if "onnxsim" in sections:
+            yield "Against onnxsim, half of the channels", pruned_by_onnxsim({**nets, **light}, rivals)
+        if "coverage" in sections:
+            yield "Channels that can be pruned", channels_prunable(light)
 
 
 if __name__ == "__main__":
