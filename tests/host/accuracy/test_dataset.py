@@ -162,3 +162,12 @@ def test_a_function_of_the_user_gives_the_keys_of_an_npz(tmp_path: Path, monkeyp
         loaded("samples_of_ada:missing")
     with pytest.raises(ConfigError, match="cannot import samples_of_bob"):
         loaded("samples_of_bob:load")
+
+
+def test_values_that_the_models_type_cannot_hold_are_refused_after_scaling(tmp_path: Path):
+    half = Input("x", ("N", 1, 4, 6), "float16")
+    wide = np.full((3, 1, 4, 6), -70_000)
+    for values in (wide, wide.astype(np.float32)):
+        with pytest.raises(DataError, match="x holds 70000, more than the model's float16 can hold; scale it"):
+            load(tmp_path, [half], x=values, labelled=False)
+    assert load(tmp_path, [half], DataConfig(scale=0.5), x=wide, labelled=False).feed(slice(None))["x"].max() == -35_000

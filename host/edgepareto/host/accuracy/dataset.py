@@ -195,7 +195,19 @@ def _fitting(source: str, spec: InputSpec, shape: Sequence[int | str | None], ar
         raise DataError(
             f"{source}: {spec.name} holds NaN or infinity, first in row {row}; remove or repair that sample"
         )
+    if dtype.kind == "f" and array.dtype != dtype and array.size:
+        largest = _largest(array, data)
+        if largest > float(np.finfo(dtype).max):
+            raise DataError(
+                f"{source}: {spec.name} holds {largest:g}, more than the model's {dtype} can hold; scale it"
+            )
     return array
+
+
+def _largest(array: Array, data: DataConfig) -> float:
+    """Of what the model is fed, whatever its sign."""
+    ends = (float(array.min()), float(array.max()))
+    return max(abs(end if array.dtype.kind == "f" else end * data.scale + data.offset) for end in ends)
 
 
 def _fits(row: tuple[int, ...], shape: Sequence[int | str | None]) -> bool:
