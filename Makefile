@@ -4,14 +4,15 @@ BIN := .venv/bin
 EXAMPLE := examples/fashion_mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports generated pytest format benchmark clean
+.PHONY: help demo test lint types imports generated pytest test-torch format benchmark clean
 
 help:
-	@echo "make demo       install into .venv and search the bundled example on two simulated boards"
-	@echo "make test       everything CI checks"
-	@echo "make format     let ruff format the code"
-	@echo "make benchmark  the figures of docs/benchmarks.md (minutes)"
-	@echo "make clean      remove environments and the example's study"
+	@echo "make demo        install into .venv and search the bundled example on two simulated boards"
+	@echo "make test        everything CI checks"
+	@echo "make test-torch  export the networks of tests/models with torch again and compare their outputs (minutes)"
+	@echo "make format      let ruff format the code"
+	@echo "make benchmark   the figures of docs/benchmarks.md (minutes)"
+	@echo "make clean       remove environments and the example's study"
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -49,6 +50,16 @@ generated: .venv/installed-dev
 pytest: .venv/installed-dev
 	$(BIN)/python -m pytest
 
+.venv-torch/installed: tests/models/requirements-torch.txt
+	@echo "installing torch into .venv-torch (minutes)"
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --upgrade pip
+	.venv-torch/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+test-torch: .venv-torch/installed
+	cd tests && ../.venv-torch/bin/python -m models.make_torch_models --check
+
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -57,4 +68,4 @@ benchmark: .venv/installed
 	$(BIN)/python benchmarks/search.py
 
 clean:
-	rm -rf .venv .venv-proto $(EXAMPLE)/study
+	rm -rf .venv .venv-proto .venv-torch $(EXAMPLE)/study
