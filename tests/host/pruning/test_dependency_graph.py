@@ -112,13 +112,12 @@ def test_a_tensor_captured_by_a_loop_body_is_frozen(new_net):
         [],
         [helper.make_tensor_value_info("inner", 1, ["batch", 6, 8, 8])],
     )
-    condition = net.constant(np.array(True), "bool")
-    x = net.node("If", condition, then_branch=body, else_branch=body, name="choice")
+    x = net.node("If", "choose", then_branch=body, else_branch=body, name="choice")
     net.nodes.append(helper.make_node("Identity", [x], ["same"], name="same"))
     graph = helper.make_graph(
         net.nodes,
         "net",
-        [helper.make_tensor_value_info("image", 1, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("image", 1, ["batch", 3, 8, 8]), helper.make_tensor_value_info("choose", 9, [])],
         [helper.make_tensor_value_info("same", 1, None)],
         [onnx.numpy_helper.from_array(value, name) for name, value in net.tensors.items()],
     )

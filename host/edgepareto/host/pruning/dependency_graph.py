@@ -56,7 +56,8 @@ def trace_dependencies(
         walk.node = index
         _follow(node, walk)
     for value in model.graph.output:
-        walk.table.freeze_all(walk.all_labels(value.name), f"reaches the model's output '{value.name}'")
+        walk.table.freeze_output(walk.all_labels(value.name), f"reaches the model's output '{value.name}'")
+    walk.freeze_loose_ties()
     return _closed(walk)
 
 

@@ -9,7 +9,8 @@ from enum import Enum
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTable
-from edgepareto.host.pruning.shape_chains import Shape
+from edgepareto.host.pruning.graph_names import captured_names
+from edgepareto.host.pruning.shape_inference import Shape
 from numpy.typing import NDArray
 
 __all__ = [
@@ -104,7 +105,7 @@ class Layer:
     weight axes: input_axis is cut by `inputs` (labels of the data's channels; None: not tracked), output_axis by
     `outputs`. A depthwise weight has no input axis. groups: of a grouped convolution (depthwise: 1, it has as many as
     it keeps channels); the inputs are `groups` equal runs. bias: an initializer of one value per output channel; None
-    and can_add_bias: the node takes one as its third input.
+    and can_add_bias: the node takes one as its third input. tied: other nodes read the weight too.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Layer:
     output_axis: int
     positions: int
     groups: int = 1
+    tied: bool = False
 
 
 class GraphWalk:
@@ -144,10 +146,12 @@ class GraphWalk:
         self._constants = constants
         self._shapes = shapes
         self._labels: dict[str, AxisLabels] = {}
-        self._readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
+        self._cut_for: dict[tuple[str, int], tuple[Labels, list[int]]] = {}  # (initializer, axis): labels, nodes
+        self._nodes = graph.node
+        self._readers: dict[str, list[int]] = {}
+        for number, node in enumerate(graph.node):
+            for name in (*node.input, *captured_names(node)):
+                self._readers.setdefault(name, []).append(number)
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         return self._constants.get(name)
@@ -162,7 +166,7 @@ class GraphWalk:
         return [int(number) for number in value.reshape(-1)]
 
     def readers(self, name: str) -> Sequence[onnx.NodeProto]:
-        return self._readers.get(name, ())
+        return [self._nodes[number] for number in self._readers.get(name, ())]
 
     def shape(self, name: str) -> Shape:
         """Raises Untracked where the rank is unknown."""
@@ -213,7 +217,36 @@ class GraphWalk:
         return labelled[0]
 
     def cut(self, tensor: str, axis: int, labels: Labels) -> None:
-        self.cuts.append(Cut(tensor=tensor, axis=axis, labels=labels))
+        if self._is_first_cut(tensor, axis, labels):
+            self.cuts.append(Cut(tensor=tensor, axis=axis, labels=labels))
+
+    def cut_blocks(self, tensor: str, axis: int, labels: Labels) -> None:
+        if self._is_first_cut(tensor, axis, labels):
+            self.cuts.append(BlockCut(tensor=tensor, axis=axis, labels=labels))
+
+    def _is_first_cut(self, tensor: str, axis: int, labels: Labels) -> bool:
+        """A tied weight is cut once: what one of its readers loses there, the others lose too."""
+        if (tensor, axis) not in self._cut_for:
+            self._cut_for[tensor, axis] = (labels, [self.node])
+            return True
+        first, nodes = self._cut_for[tensor, axis]
+        nodes.append(self.node)
+        if first.shape == labels.shape:
+            self.table.join(first.reshape(-1), labels.reshape(-1))
+        else:
+            for of_reader in (first, labels):
+                self.table.freeze(
+                    of_reader.reshape(-1), "is tied to a layer that reads the same weight in another form"
+                )
+        return False
+
+    def freeze_loose_ties(self) -> None:
+        """For after the last node: an axis of a tied weight that not all of its readers cut stays as it is."""
+        for (tensor, _), (labels, nodes) in self._cut_for.items():
+            loose = next((number for number in self._readers.get(tensor, ()) if number not in nodes), None)
+            if loose is not None:
+                name = self._nodes[loose].name
+                self.table.freeze(labels.reshape(-1), f"shares its weights with '{name}', of which these cannot be cut")
 
     def spatial_positions(self, name: str, axes: slice) -> int:
         """Product of the known sizes on these axes; an unknown size counts as 1."""

@@ -36,8 +36,11 @@ def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) ->
 def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, recovery: str) -> None:
     """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs.
 
+    A tied weight stays as it was cut: fitted to one of its readers it would no longer serve the others.
     Raises EvaluationError where the numbers leave the range of floats.
     """
+    if layer.tied:
+        return
     weight = draft.arrays[layer.weight]
     rows = weight_rows(weight, layer)
     has_bias = layer.bias is not None or layer.can_add_bias

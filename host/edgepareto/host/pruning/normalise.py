@@ -1,133 +1,140 @@
 """One form for every exporter's graph, so that the rooms behind it see constants, shapes and owners plainly.
 
-After `normalise`: what can be computed without an input is an initializer, no initializer is an input or has two
-consumers, no Identity, no dead node, every node has a name of its own, and no intermediate shape that could be stale.
-Names, order and shapes of inputs and outputs, the metadata and the opset stay.
+After `normalise`: what can be computed without an input is an initializer, no initializer is an input, none has two
+readers but a weight that layers share (see shared_tensors), no local function, no Identity, no If that always takes the
+same branch, no dead node, no Split without sizes, every node has a name of its own, and no intermediate shape that
+could be stale. Names, order and shapes of inputs and outputs, the metadata and the opset stay.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-
-import numpy as np
 import onnx
+import onnx.inliner
 from edgepareto.host.errors import ModelError
+from edgepareto.host.pruning.constant_branches import inline_constant_branches
+from edgepareto.host.pruning.constant_folding import fold_constants, lift_constants
+from edgepareto.host.pruning.explicit_inputs import drop_zero_states, give_split_sizes
+from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, reads, unused_name
+from edgepareto.host.pruning.model_outline import outline
 from edgepareto.host.pruning.shape_chains import resolve_shape_chains
-from numpy.typing import NDArray
-from onnx import numpy_helper
+from edgepareto.host.pruning.shared_tensors import clone_shared
 
-__all__ = ["captured_names", "default_opset", "normalise", "subgraphs"]
+__all__ = ["captured_names", "default_opset", "normalise"]
 
 LOWEST_OPSET = 7  # broadcasting is numpy's from here on
 LOWEST_IR = 8  # before 4, an initializer has to be an input and shape inference takes it for unknown
-# Folding these would freeze a random draw, or undo a quantisation that a runtime relies on.
-NOT_FOLDED = {
-    "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
-}  # fmt: skip
 
 
 def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """A normalised copy; the argument stays as it is. Raises ModelError for a model that is broken."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    graph = copy.graph
+    _sort(graph)
     _check(copy)
     copy.ir_version = max(copy.ir_version, LOWEST_IR)
-    graph = copy.graph
+    graph.name = graph.name or "graph"
     del graph.value_info[:]
+    del copy.training_info[:]  # it trains weights of the old shapes
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
-    _lift_constants(graph)
+    if copy.functions:
+        _inline_functions(copy)
+    lift_constants(graph)
     _remove_identities(graph)
+    fold_constants(copy)
     resolve_shape_chains(copy)
-    _fold(copy)
+    fold_constants(copy)
+    while inline_constant_branches(graph):  # behind one, more shapes are known
+        lift_constants(graph)
+        _remove_identities(graph)
+        resolve_shape_chains(copy)
+        fold_constants(copy)
+    drop_zero_states(graph)
+    give_split_sizes(copy)
     _remove_dead(graph)
-    _clone_shared(graph)
+    clone_shared(graph)
     _name_nodes(graph)
     return copy
 
 
 def default_opset(model: onnx.ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    """0: the model uses no operator of ONNX itself."""
+    return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 0)
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def captured_names(node: onnx.NodeProto) -> set[str]:
-    """Tensors of the outer graph that a node's bodies (If, Loop, Scan) read without naming them as inputs."""
-    names: set[str] = set()
-    for graph in subgraphs(node):
-        own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-        read = {value.name for value in graph.output}
-        for inner in graph.node:
-            read.update(inner.input)
-            read.update(captured_names(inner))
-            own.update(inner.output)
-        names |= read - own - {""}
-    return names
+def _sort(graph: onnx.GraphProto) -> None:
+    """Runtimes take nodes in any order, the checker and the walk do not. Ready nodes keep their order."""
+    needs = [reads(node) for node in graph.node]
+    missing = {name for node in graph.node for name in node.output if name}
+    waiting = list(range(len(needs)))
+    order: list[int] = []
+    while waiting:
+        later: list[int] = []
+        for number in waiting:
+            if missing.isdisjoint(needs[number]):
+                order.append(number)
+                missing.difference_update(graph.node[number].output)
+            else:
+                later.append(number)
+        if len(later) == len(waiting):
+            node = graph.node[later[0]]
+            raise ModelError(f"the model's node '{node.name or node.output[0]}' depends on itself; export it again")
+        waiting = later
+    if order != sorted(order):
+        _set_nodes(graph, [_copy(graph.node[number]) for number in order])
 
 
 def _check(model: onnx.ModelProto) -> None:
-    # Runtimes take an output without a shape, the checker does not; it need not stop a user.
-    shapeless = [value.type.tensor_type for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
-    for tensor_type in shapeless:
-        tensor_type.shape.SetInParent()
+    """Weights are checked one by one: a message over 2 GB cannot be checked, or even copied quickly, as a whole."""
+    external = [tensor.name for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if external:
+        raise ModelError(
+            f"the values of '{external[0]}' lie in another file and are not loaded; read it with onnx.load"
+        )
+    light = outline(model)
+    for value in light.graph.output:  # runtimes take an output without type or shape, the checker does not
+        if value.type.WhichOneof("value") is None:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(light)
+        for tensor in model.graph.initializer:
+            onnx.checker.check_tensor(tensor)
     except (onnx.checker.ValidationError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the model is not valid ONNX: {first_line}; export it again") from error
-    for tensor_type in shapeless:
-        tensor_type.ClearField("shape")
     opset = default_opset(model)
-    if opset < LOWEST_OPSET:
+    if 0 < opset < LOWEST_OPSET:
         raise ModelError(
             f"the model has opset {opset}, at least {LOWEST_OPSET} is needed; raise it with onnx.version_converter"
         )
 
 
-def _lift_constants(graph: onnx.GraphProto) -> None:
-    rest = []
-    for node in graph.node:
-        value = _constant_value(node) if node.op_type == "Constant" else None
-        if value is None:
-            rest.append(node)
-        else:
-            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-    kept = [_copy(node) for node in rest]
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def _constant_value(node: onnx.NodeProto) -> NDArray[np.generic] | None:
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        return numpy_helper.to_array(attribute.t)
-    if attribute.name in ("value_float", "value_floats"):
-        return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.float32)
-    if attribute.name in ("value_int", "value_ints"):
-        return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
-    return None  # strings and sparse tensors stay nodes
+def _inline_functions(model: onnx.ModelProto) -> None:
+    """Model-local functions become plain nodes, which the operators' rules know."""
+    inlined = onnx.inliner.inline_local_functions(outline(model))
+    _set_nodes(model.graph, [_copy(node) for node in inlined.graph.node])
+    del model.opset_import[:]
+    model.opset_import.extend(inlined.opset_import)
+    del model.functions[:]
+    model.functions.extend(inlined.functions)
 
 
 def _remove_identities(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     captured = set().union(*(captured_names(node) for node in graph.node)) if graph.node else set()
     fixed = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | captured
+    fixed |= {tensor.values.name for tensor in graph.sparse_initializer}
     renamed: dict[str, str] = {}
     kept: list[onnx.NodeProto] = []
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-        if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
+        if node.op_type != "Identity" or node.domain not in DEFAULT_DOMAINS:
             kept.append(node)
             continue
         source, target = node.input[0], node.output[0]
@@ -139,9 +146,7 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
             renamed[source] = target
         else:
             renamed[target] = source
-    nodes = [_copy(node) for node in kept]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    _set_nodes(graph, [_copy(node) for node in kept])
 
 
 def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
@@ -151,111 +156,40 @@ def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
                 names[position] = new
 
 
-def _fold(model: onnx.ModelProto) -> None:
-    """Compute, once and with ONNX Runtime, every node that depends on constants only."""
-    graph = model.graph
-    known = {tensor.name for tensor in graph.initializer}
-    outputs = {value.name for value in graph.output}
-    folded: list[onnx.NodeProto] = []
-    rest: list[onnx.NodeProto] = []
-    for node in graph.node:
-        foldable = node.op_type not in NOT_FOLDED and node.domain in ("", "ai.onnx") and not any(subgraphs(node))
-        constant = all(name == "" or name in known for name in node.input)
-        if foldable and constant and not outputs.intersection(node.output):
-            folded.append(_copy(node))
-            known.update(node.output)
-        else:
-            rest.append(_copy(node))
-    if not folded:
-        return
-    read = {name for node in rest for name in (*node.input, *captured_names(node))}
-    wanted = [name for node in folded for name in node.output if name in read]
-    for name, value in zip(wanted, _compute(model, folded, wanted), strict=True):
-        graph.initializer.append(numpy_helper.from_array(value, name))
-    del graph.node[:]
-    graph.node.extend(rest)
-
-
-def _compute(model: onnx.ModelProto, nodes: list[onnx.NodeProto], wanted: list[str]) -> list[NDArray[np.generic]]:
-    import onnxruntime
-
-    read = {name for node in nodes for name in node.input}
-    part = onnx.helper.make_graph(
-        nodes,
-        "constants",
-        [],
-        [onnx.ValueInfoProto(name=name) for name in wanted],
-        [tensor for tensor in model.graph.initializer if tensor.name in read],
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    whole = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=min(model.ir_version, 10))
-    try:
-        session = onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return [np.asarray(value) for value in session.run(wanted, {})]
-    except onnxruntime.capi.onnxruntime_pybind11_state.OrtException as error:
-        raise ModelError(f"the model's constants cannot be computed: {error}") from error
-
-
 def _remove_dead(graph: onnx.GraphProto) -> None:
     needed = {value.name for value in graph.output}
     alive = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
-            needed.update(node.input)
-            needed |= captured_names(node)
+            needed |= reads(node)
             alive.append(_copy(node))
-    del graph.node[:]
-    graph.node.extend(reversed(alive))
+    _set_nodes(graph, alive[::-1])
     for position in reversed(range(len(graph.initializer))):
         if graph.initializer[position].name not in needed:
             del graph.initializer[position]
-
-
-def _clone_shared(graph: onnx.GraphProto) -> None:
-    """Exporters store equal tensors once; cutting one for one consumer would corrupt the others."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    taken = set(tensors) | {name for node in graph.node for name in (*node.input, *node.output)}
-    uses = Counter(value.name for value in graph.output)
-    for node in graph.node:
-        uses.update(captured_names(node))
-    for node in graph.node:
-        for position, name in enumerate(node.input):
-            if name not in tensors:
-                continue
-            uses[name] += 1
-            if uses[name] == 1:
-                continue
-            clone = _copy_tensor(tensors[name])
-            clone.name = _unused(f"{name}/{uses[name]}", taken)
-            taken.add(clone.name)
-            graph.initializer.append(clone)
-            node.input[position] = clone.name
+    for position in reversed(range(len(graph.sparse_initializer))):
+        if graph.sparse_initializer[position].values.name not in needed:
+            del graph.sparse_initializer[position]
+    made = {name for node in graph.node for name in node.output}.union(value.name for value in graph.input)
+    for position in reversed(range(len(graph.quantization_annotation))):
+        if graph.quantization_annotation[position].tensor_name not in made:
+            del graph.quantization_annotation[position]
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
     taken: set[str] = set()
     for node in graph.node:
-        node.name = _unused(node.name or node.output[0], taken)
+        made = next((name for name in node.output if name), node.op_type)
+        node.name = unused_name(node.name or made, taken)
         taken.add(node.name)
 
 
-def _unused(name: str, taken: Iterable[str]) -> str:
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}#{number}"
-    return candidate
+def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    return copy
-
-
-def _copy_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    copy = onnx.TensorProto()
-    copy.CopyFrom(tensor)
     return copy

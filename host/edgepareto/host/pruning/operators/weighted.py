@@ -6,7 +6,6 @@ import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import (
     AttributeCount,
-    BlockCut,
     GraphWalk,
     Layer,
     LayerKind,
@@ -37,7 +36,7 @@ def conv(node: NodeProto, walk: GraphWalk) -> None:
     else:
         made = _balanced(walk, outputs, channels, groups)
         if channels is not None:
-            walk.cuts.append(BlockCut(tensor=weight, axis=1, labels=channels.reshape(groups, -1)))
+            walk.cut_blocks(weight, 1, channels.reshape(groups, -1))
         _add_layer(node, walk, LayerKind.GROUPED, channels, made, input_axis=1, output_axis=0, groups=groups)
 
 
@@ -58,7 +57,7 @@ def conv_transpose(node: NodeProto, walk: GraphWalk) -> None:
         walk.cut(weight, 0, channels)
     else:
         made = _balanced(walk, kernel.shape[1] * groups, channels, groups)
-        walk.cuts.append(BlockCut(tensor=weight, axis=1, labels=made.reshape(groups, -1)))
+        walk.cut_blocks(weight, 1, made.reshape(groups, -1))
         if channels is not None:
             walk.cut(weight, 0, channels)
     _add_layer(node, walk, LayerKind.OTHER, channels, made, input_axis=0, output_axis=None, groups=groups)
@@ -175,6 +174,7 @@ def _add_layer(
         output_axis=1 if output_axis is None else output_axis,
         positions=walk.spatial_positions(measured, spatial),
         groups=groups,
+        tied=len(walk.readers(weight)) > 1,
     )
     walk.layers.append(layer)
     walk.owners.append((outputs, node.name))

@@ -1,0 +1,96 @@
+"""Shapes of all tensors: what ONNX infers, and what a layer's weight says about an input that inference lost."""
+
+from __future__ import annotations
+
+import onnx
+from edgepareto.host.errors import ModelError
+from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
+from edgepareto.host.pruning.model_outline import outline
+
+__all__ = ["Shape", "dimension_size", "infer_shapes"]
+
+Shape = tuple["int | str | None", ...]  # a number, a symbolic dimension's name, or unknown
+
+
+def infer_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Shapes and element types of all tensors that inference can tell. Raises ModelError where the graph contradicts
+    itself.
+
+    The shapes that the outputs declare may be stale (runtimes only warn), so they count only where nothing is inferred.
+    """
+    light = outline(model)
+    declared = {value.name: _shape(value) for value in light.graph.output}
+    for value in light.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    shapes, types = _inferred(light)
+    while _add_dictated_shapes(light, model, shapes):
+        shapes, types = _inferred(light)
+    for name, shape in declared.items():
+        known = shapes.get(name, shape)
+        if shape is not None and known is not None:
+            fits = len(known) == len(shape)
+            shapes[name] = tuple(b if a is None else a for a, b in zip(known, shape, strict=True)) if fits else known
+    for constant in model.graph.initializer:
+        shapes[constant.name] = tuple(constant.dims)
+        types[constant.name] = constant.data_type
+    return {name: shape for name, shape in shapes.items() if shape is not None}, types
+
+
+def dimension_size(dimension: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    """A number, a symbolic dimension's name, or None where the model says nothing."""
+    if dimension.HasField("dim_value"):
+        return int(dimension.dim_value) if dimension.dim_value >= 0 else None  # some exporters write -1
+    return dimension.dim_param or None
+
+
+def _inferred(light: onnx.ModelProto) -> tuple[dict[str, Shape | None], dict[str, int]]:
+    try:
+        graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"the model's shapes contradict each other: {first_line}; export it again") from error
+    values = (*graph.input, *graph.value_info, *graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    return {value.name: _shape(value) for value in values}, types
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape | None:
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(dimension_size(dimension) for dimension in value.type.tensor_type.shape.dim)
+
+
+def _add_dictated_shapes(light: onnx.ModelProto, model: onnx.ModelProto, shapes: dict[str, Shape | None]) -> bool:
+    """Behind an operator that inference does not know, a layer's weight still tells rank and channels of its input."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    inputs = {value.name: value for value in light.graph.input}
+    added: set[str] = set()
+    for node in light.graph.node:
+        if node.domain not in DEFAULT_DOMAINS or len(node.input) < 2 or node.input[1] not in weights:
+            continue
+        data, weight = node.input[0], weights[node.input[1]]
+        dictated = _dictated(node, tuple(weight.dims))
+        if dictated is None or shapes.get(data) is not None or data in added:
+            continue
+        value = onnx.helper.make_tensor_value_info(data, weight.data_type, dictated)
+        if data in inputs:
+            inputs[data].type.CopyFrom(value.type)
+        else:
+            light.graph.value_info.append(value)
+        added.add(data)
+    return bool(added)
+
+
+def _dictated(node: onnx.NodeProto, weight: tuple[int, ...]) -> list[int | str | None] | None:
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    spatial: list[int | str | None] = [None] * (len(weight) - 2)
+    if node.op_type == "Conv":
+        return [None, weight[1] * attributes.get("group", 1), *spatial]
+    if node.op_type == "ConvTranspose":
+        return [None, weight[0], *spatial]
+    if node.op_type == "Gemm" and not attributes.get("transA", 0):
+        return [None, weight[1] if attributes.get("transB", 0) else weight[0]]
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        return [None, None, weight[2]]
+    return None
