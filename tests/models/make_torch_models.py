@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="export to a temporary folder and compare the outputs")
     parser.add_argument("architectures", nargs="*", help="all by default")
     options = parser.parse_args()
+    known = {fixture.architecture.name for fixture in FIXTURES}
+    if unknown := sorted({*options.architectures} - known):
+        parser.error(f"no architecture is called {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
