@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from tf_keras import layers as layers2
 
 Model = keras.Model | keras2.Model
-HERE = Path(__file__).parent
 LARGEST_FILE = 300_000  # bytes
 WORDS = 50  # of the embedding's vocabulary
 
@@ -291,7 +290,7 @@ def main() -> None:
         data = written.SerializeToString()
         if len(data) > LARGEST_FILE:
             raise AssertionError(f"{net.__name__}: {len(data)} bytes, at most {LARGEST_FILE} are allowed")
-        (HERE / f"{net.__name__}.keras.onnx").write_bytes(data)
+        Path(__file__).with_name(f"{net.__name__}.keras.onnx").write_bytes(data)
         ops = sorted({node.op_type for node in written.graph.node})
         sys.stdout.write(f"{net.__name__}: {len(data)} bytes, off by {worst:.1e}, {' '.join(ops)}\n")
 
