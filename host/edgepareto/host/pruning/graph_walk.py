@@ -18,6 +18,7 @@ __all__ = [
     "BlockCut",
     "Count",
     "Cut",
+    "Directions",
     "GraphWalk",
     "IndexCut",
     "Layer",
@@ -84,6 +85,16 @@ class AttributeCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Directions:
+    """A tensor of two directions (an axis of size 2) with units of their own. labels: (2, units) of the unit axis."""
+
+    rank: int
+    direction_axis: int
+    unit_axis: int
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """A MatMul of two activations. Its MACs per sample are `macs` times the part that is kept on each of these axes."""
 
@@ -95,6 +106,8 @@ class LayerKind(str, Enum):
     CONV = "conv"
     GROUPED = "grouped"  # a convolution in several groups; depthwise is the one with one input channel per group
     LINEAR = "linear"  # Gemm, MatMul: features on the last axis
+    GATES = "gates"  # LSTM, GRU, RNN: what the gates make of the input; its outputs are units, not rows
+    MEMORY = "memory"  # what they make of the last state; repaired with the GATES of the same node
     OTHER = "other"  # counted, cut, but never repaired
 
 
@@ -146,6 +159,8 @@ class GraphWalk:
         self._constants = constants
         self._shapes = shapes
         self._labels: dict[str, AxisLabels] = {}
+        self._directions: dict[str, Directions] = {}
+        self._inputs = {value.name for value in graph.input}
         self._cut_for: dict[tuple[str, int], tuple[Labels, list[int]]] = {}  # (initializer, axis): labels, nodes
         self._nodes = graph.node
         self._readers: dict[str, list[int]] = {}
@@ -155,6 +170,9 @@ class GraphWalk:
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         return self._constants.get(name)
+
+    def is_input(self, name: str) -> bool:
+        return name in self._inputs
 
     def numbers(self, node: onnx.NodeProto, position: int) -> list[int] | None:
         """A constant integer input; None where the input is absent. Raises Untracked where it is computed."""
@@ -187,12 +205,30 @@ class GraphWalk:
 
     def labels(self, name: str) -> AxisLabels:
         """Per axis; a tensor that no rule has labelled has no labels."""
+        self._tie_directions(name)
         known = self._labels.get(name)
         return known if known is not None else (None,) * len(self.shape(name))
 
     def all_labels(self, name: str) -> AxisLabels:
         """As `labels`, but () where the rank is unknown."""
+        self._tie_directions(name)
         return self._labels.get(name, ())
+
+    def directions(self, name: str) -> Directions | None:
+        """For rules that keep directions apart; for all others, `labels` makes unit i of both one channel."""
+        return self._directions.get(name)
+
+    def set_directions(self, name: str, both: Directions) -> None:
+        self._directions[name] = both
+
+    def _tie_directions(self, name: str) -> None:
+        both = self._directions.get(name)
+        if both is None or name in self._labels:
+            return
+        first, *others = both.labels
+        for labels in others:
+            self.table.join(first, labels)
+        self._labels[name] = tuple(first if axis == both.unit_axis else None for axis in range(both.rank))
 
     def set_labels(self, name: str, axes: Sequence[Labels | None]) -> None:
         self._labels[name] = tuple(axes)

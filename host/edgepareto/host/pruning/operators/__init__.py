@@ -8,9 +8,15 @@ from collections.abc import Callable, Mapping
 
 import onnx
 from edgepareto.host.pruning.graph_walk import GraphWalk
-from edgepareto.host.pruning.operators import elementwise, shape, weighted
+from edgepareto.host.pruning.operators import elementwise, recurrent, shape, weighted
+from edgepareto.host.pruning.operators.both_directions import following_directions
 
 __all__ = ["RULES", "Rule"]
 
 Rule = Callable[[onnx.NodeProto, GraphWalk], None]
-RULES: Mapping[str, Rule] = {**elementwise.RULES, **shape.RULES, **weighted.RULES}
+RULES: Mapping[str, Rule] = {
+    **elementwise.RULES,
+    **recurrent.RULES,
+    **following_directions(shape.RULES),
+    **weighted.RULES,
+}
