@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -39,10 +39,17 @@ class PhaseSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedModel:
-    model: onnx.ModelProto
+    """content: the .onnx file."""
+
+    content: bytes = field(repr=False)
     macs: int
     parameters: int
     seconds: PhaseSeconds
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """Parsed anew at each access; its deterministic serialisation is `content`."""
+        return onnx.ModelProto.FromString(self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +81,9 @@ class PreparedModel:
         if recovery != "none" and self.dense is not None:
             _recover(draft, self.dense, recovery)
         recovered = time.perf_counter()
-        model = draft.to_model()
+        content = draft.to_bytes()
         return PrunedModel(
-            model=model,
+            content=content,
             macs=draft.macs,
             parameters=draft.parameters,
             seconds=PhaseSeconds(

@@ -10,8 +10,8 @@ from edgepareto.host.domain import Genome
 from edgepareto.host.pruning.analysis import Analysis, count_macs, count_parameters
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import BlockCut, Count, Cut, IndexCut
+from edgepareto.host.pruning.model_bytes import model_bytes
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 __all__ = ["Draft", "Kept", "kept_classes", "slice_model"]
 
@@ -20,7 +20,7 @@ Kept = NDArray[np.bool_]  # per class of the dependency graph
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A pruned model in the making: recovery replaces arrays and adds biases, then `to_model` closes it.
+    """A pruned model in the making: recovery replaces arrays and adds biases, then `to_bytes` closes it.
 
     changed: initializers whose shape or values differ from the base model's.
     """
@@ -39,17 +39,17 @@ class Draft:
     def parameters(self) -> int:
         return count_parameters(self.arrays)
 
-    def to_model(self) -> onnx.ModelProto:
-        """The base's header, inputs, outputs and metadata around the draft's nodes and arrays."""
+    def to_bytes(self) -> bytes:
+        """The base's header, inputs, outputs and metadata around the draft's nodes and arrays, as an .onnx file."""
         base = self.analysis.model
-        model = onnx.ModelProto()
+        outline = onnx.ModelProto()
         for name in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string"):
             if base.HasField(name):
-                setattr(model, name, getattr(base, name))
-        model.opset_import.extend(base.opset_import)
-        model.metadata_props.extend(base.metadata_props)
-        model.functions.extend(base.functions)
-        graph = model.graph
+                setattr(outline, name, getattr(base, name))
+        outline.opset_import.extend(base.opset_import)
+        outline.metadata_props.extend(base.metadata_props)
+        outline.functions.extend(base.functions)
+        graph = outline.graph
         graph.name = base.graph.name
         if base.graph.HasField("doc_string"):
             graph.doc_string = base.graph.doc_string
@@ -58,9 +58,7 @@ class Draft:
         graph.metadata_props.extend(base.graph.metadata_props)
         graph.sparse_initializer.extend(base.graph.sparse_initializer)
         graph.node.extend(self.nodes)
-        for name, value in self.arrays.items():
-            graph.initializer.append(numpy_helper.from_array(value, name))
-        return model
+        return model_bytes(outline, self.arrays)
 
 
 def kept_classes(analysis: Analysis, importance: tuple[tuple[Labels, ...], ...], genome: Genome) -> Kept:
