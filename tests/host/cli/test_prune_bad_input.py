@@ -139,6 +139,7 @@ BAD = [
     (CALIBRATED, calibration(x=np.full(INPUT.shape, 1e300)), "x holds 1e+300, more than the model's float32 can hold"),
     (CALIBRATED, lambda p: (p / "calibration.npz").write_bytes(b"PK\3\4 cut"), "cannot be read as .npz"),
     (CALIBRATED, lambda p: (p / "calibration.npz").write_bytes(b""), "cannot be read as .npz"),
+    (CALIBRATED, weight(0, ml_dtypes.bfloat16), "x is bfloat16 in the model, which no sample can be"),
     (CALIBRATED, fixed_batch, "holds 64 samples, the model takes 65 at a time"),
     (CALIBRATED, two_inputs, "no key side; it has x, it needs one key per input: x, side"),
     ((*CALIBRATED, "--criterion", "l1", "--recover", "none"), calibration(x=INPUT[0]), "x has shape"),

@@ -175,6 +175,10 @@ def _array_of(source: str, arrays: Mapping[str, Array], spec: InputSpec, inputs:
 def _fitting(source: str, spec: InputSpec, shape: Sequence[int | str | None], array: Array, data: DataConfig) -> Array:
     """The array in the model's axis order; DataError where its type, shape or values cannot be the input."""
     dtype = np.dtype(spec.dtype)
+    if dtype.kind not in "iufb":  # bfloat16, texts
+        raise DataError(
+            f"{source}: {spec.name} is {dtype} in the model, which no sample can be; give it a float32 input"
+        )
     if array.dtype.kind not in "iuf":
         raise DataError(f"{source}: {spec.name} holds {array.dtype}, the model takes {dtype}; store numbers")
     if array.dtype.kind == "f" and dtype.kind != "f":
