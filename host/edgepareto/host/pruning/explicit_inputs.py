@@ -8,7 +8,7 @@ from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names,
 from edgepareto.host.pruning.shape_inference import infer_shapes
 from onnx import numpy_helper
 
-__all__ = ["drop_zero_states", "give_split_sizes"]
+__all__ = ["drop_zero_states", "give_split_sizes", "name_cast_types"]
 
 SPLIT_SIZES_ARE_AN_INPUT = 13  # an attribute before
 # Their output holds zeros only where their first input does.
@@ -17,6 +17,17 @@ ZEROS_STAY = {
     "Unsqueeze",
 }  # fmt: skip
 STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
+
+
+def name_cast_types(model: onnx.ModelProto) -> None:
+    """Turn, in place, CastLike into Cast: the type is the same for any width, so a constant cast so is a constant."""
+    if not any(node.op_type == "CastLike" and node.domain in DEFAULT_DOMAINS for node in model.graph.node):
+        return
+    _, types = infer_shapes(model)
+    for node in model.graph.node:
+        if node.op_type == "CastLike" and node.domain in DEFAULT_DOMAINS and types.get(node.input[1], 0):
+            cast = onnx.helper.make_node("Cast", node.input[:1], node.output, name=node.name, to=types[node.input[1]])
+            node.CopyFrom(cast)
 
 
 def drop_zero_states(graph: onnx.GraphProto) -> None:

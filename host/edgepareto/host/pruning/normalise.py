@@ -13,7 +13,7 @@ import onnx.inliner
 from edgepareto.host.errors import ModelError
 from edgepareto.host.pruning.constant_branches import inline_constant_branches
 from edgepareto.host.pruning.constant_folding import fold_constants, lift_constants
-from edgepareto.host.pruning.explicit_inputs import drop_zero_states, give_split_sizes
+from edgepareto.host.pruning.explicit_inputs import drop_zero_states, give_split_sizes, name_cast_types
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, reads, unused_name
 from edgepareto.host.pruning.model_outline import outline
 from edgepareto.host.pruning.shape_chains import resolve_shape_chains
@@ -44,13 +44,11 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
         _inline_functions(copy)
     lift_constants(graph)
     _remove_identities(graph)
+    name_cast_types(copy)
     fold_constants(copy)
-    resolve_shape_chains(copy)
-    fold_constants(copy)
-    while inline_constant_branches(graph):  # behind one, more shapes are known
+    while resolve_shape_chains(copy) or inline_constant_branches(graph):
         lift_constants(graph)
         _remove_identities(graph)
-        resolve_shape_chains(copy)
         fold_constants(copy)
     drop_zero_states(graph)
     give_split_sizes(copy)

@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, taken_names, unused_name
 from edgepareto.host.pruning.shape_inference import Shape, dimension_size, infer_shapes
-from edgepareto.host.pruning.symbolic_sizes import INTEGERS, Size, Sizes, follow_sizes, named_shapes, product_of
+from edgepareto.host.pruning.symbolic_shapes import follow_shapes, resolved_target
+from edgepareto.host.pruning.symbolic_sizes import INTEGERS, Size, Sizes
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 __all__ = ["Shape", "dimension_size", "infer_shapes", "resolve_shape_chains"]
@@ -21,21 +23,28 @@ __all__ = ["Shape", "dimension_size", "infer_shapes", "resolve_shape_chains"]
 MEASURES = ("Shape", "Size")
 
 
-def resolve_shape_chains(model: onnx.ModelProto) -> None:
-    """In place: computed sizes that are fixed become initializers; a Reshape target in which only the batch, or one
-    other size, is free becomes a constant with 0 ("copy") or -1 ("the rest"); an input's size is asked of the input."""
+def resolve_shape_chains(model: onnx.ModelProto) -> bool:
+    """Write computed sizes down, in place. True where a constant was found, behind which more may be known.
+
+    What is fixed becomes an initializer; a Reshape target in which only the batch, or one other size, is free becomes a
+    constant with 0 ("copy") or -1 ("the rest"); sizes of a Resize become scales; an input's size is asked of the input.
+    """
     graph = model.graph
     if not any(node.op_type in MEASURES and node.domain in DEFAULT_DOMAINS for node in graph.node):
-        return
+        return False
     shapes, types = infer_shapes(model)
-    named = named_shapes(graph, shapes)
-    values = follow_sizes(graph, named, types)
+    named, values = follow_shapes(graph, shapes, types)
     taken = taken_names(graph)
+    before = len(graph.initializer)
     for node in graph.node:
         if node.op_type == "Reshape" and node.domain in DEFAULT_DOMAINS:
             _fix_target(node, graph, values, named, taken)
+        elif node.op_type == "Resize" and node.domain in DEFAULT_DOMAINS:
+            _fix_scales(node, graph, values, named, taken)
     _replace_fixed(graph, values, types)
+    found = len(graph.initializer) > before
     _ask_inputs(graph, values, shapes, taken)
+    return found
 
 
 def _fix_target(
@@ -52,10 +61,7 @@ def _fix_target(
     target = _target(value.entries, named.get(node.input[0]), named.get(node.output[0]), literal_zero)
     if target is None:
         return
-    name = unused_name(f"{node.output[0]}/shape", taken)
-    taken.add(name)
-    graph.initializer.append(numpy_helper.from_array(np.array(target, dtype=np.int64), name))
-    node.input[1] = name
+    node.input[1] = _add_constant(graph, np.array(target, dtype=np.int64), f"{node.output[0]}/shape", taken)
     del node.attribute[:]  # allowzero: there is no literal zero
 
 
@@ -71,18 +77,7 @@ def _target(
     """
     if literal_zero and any(entry is None or entry.factor == 0 for entry in entries):
         return None
-    sizes: list[Size | None] = list(entries)
-    for position, entry in enumerate(sizes):
-        if entry is not None and entry.factor == 0 and data is not None and position < len(data):
-            sizes[position] = data[position]
-    rest = Size(Fraction(-1))
-    if sizes.count(rest) == 1 and data is not None:
-        left: Size | None = product_of(data)
-        for size in sizes:
-            if size != rest:
-                left = left.over(size) if left is not None and size is not None else None
-        if left is not None and left.factor > 0 and left.factor.denominator == 1:
-            sizes[sizes.index(rest)] = left
+    sizes = resolved_target(entries, data)
     target: list[int] = []
     for position, size in enumerate(sizes):
         number = size.number if size is not None else None
@@ -96,6 +91,46 @@ def _target(
         else:
             target.append(-1)
     return target if target.count(-1) <= 1 else None
+
+
+def _fix_scales(
+    node: onnx.NodeProto,
+    graph: onnx.GraphProto,
+    values: Mapping[str, Sizes],
+    named: Mapping[str, tuple[Size, ...]],
+    taken: set[str],
+) -> None:
+    """Where each size is a multiple of the one before, and is so in single precision, the scales say the same."""
+    value = values.get(node.input[3]) if len(node.input) > 3 else None
+    data = named.get(node.input[0])
+    attributes = {attribute.name: attribute.s for attribute in node.attribute}
+    is_plain = "axes" not in attributes and attributes.pop("keep_aspect_ratio_policy", b"stretch") == b"stretch"
+    if value is None or value.numbers is not None or data is None or len(data) != len(value.entries) or not is_plain:
+        return
+    scales: list[np.float32] = []
+    for before, after in zip(data, value.entries, strict=True):
+        ratio = after.over(before) if after is not None else None
+        if ratio is None or ratio.symbols or after is None:
+            return
+        scale = np.float32(float(ratio.factor))
+        size = before.number
+        exact = np.floor(np.float32(size) * scale) == after.number if size is not None else scale == int(scale)
+        if not exact:
+            return
+        scales.append(scale)
+    name = _add_constant(graph, np.array(scales, dtype=np.float32), f"{node.output[0]}/scales", taken)
+    del node.input[2:]
+    node.input.append(name)
+    kept = [attribute for attribute in node.attribute if attribute.name != "keep_aspect_ratio_policy"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
+def _add_constant(graph: onnx.GraphProto, value: NDArray[np.generic], name: str, taken: set[str]) -> str:
+    name = unused_name(name, taken)
+    taken.add(name)
+    graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
 
 
 def _replace_fixed(graph: onnx.GraphProto, values: Mapping[str, Sizes], types: Mapping[str, int]) -> None:
@@ -138,10 +173,8 @@ def _ask_inputs(
             shape = unused_name(f"{source}/shape", taken)
             taken.add(shape)
             added[source] = onnx.helper.make_node("Shape", [source], [shape])
-        index = unused_name(f"{node.output[0]}/axis", taken)
-        taken.add(index)
         array = np.array(axis if value.scalar else [axis], dtype=np.int64)
-        graph.initializer.append(numpy_helper.from_array(array, index))
+        index = _add_constant(graph, array, f"{node.output[0]}/axis", taken)
         gather = onnx.helper.make_node("Gather", [added[source].output[0], index], [node.output[0]], name=node.name)
         node.CopyFrom(gather)
     nodes = [*added.values(), *map(_copy, graph.node)]

@@ -6,6 +6,8 @@ import onnx
 from edgepareto.host.errors import ModelError
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
 from edgepareto.host.pruning.model_outline import outline
+from edgepareto.host.pruning.symbolic_shapes import follow_shapes
+from edgepareto.host.pruning.symbolic_sizes import Size
 
 __all__ = ["Shape", "dimension_size", "infer_shapes"]
 
@@ -16,7 +18,8 @@ def infer_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, in
     """Shapes and element types of all tensors that inference can tell. Raises ModelError where the graph contradicts
     itself.
 
-    The shapes that the outputs declare may be stale (runtimes only warn), so they count only where nothing is inferred.
+    A size that is free is a name: equal names are equal sizes, and "8*batch" is eight times the size of that name. The
+    shapes that the outputs declare may be stale (runtimes only warn), so they count only where nothing is inferred.
     """
     light = outline(model)
     declared = {value.name: _shape(value) for value in light.graph.output}
@@ -26,15 +29,16 @@ def infer_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, in
     shapes, types = _inferred(light)
     while _add_dictated_shapes(light, model, shapes):
         shapes, types = _inferred(light)
-    for name, shape in declared.items():
-        known = shapes.get(name, shape)
-        if shape is not None and known is not None:
-            fits = len(known) == len(shape)
-            shapes[name] = tuple(b if a is None else a for a, b in zip(known, shape, strict=True)) if fits else known
+    for name, written in declared.items():
+        found = shapes.get(name) or written
+        if written is not None and found is not None and len(found) == len(written):
+            shapes[name] = tuple(b if a is None else a for a, b in zip(found, written, strict=True))
     for constant in model.graph.initializer:
         shapes[constant.name] = tuple(constant.dims)
         types[constant.name] = constant.data_type
-    return {name: shape for name, shape in shapes.items() if shape is not None}, types
+    of_known_rank = {name: shape for name, shape in shapes.items() if shape is not None}
+    named, _ = follow_shapes(model.graph, of_known_rank, types)
+    return {name: tuple(_plain(size) for size in shape) for name, shape in named.items()}, types
 
 
 def dimension_size(dimension: onnx.TensorShapeProto.Dimension) -> int | str | None:
@@ -42,6 +46,11 @@ def dimension_size(dimension: onnx.TensorShapeProto.Dimension) -> int | str | No
     if dimension.HasField("dim_value"):
         return int(dimension.dim_value) if dimension.dim_value >= 0 else None  # some exporters write -1
     return dimension.dim_param or None
+
+
+def _plain(size: Size) -> int | str:
+    number = size.number
+    return number if number is not None else str(size)
 
 
 def _inferred(light: onnx.ModelProto) -> tuple[dict[str, Shape | None], dict[str, int]]:

@@ -12,21 +12,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
 from edgepareto.host.pruning.model_outline import LARGEST_SIZES
-from edgepareto.host.pruning.shape_inference import Shape
 from onnx import TensorProto, numpy_helper
 
-__all__ = ["Size", "Sizes", "follow_sizes", "named_shapes", "product_of"]
+__all__ = ["Size", "Sizes", "constant_sizes", "product_of", "sizes_after"]
 
 INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 FOLLOWED_CONSTANTS = (*INTEGERS, TensorProto.FLOAT, TensorProto.BOOL)
-# Their output has their first input's shape, so a size that has no name is the same before and after.
-SAME_SHAPE = {
-    "Abs", "BatchNormalization", "Cast", "Clip", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid",
-    "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "LogSoftmax", "LRN", "Mish",
-    "Neg", "PRelu", "Relu", "Selu", "Sigmoid", "Sign", "Softmax", "Softplus", "Sqrt", "Swish", "Tanh",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +27,10 @@ class Size:
 
     factor: Fraction
     symbols: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        factor = [str(self.factor)] if self.factor != 1 or not self.symbols else []
+        return "*".join([*factor, *self.symbols])
 
     @property
     def number(self) -> int | None:
@@ -76,71 +72,35 @@ class Sizes:
         return known if len(known) == len(found) else None
 
 
-def named_shapes(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> dict[str, tuple[Size, ...]]:
-    """Every size as a number or symbol; one without a name is called after its tensor and axis."""
-    named: dict[str, tuple[Size, ...]] = {}
-
-    def name(tensor: str, like: tuple[Size, ...] | None) -> None:
-        shape = shapes.get(tensor)
-        if shape is None:
-            return
-        if like is not None and len(like) != len(shape):
-            like = None
-        named[tensor] = tuple(
-            Size(Fraction(size))
-            if isinstance(size, int)
-            else Size(Fraction(1), (size,))
-            if isinstance(size, str)
-            else like[axis]
-            if like is not None
-            else Size(Fraction(1), (f"{tensor}[{axis}]",))
-            for axis, size in enumerate(shape)
-        )
-
-    for tensor in (*(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)):
-        name(tensor, None)
-    for node in graph.node:
-        like = named.get(node.input[0]) if node.op_type in SAME_SHAPE and node.input else None
-        for output in node.output:
-            name(output, like)
-    return named
-
-
-def follow_sizes(
-    graph: onnx.GraphProto, named: Mapping[str, tuple[Size, ...]], types: Mapping[str, int]
-) -> dict[str, Sizes]:
-    """The sizes in every tensor that holds sizes: constants of rank 0 or 1, and what is computed from shapes."""
+def constant_sizes(graph: onnx.GraphProto) -> dict[str, Sizes]:
+    """The initializers that may hold sizes: short, of rank 0 or 1."""
     values: dict[str, Sizes] = {}
     for tensor in graph.initializer:
         if tensor.data_type in FOLLOWED_CONSTANTS and len(tensor.dims) <= 1 and math.prod(tensor.dims) <= LARGEST_SIZES:
             numbers = numpy_helper.to_array(tensor).reshape(-1).tolist()
             finite = [Size(Fraction(number)) if math.isfinite(number) else None for number in numbers]
             values[tensor.name] = Sizes(tuple(finite), scalar=not tensor.dims)
-    for node in graph.node:
-        rule = RULES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
-        if node.op_type in ("Shape", "Size") and node.input[0] in named:
-            values[node.output[0]] = _of_shape(node, named[node.input[0]])
-        elif rule is not None and node.input:
-            known = [values.get(name) for name in node.input]
-            found = rule(node, [value for value in known if value is not None]) if None not in known else None
-            if found is not None and len(found.entries) <= LARGEST_SIZES:
-                integers = types.get(node.output[0]) in INTEGERS
-                values[node.output[0]] = Sizes(tuple(_whole(e) if integers else e for e in found.entries), found.scalar)
     return values
 
 
-def _whole(entry: Size | None) -> Size | None:
-    """Integer division that leaves a rest: only plain numbers are rounded, and sizes are positive, so down."""
-    if entry is None or entry.factor.denominator == 1:
-        return entry
-    return Size(Fraction(math.floor(entry.factor))) if not entry.symbols and entry.factor > 0 else None
-
-
-def _of_shape(node: onnx.NodeProto, shape: tuple[Size, ...]) -> Sizes:
-    if node.op_type == "Size":
-        return Sizes((product_of(shape),), scalar=True)
-    bounds = {attribute.name: attribute.i for attribute in node.attribute}
-    return Sizes(shape[bounds.get("start", 0) : bounds.get("end", len(shape))])
+def sizes_after(
+    node: onnx.NodeProto,
+    shapes: Mapping[str, Sequence[Size]],
+    values: Mapping[str, Sizes],
+    types: Mapping[str, int],
+) -> Sizes | None:
+    """What the node puts out, where that is sizes."""
+    if node.op_type in ("Shape", "Size"):
+        return _of_shape(node, shapes[node.input[0]]) if node.input[0] in shapes else None
+    rule = RULES.get(node.op_type)
+    known = [value for name in node.input if (value := values.get(name)) is not None]
+    if rule is None or not known or len(known) < len(node.input):
+        return None
+    found = rule(node, known)
+    if found is None or len(found.entries) > LARGEST_SIZES:
+        return None
+    is_integer = types.get(node.output[0]) in INTEGERS
+    return Sizes(tuple(map(_whole, found.entries)), found.scalar) if is_integer else found
 
 
 def product_of(sizes: Sequence[Size | None]) -> Size | None:
@@ -150,6 +110,20 @@ def product_of(sizes: Sequence[Size | None]) -> Size | None:
             return None
         product = product.times(size)
     return product
+
+
+def _whole(entry: Size | None) -> Size | None:
+    """Integer division that leaves a rest: only plain numbers are rounded, and sizes are positive, so down."""
+    if entry is None or entry.factor.denominator == 1:
+        return entry
+    return Size(Fraction(math.floor(entry.factor))) if not entry.symbols and entry.factor > 0 else None
+
+
+def _of_shape(node: onnx.NodeProto, shape: Sequence[Size]) -> Sizes:
+    if node.op_type == "Size":
+        return Sizes((product_of(shape),), scalar=True)
+    bounds = {attribute.name: attribute.i for attribute in node.attribute}
+    return Sizes(tuple(shape[bounds.get("start", 0) : bounds.get("end", len(shape))]))
 
 
 def _unchanged(node: onnx.NodeProto, known: Sequence[Sizes]) -> Sizes | None:
@@ -217,6 +191,14 @@ def _equal(left: Size, right: Size) -> Size | None:
     return Size(Fraction(0)) if negative else None
 
 
+def _chosen(better: Callable[[Fraction, Fraction], Fraction]) -> Callable[[Size, Size], Size | None]:
+    def combine(left: Size, right: Size) -> Size | None:
+        same = left.symbols == right.symbols
+        return Size(better(left.factor, right.factor), left.symbols) if same else None
+
+    return combine
+
+
 def _where(node: onnx.NodeProto, known: Sequence[Sizes]) -> Sizes | None:
     length = max(len(part.entries) for part in known)
     if any(len(part.entries) not in (1, length) for part in known):
@@ -264,6 +246,8 @@ RULES: Mapping[str, Rule] = {
     "Floor": _rounded(math.floor),
     "Gather": _gather,
     "Identity": _unchanged,
+    "Max": _pairwise(_chosen(max)),
+    "Min": _pairwise(_chosen(min)),
     "Mul": _pairwise(Size.times),
     "ReduceProd": _reduce_prod,
     "Reshape": _vector,
