@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from edgepareto.host.errors import ModelError
-from edgepareto.host.export import onnx_file, read_model, require_sound, weight_files, write_model
+from edgepareto.host.export import onnx_file, read_model, require_sound, weight_files, write_model, write_model_bytes
 from fakes.models import classifier, convolution, save
 from onnx import TensorProto, helper, numpy_helper
 
@@ -151,6 +151,8 @@ def test_a_model_that_would_be_too_large_is_not_written(tmp_path: Path, monkeypa
     monkeypatch.setattr(onnx_file, "LARGEST_MODEL_BYTES", 1000)
     with pytest.raises(ModelError, match="one ONNX file holds at most"):
         write_model(convolution(), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="one ONNX file holds at most"):
+        write_model_bytes(convolution().SerializeToString(), tmp_path / "m.onnx")
     assert not any(tmp_path.iterdir())
 
 

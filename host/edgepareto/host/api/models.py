@@ -22,7 +22,7 @@ from edgepareto.host.export import (
     read_model,
     require_sound,
     weight_files,
-    write_model,
+    write_model_bytes,
 )
 from edgepareto.host.pruning import Analysis, analyse, prepare
 from edgepareto.host.views import PruneReport
@@ -91,7 +91,7 @@ def prune(
     pruned = prepare(analysis, images, criterion=recipe.criterion, images=IMAGES).prune(genome, recovery=recipe.recover)
     start = time.perf_counter()
     if target is not None:
-        write_model(pruned.model, target)
+        write_model_bytes(pruned.content, target)
     seconds = {
         "analyse": pruned.seconds.analyse,
         "rank": pruned.seconds.rank,
@@ -101,10 +101,8 @@ def prune(
     }
     return PruneReport(
         analysis=analysis,
-        model=pruned.model,
+        pruned=pruned,
         widths=genome.widths,
-        macs=pruned.macs,
-        parameters=pruned.parameters,
         criterion=recipe.criterion,
         recover=recipe.recover,
         images=None if images is None else len(next(iter(images.values()))),

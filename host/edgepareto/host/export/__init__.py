@@ -19,6 +19,7 @@ from edgepareto.host.export.onnx_file import (
     sha256_of,
     weight_files,
     write_model,
+    write_model_bytes,
     write_whole,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "weight_files",
     "write_arrays",
     "write_model",
+    "write_model_bytes",
     "write_sample_inputs",
     "write_whole",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "sha256_of",
     "weight_files",
     "write_model",
+    "write_model_bytes",
     "write_whole",
 ]
 
@@ -78,7 +79,14 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
     """Write the whole file or leave what was there. Equal models give equal bytes. ModelError where one file cannot
     hold it."""
     _must_fit_one_file(model, str(path))
-    write_whole(path, model.SerializeToString(deterministic=True))
+    write_model_bytes(model.SerializeToString(deterministic=True), path)
+
+
+def write_model_bytes(content: bytes, path: Path) -> None:
+    """The same for a model that is bytes already."""
+    if len(content) > LARGEST_MODEL_BYTES:
+        raise _too_large(str(path), len(content))
+    write_whole(path, content)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -170,10 +178,14 @@ def _must_fit_one_file(model: onnx.ModelProto, name: str) -> None:
     except KeyError:
         return  # a type that ONNX does not have: the checker says so
     if total > LARGEST_MODEL_BYTES:
-        raise ModelError(
-            f"{name}: its weights take {total / 1e9:.2f} GB, one ONNX file holds at most "
-            f"{LARGEST_MODEL_BYTES / 1e9:.2f} GB and a larger model is not supported; use a smaller or a float16 one"
-        )
+        raise _too_large(name, total)
+
+
+def _too_large(name: str, total: int) -> ModelError:
+    return ModelError(
+        f"{name}: its weights take {total / 1e9:.2f} GB, one ONNX file holds at most "
+        f"{LARGEST_MODEL_BYTES / 1e9:.2f} GB and a larger model is not supported; use a smaller or a float16 one"
+    )
 
 
 def _is_shapeless(value: onnx.ValueInfoProto) -> bool:

@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # a front is shown without loading onnx
     import onnx
     from edgepareto.host.domain import SearchSpace
-    from edgepareto.host.pruning import Analysis
+    from edgepareto.host.pruning import Analysis, PrunedModel
 
 __all__ = ["PruneReport", "inspect_json", "inspect_table", "prune_json", "prune_table"]
 
@@ -34,16 +34,27 @@ class PruneReport:
     """
 
     analysis: Analysis
-    model: onnx.ModelProto
+    pruned: PrunedModel
     widths: tuple[int, ...]
-    macs: int
-    parameters: int
     criterion: str
     recover: str
     images: int | None
     step: int
     seconds: Mapping[str, float]
     file: Path | None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """Read from its bytes at each access."""
+        return self.pruned.model
+
+    @property
+    def macs(self) -> int:
+        return self.pruned.macs
+
+    @property
+    def parameters(self) -> int:
+        return self.pruned.parameters
 
     @property
     def recovered(self) -> bool:
