@@ -91,7 +91,7 @@ def test_the_models_output_and_its_input_keep_their_channels(new_net):
     x = net.conv("image", 3, 3)
     analysis = analyse(net.model(net.node("Add", x, "image"), result=("batch", 3, 8, 8)))
     assert analysis.groups == ()
-    assert [group.reason for group in analysis.frozen] == ["comes from the model's input 'image'"]
+    assert [group.reason for group in analysis.frozen] == ["reaches the model's output 'logits'"]
 
 
 def test_a_skip_over_an_unknown_operator_freezes_both_sides_of_the_sum(new_net):

@@ -4,33 +4,11 @@ import numpy as np
 import onnx
 import pytest
 from edgepareto.host.domain import Genome
-from edgepareto.host.pruning import Analysis, analyse, prepare
-from edgepareto.host.pruning.graph_walk import BlockCut, IndexCut
+from edgepareto.host.pruning import analyse, prepare
 from edgepareto.host.pruning.slice_model import kept_classes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from onnx import numpy_helper
-
-
-def _silenced(analysis: Analysis, kept: NDArray[np.bool_]) -> onnx.ModelProto:
-    """The dense model in which every channel that `kept` lacks gives zero: the arrays that make it are zero there."""
-    arrays = {name: value.copy() for name, value in analysis.constants.items()}
-    made_by = {layer.weight: layer.output_axis for layer in analysis.graph.layers}
-    for cut in analysis.graph.cuts:
-        if isinstance(cut, IndexCut) or cut.axis != made_by.get(cut.tensor, cut.axis):
-            continue  # what reads the channel stays as it is
-        blocks = cut.labels if isinstance(cut, BlockCut) else [cut.labels]
-        for part, labels in zip(np.split(arrays[cut.tensor], len(blocks)), blocks, strict=True):
-            gone = [slice(None)] * part.ndim
-            gone[cut.axis] = ~kept[labels]
-            if part.dtype.kind == "f":
-                part[tuple(gone)] = 0
-    silenced = onnx.ModelProto()
-    silenced.CopyFrom(analysis.model)
-    del silenced.graph.initializer[:]
-    silenced.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in arrays.items())
-    return silenced
+from models.silence import silenced
 
 
 @pytest.mark.parametrize("ratio", [0.7, 0.4])
@@ -39,7 +17,7 @@ def test_removing_channels_that_are_zero_changes_no_output(model, images, run_mo
     prepared = prepare(analysis, None, criterion="l1")
     genome = analysis.search_space().uniform(ratio)
     kept = kept_classes(analysis, prepared.importance, genome)
-    zeroed = run_model(_silenced(analysis, kept), images)
+    zeroed = run_model(silenced(analysis, kept), images)
     pruned = run_model(prepared.prune(genome, recovery="none").model, images)
     assert not kept.all()
     assert np.abs(zeroed).max() > 1e-3, "a test on silence proves nothing"

@@ -70,6 +70,10 @@ class LabelTable:
         """None of these may be removed. The first reason given to a class is the one a user reads."""
         self._frozen.append((labels, reason))
 
+    def freeze_output(self, axes: Sequence[Labels | None], reason: str) -> None:
+        """As `freeze_all`, before every other reason: a classifier keeps its classes whatever compares them."""
+        self._frozen[:0] = [(labels, reason) for labels in axes if labels is not None]
+
     def freeze_all(self, axes: Sequence[Labels | None], reason: str) -> None:
         for labels in axes:
             if labels is not None:

@@ -62,8 +62,9 @@ def trace_dependencies(
 
 
 def _label_input(name: str, walk: GraphWalk, shapes: Mapping[str, Shape]) -> None:
+    """Its channels never go. Of three axes, either of the last two may be the channels: no label, none to be cut."""
     shape = shapes.get(name, ())
-    if len(shape) < 2:
+    if len(shape) < 2 or len(shape) == 3:
         return
     axes: list[Labels | None] = []
     for size in shape[1:]:

@@ -230,6 +230,13 @@ class GraphWalk:
             self.table.join(first, labels)
         self._labels[name] = tuple(first if axis == both.unit_axis else None for axis in range(both.rank))
 
+    def channels(self, node: onnx.NodeProto) -> Labels | None:
+        """Of axis 1 of the node's data. Labels of its other axes, which it takes for positions, are frozen."""
+        axes = self.labels(node.input[0])
+        reason = f"lies along positions that '{node.name}' ({node.op_type}) reads together"
+        self.table.freeze_all([*axes[:1], *axes[2:]], reason)
+        return axes[1]
+
     def set_labels(self, name: str, axes: Sequence[Labels | None]) -> None:
         self._labels[name] = tuple(axes)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgepareto.host.pruning.graph_walk import GraphWalk
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
 from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.operators.reshape_runs import matching_runs, whole_factor
+from edgepareto.host.pruning.shape_inference import Shape
 from onnx import NodeProto
 
 __all__ = ["carrying_axis"]
@@ -30,20 +32,23 @@ def carrying_axis(walk: GraphWalk, tensor: str, axes: Sequence[int]) -> int:
         for node in walk.readers(name):
             rank = len(walk.all_shape(name))
             for axis, place in places.items():
-                votes[axis] += _vote(node, name, place, rank)
+                votes[axis] += _vote(node, name, place, rank, walk)
             moved = {axis: after for axis, place in places.items() if (after := _after(node, place, rank, walk)) >= 0}
             if moved:
                 waiting.extend((output, moved) for output in node.output if output)
     return max(axes, key=lambda axis: (votes[axis], -axis))
 
 
-def _vote(node: NodeProto, name: str, place: int, rank: int) -> int:
+def _vote(node: NodeProto, name: str, place: int, rank: int, walk: GraphWalk) -> int:
     if node.op_type == "MatMul":
         summed = rank - 1 if name == node.input[0] else rank - 2
         return LEADING if place < rank - 2 else MIXED if place == summed else 0
-    if node.op_type in ("Gather", "Slice", "Split", "Softmax"):
-        mixed = node.op_type != "Slice" and int_attribute(node, "axis", 0 if node.op_type != "Softmax" else -1) % rank
+    if node.op_type in ("Gather", "Split", "Softmax"):
+        mixed = int_attribute(node, "axis", -1 if node.op_type == "Softmax" else 0) % rank
         return MIXED if place == mixed else 0
+    if node.op_type == "Slice":
+        axes = walk.constant(node.input[3]) if len(node.input) > 3 else None
+        return MIXED if axes is not None and place in axes % rank else 0
     return 0
 
 
@@ -67,6 +72,18 @@ def _after(node: NodeProto, place: int, rank: int, walk: GraphWalk) -> int:
     if node.op_type == "MatMul":
         return place
     output = walk.all_shape(node.output[0])
-    if len(output) >= rank and node.op_type not in ("Reshape", "Flatten", "Expand", "Tile", "Concat"):
+    if node.op_type == "Reshape":
+        return _after_reshape(walk.all_shape(node.input[0]), output, place)
+    if len(output) >= rank and node.op_type not in ("Flatten", "Expand", "Tile", "Concat"):
         return place + len(output) - rank
     return -1
+
+
+def _after_reshape(source: Shape, result: Shape, place: int) -> int:
+    """The one axis of the same run that has as many indices, whatever batch it is repeated for."""
+    try:
+        run = next(run for run in matching_runs(source, result) if place in run[0])
+    except Untracked:
+        return -1
+    same = [axis for axis in run[1] if whole_factor(result[axis]) == whole_factor(source[place])]
+    return same[0] if len(same) == 1 else -1

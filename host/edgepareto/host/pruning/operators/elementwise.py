@@ -64,6 +64,12 @@ def per_channel(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
+def instance_norm(node: NodeProto, walk: GraphWalk) -> None:
+    """Per channel, over all positions: as BatchNormalization, but a position less would change the others."""
+    walk.channels(node)
+    per_channel(node, walk)
+
+
 def layer_norm(node: NodeProto, walk: GraphWalk) -> None:
     """Mean and deviation over the last axes: a channel less would change what all others become."""
     axes = walk.labels(node.input[0])
@@ -103,7 +109,8 @@ RULES = {
         ("Add", "Div", "Equal", "Greater", "Less", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where"),
         broadcast,
     ),
-    **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), per_channel),
+    "BatchNormalization": per_channel,
+    "InstanceNormalization": instance_norm,
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(("GroupNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization"), across_channels),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), within_axis),

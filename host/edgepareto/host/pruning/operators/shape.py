@@ -7,14 +7,15 @@ from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import AttributeCount, Count, GraphWalk, IndexCut, Untracked
 from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
 from edgepareto.host.pruning.operators.carrying_axis import carrying_axis
-from edgepareto.host.pruning.shape_chains import Shape
+from edgepareto.host.pruning.operators.reshape_runs import flat_labels, matching_runs, whole_factor
+from edgepareto.host.pruning.shape_inference import Shape
 from onnx import NodeProto
 
 __all__ = ["RULES"]
 
 
 def pool(node: NodeProto, walk: GraphWalk) -> None:
-    walk.set_axis(node.output[0], 1, walk.labels(node.input[0])[1])
+    walk.set_axis(node.output[0], 1, walk.channels(node))
 
 
 def reduce(node: NodeProto, walk: GraphWalk) -> None:
@@ -65,7 +66,7 @@ def flatten(node: NodeProto, walk: GraphWalk) -> None:
     axis = int_attribute(node, "axis", 1)
     axis += len(shape) if axis < 0 else 0
     axes = walk.labels(data)
-    walk.set_labels(node.output[0], (_flat(shape[:axis], axes[:axis]), _flat(shape[axis:], axes[axis:])))
+    walk.set_labels(node.output[0], (flat_labels(shape[:axis], axes[:axis]), flat_labels(shape[axis:], axes[axis:])))
 
 
 def reshape(node: NodeProto, walk: GraphWalk) -> None:
@@ -80,28 +81,37 @@ def reshape(node: NodeProto, walk: GraphWalk) -> None:
         raise Untracked("takes sizes that are computed at run time")
     source, result = walk.shape(data), _result_shape(walk, node, target)
     made: list[Labels | None] = [None] * len(result)
-    for inside, outside in _matching_runs(source, result):
-        labels = _flat([source[i] for i in inside], [axes[i] for i in inside])
+    for inside, outside in matching_runs(source, result):
+        labels = flat_labels([source[i] for i in inside], [axes[i] for i in inside])
         if labels is None:
             continue
-        wide = [axis for axis in outside if result[axis] != 1] or outside[:1]
+        wide = [axis for axis in outside if whole_factor(result[axis]) != 1] or outside[-1:]
         if not wide:
             raise Untracked("drops the channel axis")
         chosen = wide[0]
         if len(wide) > 1:
-            chosen = carrying_axis(walk, output, wide)
-            labels = _tied_across(labels, [_known(result[axis]) for axis in wide], wide.index(chosen), walk)
+            torn = labels.reshape([whole_factor(result[axis]) for axis in wide])
+            chosen = next((axis for at, axis in enumerate(wide) if _is_repeated(torn, at)), -1)
+            if chosen < 0:
+                chosen = carrying_axis(walk, output, wide)
+            labels = _tied_across(torn, wide.index(chosen), walk)
         made[chosen] = labels
-        if target[chosen] > 0:
+        if target[chosen] > 0 and target[chosen] == len(labels):
             walk.counts.append(Count(tensor=node.input[1], position=chosen, labels=labels))
         elif target[chosen] == 0 and labels is not axes[chosen if chosen < len(axes) else 0]:
             raise Untracked("copies a size that pruning changes")
     walk.set_labels(output, made)
 
 
-def _tied_across(labels: Labels, sizes: list[int], chosen: int, walk: GraphWalk) -> Labels:
-    """One label per index of the chosen axis: what stands there along the other axes (a whole head) goes together."""
-    rows = np.moveaxis(labels.reshape(sizes), chosen, 0).reshape(sizes[chosen], -1)
+def _is_repeated(torn: Labels, axis: int) -> bool:
+    """Whether the labels along this axis are the same at every place of the other axes."""
+    rows = np.moveaxis(torn, axis, 0).reshape(torn.shape[axis], -1)
+    return bool((rows == rows[:, :1]).all())
+
+
+def _tied_across(torn: Labels, axis: int, walk: GraphWalk) -> Labels:
+    """One label per index of the axis: what stands there along the other axes (a whole head) goes together."""
+    rows = np.moveaxis(torn, axis, 0).reshape(torn.shape[axis], -1)
     for column in rows.T[1:]:
         walk.table.join(rows[:, 0], column)
     return rows[:, 0]
@@ -225,27 +235,6 @@ def resize(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
-def _flat(
-    shape: Shape | list[int | str | None], axes: tuple[Labels | None, ...] | list[Labels | None]
-) -> Labels | None:
-    """Labels of several axes read as one: each label is repeated over what follows it and tiled over what leads it."""
-    labelled = [axis for axis, labels in enumerate(axes) if labels is not None]
-    if not labelled:
-        return None
-    chosen = labelled[0]
-    labels = axes[chosen]
-    assert labels is not None
-    if len(shape) == 1:
-        return labels
-    if len([axis for axis in labelled if shape[axis] != 1]) > 1:
-        raise Untracked("folds two channel axes into one")
-    sizes = [size for size in shape if isinstance(size, int)]
-    if len(sizes) < len(shape):
-        raise Untracked("folds an axis of unknown size into the channels")
-    before, after = int(np.prod(sizes[:chosen])), int(np.prod(sizes[chosen + 1 :]))
-    return np.broadcast_to(labels[None, :, None], (before, len(labels), after)).reshape(-1)
-
-
 def _result_shape(walk: GraphWalk, node: NodeProto, target: list[int]) -> Shape:
     inferred = walk.shape(node.output[0])
     source = walk.shape(node.input[0])
@@ -257,47 +246,7 @@ def _result_shape(walk: GraphWalk, node: NodeProto, target: list[int]) -> Shape:
             result.append(source[position])
         else:
             result.append(inferred[position])
-    if not isinstance(result[0], int) and not isinstance(source[0], int):
-        result[0] = source[0]  # inference invents a new name for the batch
     return tuple(result)
-
-
-def _matching_runs(source: Shape, result: Shape) -> list[tuple[list[int], list[int]]]:
-    """Cut both shapes into the shortest runs of equal products, left to right. A symbolic size matches only itself."""
-    runs: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(source) or j < len(result):
-        inside, outside = [], []
-        if i < len(source) and j < len(result) and source[i] == result[j] and source[i] is not None:
-            inside, outside, i, j = [i], [j], i + 1, j + 1
-        else:
-            left = right = 1
-            while not inside or not outside or left != right:
-                take_left = i < len(source) and (not inside or left < right or j >= len(result))
-                if take_left:
-                    left *= _known(source[i])
-                    inside.append(i)
-                    i += 1
-                elif j < len(result):
-                    right *= _known(result[j])
-                    outside.append(j)
-                    j += 1
-                elif left == right:
-                    break
-                else:
-                    raise Untracked("has sizes that do not multiply up")
-                if i >= len(source) and j >= len(result):
-                    break
-            if left != right:
-                raise Untracked("has sizes that do not multiply up")
-        runs.append((inside, outside))
-    return runs
-
-
-def _known(size: int | str | None) -> int:
-    if not isinstance(size, int):
-        raise Untracked("folds an axis of unknown size into the channels")
-    return size
 
 
 def _fixed(walk: GraphWalk, node: NodeProto, name: str, axis: int) -> Labels:

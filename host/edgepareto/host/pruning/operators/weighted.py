@@ -23,7 +23,7 @@ def conv(node: NodeProto, walk: GraphWalk) -> None:
     kernel = _weight(weight, walk)
     outputs, inputs_per_group = kernel.shape[0], kernel.shape[1]
     groups = int_attribute(node, "group", 1)
-    channels = walk.labels(data)[1]
+    channels = walk.channels(node)
     if groups == 1:
         made = walk.table.fresh(outputs)
         if channels is not None:
@@ -45,7 +45,7 @@ def conv_transpose(node: NodeProto, walk: GraphWalk) -> None:
     weight = node.input[1]
     kernel = _weight(weight, walk)
     groups = int_attribute(node, "group", 1)
-    channels = walk.labels(node.input[0])[1]
+    channels = walk.channels(node)
     if groups == 1:
         if channels is not None:
             walk.cut(weight, 0, channels)
@@ -70,7 +70,7 @@ def gemm(node: NodeProto, walk: GraphWalk) -> None:
         raise Untracked("reads its input transposed")
     transposed = bool(int_attribute(node, "transB", 0))
     input_axis, output_axis = (1, 0) if transposed else (0, 1)
-    features = walk.labels(data)[1]
+    features = walk.channels(node)
     if features is not None:
         walk.cut(weight, input_axis, features)
     plain = float_attribute(node, "alpha", 1.0) == 1.0 and float_attribute(node, "beta", 1.0) == 1.0
