@@ -65,7 +65,8 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 
 benchmark: .venv/installed
+	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/search.py
 
 clean:
-	rm -rf .venv .venv-proto .venv-torch $(EXAMPLE)/study
+	rm -rf .venv .venv-proto .venv-torch .venv-rivals $(EXAMPLE)/study

@@ -55,7 +55,7 @@ def _trial(prepared: PreparedModel, recovery: str, ratio: float, test: Dataset, 
     analysis = prepared.analysis
     pruned = prepared.prune(analysis.search_space().uniform(1 - ratio), recovery=recovery)
     start = time.perf_counter()
-    accuracy = score(pruned.model.SerializeToString(), test, metric_by_name("top1"))
+    accuracy = score(pruned.content, test, metric_by_name("top1"))
     return Trial(
         lost_points=100 * (dense - accuracy),
         parameters_kept=pruned.parameters / analysis.parameters,

@@ -6,11 +6,13 @@ import multiprocessing
 import re
 import statistics
 import time
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
+from edgepareto.host.domain import Genome
 from edgepareto.host.export import read_model
 from edgepareto.host.pruning import analyse, prepare
 from markdown_table import markdown_table
@@ -40,7 +42,7 @@ def seconds_per_candidate(nets: Mapping[str, Path], rivals: Rivals, repeats: int
         ours, prunes, exports = [], [], []
         for _ in range(repeats):
             start = time.perf_counter()
-            prepared.prune(genome, recovery="none").model.SerializeToString()
+            prepared.prune(genome, recovery="none")
             ours.append(time.perf_counter() - start)
             answer = rivals.ask("torch-pruning", net=net, ratio=HALF, to=str(path.with_suffix(".pruned.onnx")))
             prunes.append(float(answer["prune_s"]))
@@ -61,7 +63,7 @@ def seconds_per_candidate(nets: Mapping[str, Path], rivals: Rivals, repeats: int
 
 
 def parameters_kept(nets: Mapping[str, Path], rivals: Rivals, ratios: tuple[float, ...]) -> str:
-    """Counted in the ONNX files of both."""
+    """Counted in the ONNX files of both, each group rounded down to whole channels as Torch-Pruning does."""
     rows = []
     for net, path in nets.items():
         analysis = analyse(read_model(path))
@@ -70,7 +72,8 @@ def parameters_kept(nets: Mapping[str, Path], rivals: Rivals, ratios: tuple[floa
             pruned = path.with_suffix(".pruned.onnx")
             rivals.ask("torch-pruning", net=net, ratio=ratio, to=str(pruned))
             theirs = _parameters(onnx.load(pruned))
-            ours = prepared.prune(analysis.search_space().uniform(1 - ratio), recovery="none").parameters
+            widths = tuple(int(group.channels * (1 - ratio)) for group in analysis.groups)
+            ours = prepared.prune(Genome(widths=widths), recovery="none").parameters
             dense = analysis.parameters
             rows.append(
                 [net, f"{ratio:.0%}", f"{ours / dense:.4f}", f"{theirs / dense:.4f}", f"{ours / theirs - 1:+.2%}"]
@@ -87,24 +90,22 @@ def peak_memory(nets: Mapping[str, Path]) -> str:
                 candidate, whole = pool.apply(_peaks, (path, kept))
             size = path.stat().st_size
             rows.append([net, f"{1 - kept:.0%}", f"{candidate / size:.1f}", f"{whole / size:.1f}"])
-    header = ["net", "removed", "slice + serialise adds", "the whole process, from reading the file on, adds"]
+    header = ["net", "removed", "slice + serialise", "the process, from reading the file on"]
     return markdown_table(header, rows)
 
 
 def _peaks(path: Path, kept: float) -> tuple[int, int]:
-    """Bytes: growth of the resident set to its peak, from the prepared model on and from before it was read."""
-    start = _memory("VmRSS")
+    """Bytes: all that a candidate allocates, and the growth of the resident set from before the file is read."""
+    start = _resident("VmRSS")
     prepared = prepare(analyse(read_model(path)), None, criterion="l2")
-    until_here = _memory("VmHWM")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew (proc(5))
-    ready = _memory("VmRSS")
-    candidate = prepared.prune(prepared.analysis.search_space().uniform(kept), recovery="none")
-    candidate.model.SerializeToString()
-    peak = _memory("VmHWM")
-    return peak - ready, max(peak, until_here) - start
+    genome = prepared.analysis.search_space().uniform(kept)
+    tracemalloc.start()
+    prepared.prune(genome, recovery="none")
+    _, candidate = tracemalloc.get_traced_memory()
+    return candidate, _resident("VmHWM") - start
 
 
-def _memory(field: str) -> int:
+def _resident(field: str) -> int:
     found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
     assert found is not None, "Linux tells it"
     return 1024 * int(found[1])
