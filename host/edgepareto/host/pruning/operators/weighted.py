@@ -19,7 +19,7 @@ __all__ = ["RULES"]
 
 
 def conv(node: NodeProto, walk: GraphWalk) -> None:
-    data, weight = node.input[0], node.input[1]
+    weight = node.input[1]
     kernel = _weight(weight, walk)
     outputs, inputs_per_group = kernel.shape[0], kernel.shape[1]
     groups = int_attribute(node, "group", 1)
@@ -64,7 +64,7 @@ def conv_transpose(node: NodeProto, walk: GraphWalk) -> None:
 
 
 def gemm(node: NodeProto, walk: GraphWalk) -> None:
-    data, weight = node.input[0], node.input[1]
+    weight = node.input[1]
     kernel = _weight(weight, walk)
     if int_attribute(node, "transA", 0):
         raise Untracked("reads its input transposed")
