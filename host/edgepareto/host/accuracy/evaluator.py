@@ -6,25 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from edgepareto.host.accuracy.dataset import Array, Dataset
 from edgepareto.host.accuracy.metrics import Metric, Predict
 from edgepareto.host.errors import EvaluationError
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 
 __all__ = ["predictor", "score"]
-
-ORT_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
-ERRORS_ONLY = 3
 
 
 def score(model: bytes | Path, dataset: Dataset, metric: Metric, *, batch: int = 100) -> float:
@@ -41,14 +28,8 @@ def predictor(model: bytes | Path, *, batch: int = 100) -> Predict:
     A fixed batch axis is filled by repeating the last sample, whose outputs are dropped. An input without a batch axis
     is run sample by sample.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
     try:
-        session = ort.InferenceSession(
-            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model)
     except ORT_ERRORS as error:
         raise EvaluationError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
     shapes: dict[str, list[int | str | None]] = {value.name: value.shape for value in session.get_inputs()}

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime as ort
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export.onnx_file import write_whole
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 __all__ = ["expected_outputs", "write_arrays", "write_sample_inputs"]
 
 Array = NDArray[np.generic]
-ERRORS_ONLY = 3
 
 
 class Samples(Protocol):
@@ -41,24 +39,14 @@ def expected_outputs(model: Path, inputs_npz: Path, output_npz: Path) -> None:
     """
     with np.load(inputs_npz, allow_pickle=False) as loaded:
         inputs = {name: loaded[name] for name in loaded.files}
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
     try:
-        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        session = open_session(model)
         names = [output.name for output in session.get_outputs()]
         runs = [
             session.run(names, {name: array[row] for name, array in inputs.items()})
             for row in range(len(next(iter(inputs.values()))))
         ]
-    except (
-        ort_errors.Fail,
-        ort_errors.InvalidArgument,
-        ort_errors.InvalidGraph,
-        ort_errors.NotImplemented,
-        ort_errors.RuntimeException,
-    ) as error:
+    except ORT_ERRORS as error:
         raise EvaluationError(f"{model.name}: ONNX Runtime failed on it: {str(error).splitlines()[0]}") from error
     write_arrays(output_npz, {name: np.stack([run[i] for run in runs]) for i, name in enumerate(names)})
 

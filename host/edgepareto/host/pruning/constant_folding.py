@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, subgraphs
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 from edgepareto.host.pruning.shared_tensors import weight_reads
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
@@ -130,23 +131,18 @@ def _run(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], wanted: list[str], tensors: dict[str, TensorProto]
 ) -> list[NDArray[np.generic]] | None:
     """None where the runtime cannot."""
-    import onnxruntime
-
     if not wanted:
         return []
     read = dict.fromkeys(name for node in nodes for name in node.input if name in tensors)
     outputs = [onnx.ValueInfoProto(name=name) for name in wanted]
     part = onnx.helper.make_graph(nodes, "constants", [], outputs, [tensors[name] for name in read])
     whole = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=min(model.ir_version, 10))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(whole.SerializeToString())
         if any(output.type not in NUMPY_TYPES for output in session.get_outputs()):
             return None
         return [np.asarray(value) for value in session.run(wanted, {})]
-    except onnxruntime.capi.onnxruntime_pybind11_state.OrtException:
+    except ORT_ERRORS:
         return None
 
 

@@ -8,10 +8,10 @@ Source: protobuf.dev/programming-guides/encoding; serialisers write a message's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import onnx
-from google.protobuf.message import Message
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -20,6 +20,7 @@ __all__ = ["model_bytes"]
 LENGTH_DELIMITED = 2  # the wire type of bytes and messages
 
 Part = bytes | memoryview  # of single bytes
+Outline = TypeVar("Outline", onnx.ModelProto, onnx.GraphProto)
 
 
 def model_bytes(outline: onnx.ModelProto, weights: Mapping[str, NDArray[np.generic]]) -> bytes:
@@ -51,7 +52,7 @@ def _field(number: int, parts: list[Part]) -> list[Part]:
     return [_variable_length(number << 3 | LENGTH_DELIMITED) + _variable_length(sum(map(len, parts))), *parts]
 
 
-def _halves(message: Message, number: int) -> tuple[bytes, bytes]:
+def _halves(message: Outline, number: int) -> tuple[bytes, bytes]:
     """The fields before and behind this number, which is in neither."""
     before, after = type(message)(), type(message)()
     for part in (before, after):

@@ -1,0 +1,33 @@
+"""ONNX Runtime as the host uses it: one thread, so that the same model gives the same numbers in any process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+__all__ = ["ORT_ERRORS", "open_session"]
+
+# They have no common base but Exception.
+ORT_ERRORS = (
+    state.EPFail,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NoSuchFile,
+    state.NotImplemented,
+    state.RuntimeException,
+)
+ERRORS_ONLY = 3
+
+
+def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
+    """Raises one of ORT_ERRORS where the runtime refuses the model."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    content = str(model) if isinstance(model, Path) else model
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
