@@ -13,6 +13,7 @@ from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import Consumer
 from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.patches import PatchSampler
+from edgepareto.host.pruning.recurrent_repair import DenseGates, observe_gates, states_of
 from edgepareto.host.pruning.segments import Chunks, Segment, cut_segments, run_segment
 from edgepareto.host.pruning.shape_chains import Shape
 from edgepareto.host.pruning.slice_model import slice_model
@@ -32,7 +33,7 @@ class DenseActivations:
     inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
     summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
     also makes up for what the other branch lost. variances: of the dense outputs, summed over them. covariances:
-    (features, features) of the layer's input.
+    (features, features) of the layer's input. gates: of the layers of kind GATES, which have no sampler and targets.
     """
 
     segments: tuple[Segment, ...]
@@ -42,6 +43,7 @@ class DenseActivations:
     summands: Mapping[int, str]
     variances: Mapping[int, float]
     covariances: Mapping[int, NDArray[np.float64]]
+    gates: Mapping[int, DenseGates]
 
     def consumers(self, analysis: Analysis, classes: Labels) -> list[Consumer]:
         """The layers that read these channels, one cell of a group, in graph order, each restricted to them."""
@@ -78,9 +80,19 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
     summands: dict[int, str] = {}
     variances: dict[int, float] = {}
     covariances: dict[int, NDArray[np.float64]] = {}
+    gates: dict[int, DenseGates] = {}
     live: dict[str, Chunks] = dict(inputs)
     for segment in segments:
-        if segment.layer is not None:
+        if segment.layer is not None and analysis.graph.layers[segment.layer].kind is LayerKind.GATES:
+            layer, memory = analysis.graph.layers[segment.layer : segment.layer + 2]
+            states = states_of(draft, layer, live)
+            gates[segment.layer] = observe_gates(draft, layer, segment.layer, live, states)
+            variances.update(dict.fromkeys((segment.layer, segment.layer + 1), gates[segment.layer].variance))
+            if layer.inputs is not None:
+                covariances[segment.layer] = _covariance(live[layer.data], linear=True)
+            side_by_side = [chunk.swapaxes(1, 2).reshape(-1, len(memory.outputs)) for chunk in states]
+            covariances[segment.layer + 1] = _covariance(side_by_side, linear=True)
+        elif segment.layer is not None:
             layer = analysis.graph.layers[segment.layer]
             weight = analysis.constants[layer.weight]
             sampler = PatchSampler(layer, segment.layer, draft.nodes[layer.node], weight.shape[2:])
@@ -110,6 +122,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
         summands=summands,
         variances=variances,
         covariances=covariances,
+        gates=gates,
     )
 
 

@@ -18,9 +18,19 @@ Array = NDArray[np.float32]
 def weight_rows(weight: NDArray[np.generic], layer: Layer) -> Array:
     """(outputs, channels, taps) of a convolution or a linear layer; grouped: the channels of one group."""
     rows = np.asarray(weight, dtype=np.float32)
-    if layer.kind is LayerKind.LINEAR:
-        return (rows if layer.output_axis == 0 else rows.T)[:, :, None]
-    return rows.reshape(rows.shape[0], rows.shape[1], -1)
+    if layer.kind in (LayerKind.GATES, LayerKind.MEMORY):
+        return rows.reshape(-1, rows.shape[2], 1)
+    rows = rows.reshape(rows.shape[0], rows.shape[1], -1)
+    return rows if layer.output_axis == 0 else _swapped(rows, layer)
+
+
+def _swapped(rows: Array, layer: Layer) -> Array:
+    """(outputs, channels of a group, taps) from (channels, outputs of a group, taps), and back."""
+    groups = 1
+    if layer.kind is LayerKind.GROUPED:
+        groups = layer.groups if layer.input_axis is not None else len(rows)
+    taps = rows.shape[2]
+    return rows.reshape(groups, -1, rows.shape[1], taps).swapaxes(1, 2).reshape(-1, len(rows) // groups, taps)
 
 
 def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) -> Array:
@@ -76,10 +86,9 @@ def _by_group(inputs: Array, rows: Array) -> tuple[Array, Array]:
 def _write(draft: Draft, layer: Layer, repaired: Repair, has_bias: bool) -> None:
     rows, bias = repaired
     old = draft.arrays[layer.weight]
-    turned = rows.reshape(rows.shape[0], -1)
-    if layer.kind is LayerKind.LINEAR and layer.output_axis == 1:
-        turned = turned.T
-    draft.arrays[layer.weight] = turned.reshape(old.shape).astype(old.dtype)
+    if layer.output_axis == 1:
+        rows = _swapped(rows.reshape(weight_rows(old, layer).shape), layer)
+    draft.arrays[layer.weight] = rows.reshape(old.shape).astype(old.dtype)
     draft.changed.add(layer.weight)
     if not has_bias:
         return

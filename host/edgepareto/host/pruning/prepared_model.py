@@ -13,12 +13,15 @@ from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import (
     activation_order,
     magnitude_order,
     surgeon_order,
 )
 from edgepareto.host.pruning.layer_repair import repair_layer
+from edgepareto.host.pruning.recurrent_gates import unit_rows
+from edgepareto.host.pruning.recurrent_repair import repair_gates
 from edgepareto.host.pruning.segments import run_segment
 from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
 from numpy.typing import NDArray
@@ -160,7 +163,11 @@ def _producers(analysis: Analysis, classes: Labels) -> list[NDArray[np.float64]]
     for layer in analysis.graph.layers:
         if not np.isin(classes, layer.outputs).all():
             continue
-        weight = np.moveaxis(analysis.constants[layer.weight], layer.output_axis, 0)
+        weight = analysis.constants[layer.weight]
+        if layer.kind in (LayerKind.GATES, LayerKind.MEMORY):
+            weight = unit_rows(weight, len(layer.outputs))
+        else:
+            weight = np.moveaxis(weight, layer.output_axis, 0)
         if weight.shape[0] != len(layer.outputs):
             continue
         rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))
@@ -178,7 +185,10 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
         if segment.layer is not None:
             layer = layers[segment.layer]
             whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
-            if not reads_exact or not whole:
+            if layer.kind is LayerKind.GATES:
+                if not (reads_exact and whole and draft.kept[layer.outputs].all()):
+                    repair_gates(draft, layer, live, dense.gates[segment.layer], recovery)
+            elif not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
                 if segment.layer in dense.summands:

@@ -81,7 +81,7 @@ def _summand(output: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str]
 
 
 def is_repairable(layer: Layer) -> bool:
-    return layer.kind not in (LayerKind.OTHER, LayerKind.GATES, LayerKind.MEMORY)
+    return layer.kind not in (LayerKind.OTHER, LayerKind.MEMORY)
 
 
 def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> dict[str, Chunks]:

@@ -50,7 +50,7 @@ def recurrent(node: NodeProto, walk: GraphWalk) -> None:
     for position in INITIAL_STATES:
         if position < len(node.input) and node.input[position]:
             _start_from(node.input[position], made, walk)
-    _add_layers(node, walk, channels, made.reshape(-1))
+    _add_layers(node, walk, channels, made.reshape(-1), directions)
     for name, rank in zip(node.output, (4, 3, 3), strict=False):  # every step's state; the last one; the last cell's
         if name and directions == 1:
             walk.set_labels(name, (*[None] * (rank - 1), made[0]))
@@ -81,13 +81,13 @@ def _start_from(state: str, made: Labels, walk: GraphWalk) -> None:
         walk.table.join(row, labels)
 
 
-def _add_layers(node: NodeProto, walk: GraphWalk, channels: Labels | None, units: Labels) -> None:
+def _add_layers(node: NodeProto, walk: GraphWalk, channels: Labels | None, units: Labels, directions: int) -> None:
     steps = walk.spatial_positions(node.input[0], slice(0, 1))
     weights = (
-        (LayerKind.GATES, INPUT_WEIGHT, channels),
-        (LayerKind.MEMORY, STATE_WEIGHT, units),
+        (LayerKind.GATES, INPUT_WEIGHT, channels, 1),
+        (LayerKind.MEMORY, STATE_WEIGHT, units, directions),
     )
-    for kind, position, inputs in weights:
+    for kind, position, inputs, groups in weights:
         weight = node.input[position]
         layer = Layer(
             name=node.name,
@@ -103,6 +103,7 @@ def _add_layers(node: NodeProto, walk: GraphWalk, channels: Labels | None, units
             input_axis=2,
             output_axis=1,
             positions=steps,
+            groups=groups,
             tied=len(walk.readers(weight)) > 1,
         )
         walk.layers.append(layer)
