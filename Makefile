@@ -11,7 +11,7 @@ help:
 	@echo "make test        everything CI checks"
 	@echo "make test-torch  export the networks of tests/models with torch again and compare their outputs (minutes)"
 	@echo "make format      let ruff format the code"
-	@echo "make benchmark   the figures of docs/benchmarks.md (minutes)"
+	@echo "make benchmark   the figures of docs/benchmarks.md (an hour; other pruners go into .venv-rivals)"
 	@echo "make clean       remove environments and the example's study"
 
 .venv/bin/python:
