@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
+from edgepareto.host.pruning.clamp import Clamp
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.recovery import Repair, fit_groups, fit_rows, match_moments
 from edgepareto.host.pruning.slice_model import Draft
@@ -43,10 +44,13 @@ def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) ->
     return np.asarray(outputs if bias is None else outputs + bias, dtype=np.float32)
 
 
-def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, recovery: str) -> None:
+def repair_layer(
+    draft: Draft, layer: Layer, inputs: Array, targets: Array, recovery: str, clamp: Clamp | None, added: Array | None
+) -> None:
     """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs.
 
-    A tied weight stays as it was cut: fitted to one of its readers it would no longer serve the others.
+    A tied weight stays as it was cut: fitted to one of its readers it would no longer serve the others. added: what the
+    candidate adds to the outputs before they are compared with the targets, behind the clamp.
     Raises EvaluationError where the numbers leave the range of floats.
     """
     if layer.tied:
@@ -58,14 +62,17 @@ def repair_layer(draft: Draft, layer: Layer, inputs: Array, targets: Array, reco
     own = bias if layer.bias is not None else np.zeros(len(rows), dtype=np.float32)
     assert own is not None
     with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at below
+        own_targets = targets if added is None else targets - added
         if recovery == "moment":
             outputs = apply_layer(inputs, rows, own, layer)
-            repaired = match_moments(outputs, targets, rows, own) if has_bias else (rows, own)
+            repaired = match_moments(outputs, own_targets, rows, own) if has_bias else (rows, own)
         elif layer.kind is LayerKind.GROUPED:
-            repaired = fit_groups(*_by_group(inputs, rows), targets)
+            repaired = fit_groups(*_by_group(inputs, rows), own_targets)
         else:
             flat = rows.reshape(len(rows), -1)
-            repaired = fit_rows(inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None)
+            repaired = fit_rows(
+                inputs.reshape(len(inputs), -1), targets, flat, own if has_bias else None, clamp=clamp, added=added
+            )
     if not all(np.isfinite(part).all() for part in repaired):
         raise EvaluationError(
             f"layer '{layer.name}' cannot be repaired: its activations are not finite; check the data"

@@ -191,12 +191,13 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
             elif not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
+                added = None
                 if segment.layer in dense.summands:
                     other = live[dense.summands[segment.layer]]
-                    now = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
-                    assert now is not None, "shaped as in the dense model, but for its channels"
-                    targets = targets - now
-                repair_layer(draft, layer, inputs, targets, recovery)
+                    added = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
+                    assert added is not None, "shaped as in the dense model, but for its channels"
+                clamp = segment.clamp if segment.summand is None or added is not None else None
+                repair_layer(draft, layer, inputs, targets, recovery, clamp, added)
         live.update(run_segment(segment, draft, live))
         if reads_exact and draft.changed.isdisjoint(segment.constants):
             exact.update(segment.outputs)

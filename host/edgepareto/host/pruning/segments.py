@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.clamp import Clamp, clamp_of
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.normalise import captured_names
 from edgepareto.host.pruning.slice_model import Draft
@@ -29,13 +30,15 @@ class Segment:
     """Nodes start..stop of the graph. layer: the repairable layer it starts with; None only before the first one.
 
     inputs: activations read; outputs: those a later segment reads; drop: inputs that no later segment reads.
-    summand: the tensor that an Add, the only reader of the layer's output, adds to it.
+    summand: the tensor that an Add, the only reader of the layer's output, adds to it. clamp: the activation that is
+    then the only reader, of the sum or else of the layer's output.
     """
 
     start: int
     stop: int
     layer: int | None
     summand: str | None
+    clamp: Clamp | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: tuple[str, ...]
@@ -55,12 +58,14 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
         read = list(dict.fromkeys(name for names in reads[start:stop] for name in names))
         outside = [name for name in read if name not in made]
         inputs = tuple(name for name in outside if name not in analysis.constants)
+        summand, clamp = _follows(nodes[start].output[0], analysis, inputs) if start in starts else (None, None)
         segments.append(
             Segment(
                 start=start,
                 stop=stop,
                 layer=starts.get(start),
-                summand=_summand(nodes[start].output[0], nodes, inputs) if start in starts else None,
+                summand=summand,
+                clamp=clamp,
                 inputs=inputs,
                 outputs=tuple(
                     name for node in nodes[start:stop] for name in node.output if last_read.get(name, -1) >= stop
@@ -72,12 +77,21 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _summand(output: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str]) -> str | None:
-    readers = [node for node in nodes if output in _read(node)]
-    if len(readers) != 1 or readers[0].op_type != "Add":
-        return None
-    other = next((name for name in readers[0].input if name != output), "")
-    return other if other in inputs else None
+def _follows(output: str, analysis: Analysis, inputs: Sequence[str]) -> tuple[str | None, Clamp | None]:
+    """summand and clamp of the layer that puts out `output`."""
+    summand = None
+    reader = _only_reader(output, analysis)
+    if reader is not None and reader.op_type == "Add":
+        other = next((name for name in reader.input if name != output), "")
+        if other in inputs:
+            summand, reader = other, _only_reader(reader.output[0], analysis)
+    return summand, None if reader is None else clamp_of(reader, analysis.constants)
+
+
+def _only_reader(name: str, analysis: Analysis) -> onnx.NodeProto | None:
+    graph = analysis.model.graph
+    readers = [node for node in graph.node if name in _read(node)]
+    return readers[0] if len(readers) == 1 and all(name != value.name for value in graph.output) else None
 
 
 def is_repairable(layer: Layer) -> bool:

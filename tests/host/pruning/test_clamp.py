@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgepareto.host.pruning import analyse
+from edgepareto.host.pruning.clamp import Clamp, clamp_of
+from edgepareto.host.pruning.recovery import fit_rows
+from edgepareto.host.pruning.segments import cut_segments
+from onnx import helper
+from scipy.optimize import minimize
+
+RELU = Clamp(low=0.0, high=np.inf)
+RELU6 = Clamp(low=0.0, high=6.0)
+
+
+def _problem(level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, a summand and targets that no linear layer reaches, about half of them cut off."""
+    random = np.random.default_rng(5)
+    inputs = random.normal(size=(600, 6)).astype(np.float32)
+    added = random.normal(size=(600, 2)).astype(np.float32)
+    hidden = inputs @ random.normal(size=(6, 8)) + random.normal(size=(600, 8))
+    return inputs, added, (2 * np.tanh(hidden) @ random.normal(size=(8, 2)) + level).astype(np.float32)
+
+
+@pytest.mark.parametrize(("clamp", "level"), [(RELU, -1.0), (RELU6, 3.0)])
+def test_the_fit_comes_near_the_least_matching_loss(clamp, level):
+    inputs, added, targets = _problem(level)
+    start, bias = np.zeros((2, 6), dtype=np.float32), np.zeros(2, dtype=np.float32)
+
+    def integral(outputs: np.ndarray) -> np.ndarray:
+        """Of the clamp, from its lower limit 0."""
+        within = np.clip(outputs, 0, clamp.high)
+        beyond = np.maximum(outputs - clamp.high, 0) * clamp.high if np.isfinite(clamp.high) else 0.0
+        return within**2 / 2 + beyond
+
+    def loss(weights: np.ndarray, bias: np.ndarray) -> float:
+        outputs = inputs.astype(float) @ weights.T + bias + added  # double: the search takes differences
+        wanted = clamp.apply(targets)
+        return float((integral(outputs) - integral(targets) - wanted * (outputs - targets)).sum())
+
+    linear = fit_rows(inputs.copy(), targets, start, bias, added=added, ridge=1e-9)
+    clamped = fit_rows(inputs.copy(), targets, start, bias, clamp=clamp, added=added, ridge=1e-9)
+    least = minimize(lambda x: loss(x[:12].reshape(2, 6), x[12:]), np.zeros(14)).fun
+    assert least < 0.95 * loss(*linear)
+    assert loss(*clamped) < 1.02 * least
+
+
+def test_where_nothing_is_cut_off_the_clamped_fit_is_the_linear_one():
+    inputs, added, targets = _problem(100.0)
+    start, bias = np.ones((2, 6), dtype=np.float32), np.zeros(2, dtype=np.float32)
+    linear = fit_rows(inputs.copy(), targets, start, bias, added=added)
+    clamped = fit_rows(inputs.copy(), targets, start, bias, clamp=RELU, added=added)
+    np.testing.assert_allclose(clamped[0], linear[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(clamped[1], linear[1], rtol=1e-4)
+
+
+def test_limits_are_read_from_attributes_and_constants_but_not_from_tensors_of_the_run():
+    six = {"six": np.array(6, dtype=np.float32)}
+    assert clamp_of(helper.make_node("Relu", ["x"], ["y"]), {}) == RELU
+    assert clamp_of(helper.make_node("Clip", ["x"], ["y"], min=0.0, max=6.0), {}) == RELU6
+    assert clamp_of(helper.make_node("Clip", ["x", "", "six"], ["y"]), six) == Clamp(low=-np.inf, high=6.0)
+    assert clamp_of(helper.make_node("Clip", ["x", "", "other"], ["y"]), six) is None
+    assert clamp_of(helper.make_node("Sigmoid", ["x"], ["y"]), {}) is None
+
+
+def test_the_clamp_behind_a_sum_is_known_once_the_other_summand_is(new_net):
+    net = new_net()
+    stem = net.relu(net.conv("image", 3, 8))
+    branch = net.conv(stem, 8, 8)
+    shortcut = net.conv(stem, 8, 8)
+    analysis = analyse(net.model(net.head(net.relu(net.node("Add", branch, shortcut)), 8)))
+    layers = [segment for segment in cut_segments(analysis) if segment.layer is not None]
+    assert [(segment.summand, segment.clamp) for segment in layers] == [
+        (None, RELU),
+        (None, None),
+        (branch, RELU),
+        (None, None),
+    ]
