@@ -151,3 +151,34 @@ def test_opsets_old_and_new_give_the_same_groups(new_net, opset):
     x = net.relu(net.node("Add", net.conv(net.relu(net.conv(x, 8, 6)), 6, 8), x))
     analysis = analyse(net.model(net.head(x, 8)))
     assert [group.channels for group in analysis.groups] == [8, 6]
+
+
+def _along_positions(net, make):
+    """(batch, 3, 8, 8) as 24 positions of 8 values, a layer over the values, and what `make` does to them."""
+    x = net.node("Reshape", "image", net.constant([0, 24, 8]))
+    x = net.node("MatMul", x, net.constant(net.random.normal(size=(8, 6))), name="values")
+    x = make(x)
+    size = {"pool": 24, "resize": 24 * 12, "norm": 24 * 6, "conv": 4}
+    features = next(size[key] for key in size if key in make.__name__)
+    return net.model(net.gemm(net.node("Flatten", x), features, 5))
+
+
+def test_channels_on_an_axis_that_a_layer_takes_for_positions_keep_their_number(new_net):
+    def pool(x):
+        return net.node("GlobalAveragePool", x)
+
+    def resize(x):
+        return net.node("Resize", x, "", net.constant([1.0, 1.0, 2.0]), mode="nearest")
+
+    def norm(x):
+        return net.node("InstanceNormalization", x, net.constant(np.ones(24)), net.constant(np.zeros(24)))
+
+    def conv(x):
+        weight = net.constant(net.random.normal(size=(4, 24, 3)))
+        return net.node("GlobalAveragePool", net.node("Conv", x, weight, kernel_shape=[3]))
+
+    for make in (pool, resize, norm, conv):
+        net = new_net()
+        analysis = analyse(_along_positions(net, make))
+        assert "values" not in [group.name for group in analysis.groups], make.__name__
+        assert "values" in [group.name for group in analysis.frozen], make.__name__

@@ -18,7 +18,6 @@ NAMES = sorted(path.name.removesuffix(".keras.onnx") for path in MODELS.glob("*.
 HELD = {  # the first layer of each group that stays, though it reaches no output
     "attention": {"functional_1/conv2d_1/BiasAdd"},  # the stream that LayerNormalization averages
     "gru_loop": {"functional_1/conv1d_1_2/convolution"},  # read inside the Loop
-    "unet": {"functional_1/conv2d_9_1/BiasAdd"},  # repeated by Tile
 }
 
 

@@ -46,6 +46,41 @@ def test_a_layer_applied_to_its_patches_gives_its_outputs_at_those_places(new_ne
     np.testing.assert_allclose(applied, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"strides": [2, 2], "pads": [0, 0, 0, 0]},
+        {"strides": [2, 3], "pads": [1, 0, 0, 1], "output_padding": [1, 0]},
+        {"strides": [1, 2], "pads": [0, 1, 2, 0], "dilations": [2, 1]},
+    ],
+)
+def test_a_transposed_layer_applied_to_its_patches_gives_its_outputs_at_those_places(
+    new_net, run_model, geometry, group
+):
+    net = new_net()
+    weight = net.random.normal(size=(4, 8 // group, 3, 2))
+    bias = net.random.normal(size=8)
+    x = net.conv("image", 3, 4)
+    out = net.node(
+        "ConvTranspose", x, net.constant(weight), net.constant(bias), group=group, kernel_shape=[3, 2], **geometry
+    )
+    model = net.model(out, shape=("batch", 3, 9, 11), result=("batch", 8, "h", "w"))
+    images = net.random.normal(size=(5, 3, 9, 11)).astype(np.float32)
+    outputs = run_model(model, images)
+    del model.graph.node[1]
+    model.graph.output[0].name = x
+    hidden = run_model(model, images)
+    analysis = analyse(net.model(out, shape=("batch", 3, 9, 11), result=("batch", 8, "h", "w")))
+    layer = analysis.graph.layers[1]
+    sampler = PatchSampler(layer, 1, analysis.model.graph.node[layer.node], weight.shape[2:])
+    applied = apply_layer(sampler.gather([hidden]), weight_rows(weight, layer), bias.astype(np.float32), layer)
+    expected = sampler.gather_outputs([outputs], [hidden])
+    assert expected is not None
+    assert len(expected) == 5 * 12
+    np.testing.assert_allclose(applied, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_two_chunks_are_sampled_at_different_places(nets):
     analysis = analyse(nets["residual"]())
     layer = analysis.graph.layers[1]

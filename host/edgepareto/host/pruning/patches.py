@@ -34,6 +34,8 @@ class PatchSampler:
         self._strides = ints_attribute(node, "strides") or [1] * rank
         self._dilations = ints_attribute(node, "dilations") or [1] * rank
         self._pads = ints_attribute(node, "pads")
+        self._transposed = node.op_type == "ConvTranspose"
+        self._output_padding = ints_attribute(node, "output_padding") or [0] * rank
         self._auto_pad = text_attribute(node, "auto_pad", "NOTSET")
         self._indices: dict[tuple[int, tuple[int, ...]], tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
 
@@ -104,7 +106,12 @@ class PatchSampler:
         flat = np.zeros((len(drawn[0]), len(taps[0])), dtype=np.int64)
         inside = np.ones(flat.shape, dtype=bool)
         for axis, length in enumerate(size):
-            place = drawn[axis][:, None] * self._strides[axis] + taps[axis][None] * self._dilations[axis] - begins[axis]
+            tap, stride = taps[axis][None] * self._dilations[axis], self._strides[axis]
+            if self._transposed:  # output o takes input i through tap k where stride x i = o + begin - k
+                place, rest = np.divmod(drawn[axis][:, None] + begins[axis] - tap, stride)
+                inside &= rest == 0
+            else:
+                place = drawn[axis][:, None] * stride + tap - begins[axis]
             inside &= (place >= 0) & (place < length)
             flat = flat * length + np.clip(place, 0, length - 1)
         self._indices[number, size] = flat, inside
@@ -122,6 +129,10 @@ class PatchSampler:
             ]
             return [t // 2 if self._auto_pad == "SAME_UPPER" else t - t // 2 for t in totals], tuple(outputs)
         pads = self._pads or [0] * (2 * rank)
+        if self._transposed:
+            around = [pads[axis] + pads[rank + axis] - self._output_padding[axis] for axis in range(rank)]
+            outputs = [self._strides[axis] * (size[axis] - 1) + spans[axis] - around[axis] for axis in range(rank)]
+            return pads[:rank], tuple(outputs)
         outputs = [
             (size[axis] + pads[axis] + pads[rank + axis] - spans[axis]) // self._strides[axis] + 1
             for axis in range(rank)

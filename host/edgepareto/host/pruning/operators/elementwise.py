@@ -82,7 +82,7 @@ def layer_norm(node: NodeProto, walk: GraphWalk) -> None:
 def across_channels(node: NodeProto, walk: GraphWalk) -> None:
     """LRN, GroupNormalization, MeanVarianceNormalization: each channel is scaled by what its neighbours hold."""
     axes = walk.labels(node.input[0])
-    walk.table.freeze_all(axes[1:2], f"is normalised with other channels by '{node.name}' ({node.op_type})")
+    walk.table.freeze_all(axes[1:], f"is normalised with other channels by '{node.name}' ({node.op_type})")
     walk.set_labels(node.output[0], axes)
 
 

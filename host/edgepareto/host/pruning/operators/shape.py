@@ -222,12 +222,24 @@ def pad(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
+def tile(node: NodeProto, walk: GraphWalk) -> None:
+    """Repeated channels are the same again. Keras repeats pixels so: Unsqueeze, Tile on the new axis, Reshape."""
+    axes = walk.labels(node.input[0])
+    repeats = walk.numbers(node, 1)
+    assert repeats is not None, "Tile has repeats"
+    made = [None if labels is None else np.tile(labels, n) for labels, n in zip(axes, repeats, strict=True)]
+    walk.set_labels(node.output[0], made)
+
+
 def resize(node: NodeProto, walk: GraphWalk) -> None:
     """Scales of 1 on the channels copy them; a target size is rewritten."""
     data = node.input[0]
     axes = walk.labels(data)
     if ints_attribute(node, "axes") is not None or walk.shape(data)[1] != walk.shape(node.output[0])[1]:
         raise Untracked("resizes chosen axes")
+    source, result = walk.shape(data), walk.shape(node.output[0])
+    if any(labels is not None and source[axis] != result[axis] for axis, labels in enumerate(axes)):
+        raise Untracked("resizes the channel axis")
     sizes = walk.numbers(node, 3)
     for axis, labels in enumerate(axes):
         if labels is not None and sizes is not None:
@@ -277,6 +289,7 @@ RULES = {
     "Slice": slice_,
     "Split": split,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

@@ -12,7 +12,12 @@ from edgepareto.host.pruning.graph_walk import (
     Product,
     Untracked,
 )
-from edgepareto.host.pruning.operators.attributes import float_attribute, int_attribute
+from edgepareto.host.pruning.operators.attributes import (
+    float_attribute,
+    int_attribute,
+    ints_attribute,
+    text_attribute,
+)
 from onnx import NodeProto
 
 __all__ = ["RULES"]
@@ -60,7 +65,19 @@ def conv_transpose(node: NodeProto, walk: GraphWalk) -> None:
         walk.cut_blocks(weight, 1, made.reshape(groups, -1))
         if channels is not None:
             walk.cut(weight, 0, channels)
-    _add_layer(node, walk, LayerKind.OTHER, channels, made, input_axis=0, output_axis=None, groups=groups)
+    stretched = text_attribute(node, "auto_pad", "NOTSET") != "NOTSET" or ints_attribute(node, "output_shape")
+    kind = LayerKind.OTHER if stretched else LayerKind.CONV if groups == 1 else LayerKind.GROUPED
+    depthwise = channels is not None and kernel.shape[0] == groups > 1
+    _add_layer(
+        node,
+        walk,
+        kind,
+        channels,
+        made,
+        input_axis=None if depthwise else 0,
+        output_axis=None,
+        groups=1 if depthwise else groups,
+    )
 
 
 def gemm(node: NodeProto, walk: GraphWalk) -> None:
