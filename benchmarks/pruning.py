@@ -58,6 +58,7 @@ def results(sections: Sequence[str], effort: Effort) -> Iterator[tuple[str, str]
     """Title and text of each section, in the order of SECTIONS, as they become known."""
     # numpy reads ONE_THREAD when it is loaded
     from pruning_accuracy import accuracy_lost
+    from pruning_architectures import architectures_prunable
     from pruning_light import channels_prunable, light_models, pruned_by_onnxsim
     from pruning_speed import exported_nets, parameters_kept, peak_memory, seconds_per_candidate
 
@@ -79,6 +80,7 @@ def results(sections: Sequence[str], effort: Effort) -> Iterator[tuple[str, str]
             yield "Against onnxsim, half of the channels", pruned_by_onnxsim({**nets, **light}, rivals)
         if "coverage" in sections:
             yield "Channels that can be pruned", channels_prunable(light)
+            yield "Networks of tests/models", architectures_prunable()
 
 
 if __name__ == "__main__":
