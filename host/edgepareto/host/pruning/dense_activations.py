@@ -85,7 +85,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
     for segment in segments:
         if segment.layer is not None and analysis.graph.layers[segment.layer].kind is LayerKind.GATES:
             layer, memory = analysis.graph.layers[segment.layer : segment.layer + 2]
-            states = states_of(draft, layer, live)
+            states = states_of(draft, segment, live)
             gates[segment.layer] = observe_gates(draft, layer, segment.layer, live, states)
             variances.update(dict.fromkeys((segment.layer, segment.layer + 1), gates[segment.layer].variance))
             if layer.inputs is not None:

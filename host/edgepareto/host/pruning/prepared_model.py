@@ -187,7 +187,7 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
             whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
             if layer.kind is LayerKind.GATES:
                 if not (reads_exact and whole and draft.kept[layer.outputs].all()):
-                    repair_gates(draft, layer, live, dense.gates[segment.layer], recovery)
+                    repair_gates(draft, layer, segment, live, dense.gates[segment.layer], recovery)
             elif not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]

@@ -47,26 +47,20 @@ class DenseGates:
         return float(sum(term.var(axis=1, dtype=np.float64).sum() for term in self.terms))
 
 
-def states_of(draft: Draft, layer: Layer, live: Mapping[str, Chunks]) -> Chunks:
-    """The state after each step, (steps, directions, batch, units) per chunk. live: what the node reads."""
+def states_of(draft: Draft, segment: Segment, live: Mapping[str, Chunks]) -> Chunks:
+    """The state after each step, (steps, directions, batch, units) per chunk, of the node that the segment starts with.
+
+    live: what the node reads.
+    """
     node = onnx.NodeProto()
-    node.CopyFrom(draft.nodes[layer.node])
+    node.CopyFrom(draft.nodes[segment.start])
     every_step = node.output[0] or f"{node.name}/every_step"
     del node.output[:]
     node.output.append(every_step)
     nodes = list(draft.nodes)
-    nodes[layer.node] = node
-    read = [name for name in node.input if name]
-    alone = Segment(
-        start=layer.node,
-        stop=layer.node + 1,
-        layer=None,
-        summand=None,
-        inputs=tuple(dict.fromkeys(name for name in read if name not in draft.arrays)),
-        outputs=(every_step,),
-        constants=tuple(name for name in read if name in draft.arrays),
-        drop=(),
-    )
+    nodes[segment.start] = node
+    inputs = tuple(dict.fromkeys(name for name in node.input if name and name not in draft.arrays))
+    alone = replace(segment, stop=segment.start + 1, inputs=inputs, outputs=(every_step,))
     return run_segment(alone, replace(draft, nodes=nodes), live)[every_step]
 
 
@@ -89,10 +83,12 @@ def observe_gates(draft: Draft, layer: Layer, number: int, live: Mapping[str, Ch
     return DenseGates(steps=chosen, parts=parts, terms=tuple(terms), states=before)
 
 
-def repair_gates(draft: Draft, layer: Layer, live: Mapping[str, Chunks], dense: DenseGates, recovery: str) -> None:
-    """Replace W, R and B of the node in the draft. A tied weight stays as it was cut.
+def repair_gates(
+    draft: Draft, layer: Layer, segment: Segment, live: Mapping[str, Chunks], dense: DenseGates, recovery: str
+) -> None:
+    """Replace W, R and B of the layer's node in the draft; the segment starts with it.
 
-    Raises EvaluationError where the numbers leave the range of floats.
+    A tied weight stays as it was cut. Raises EvaluationError where the numbers leave the range of floats.
     """
     if layer.tied:
         return
@@ -107,7 +103,7 @@ def repair_gates(draft: Draft, layer: Layer, live: Mapping[str, Chunks], dense: 
     states = np.stack([dense.states[d][:, kept[d]] for d in range(directions)])
     _refit(draft, node, dense.parts, inputs, states, targets, recovery)
     if recovery != "moment":
-        states = _states_before(draft, node, live, states_of(draft, layer, live), dense.steps)
+        states = _states_before(draft, node, live, states_of(draft, segment, live), dense.steps)
         _refit(draft, node, dense.parts, inputs, states, targets, recovery)
 
 
