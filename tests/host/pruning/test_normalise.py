@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0)
 FLOATS = RANDOM.normal(size=(8, 6)).astype(np.float32)
 
 
-def graph_model(nodes, inputs, outputs, arrays, opset=17, ir=8, **graph):
+def graph_model(nodes, inputs, outputs, arrays, opset=17, ir=8, **graph: object):
     """inputs, outputs: name -> shape, float32; a ValueInfoProto instead of a shape is taken as it is."""
 
     def declared(values):
@@ -31,7 +31,7 @@ def graph_model(nodes, inputs, outputs, arrays, opset=17, ir=8, **graph):
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
 
 
-def node(op, inputs, outputs, **attributes):
+def node(op, inputs, outputs, **attributes: object):
     return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
 
 
@@ -254,7 +254,7 @@ def test_an_if_that_always_takes_the_same_branch_is_opened():
 # --- sizes
 
 
-def reshape_target(nodes, shape, output, **arrays):
+def reshape_target(nodes, shape, output, **arrays: object):
     model = graph_model(nodes, {"x": shape}, {"y": output}, {name: np.array(v) for name, v in arrays.items()})
     normal = normalise(model)
     (reshape,) = (each for each in normal.graph.node if each.op_type == "Reshape")

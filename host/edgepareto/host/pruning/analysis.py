@@ -19,6 +19,8 @@ from edgepareto.host.pruning.shape_chains import Shape, dimension_size, infer_sh
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+FLOATING = ("float", "bfloat")  # numpy does not know the types that ONNX has beside its own
+
 __all__ = ["Analysis", "TensorSpec", "analyse"]
 
 
@@ -105,7 +107,7 @@ def count_macs(graph: DependencyGraph, arrays: Mapping[str, NDArray[np.generic]]
 
 
 def count_parameters(constants: Mapping[str, NDArray[np.generic]]) -> int:
-    return sum(value.size for value in constants.values() if np.issubdtype(value.dtype, np.floating))
+    return sum(value.size for value in constants.values() if value.dtype.name.startswith(FLOATING))
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -21,9 +21,11 @@ from edgepareto.host.pruning.graph_walk import (
     Layer,
     Product,
     Untracked,
+    WeightsMissing,
 )
 from edgepareto.host.pruning.normalise import captured_names, default_opset
 from edgepareto.host.pruning.operators import RULES
+from edgepareto.host.pruning.operators.refused import made_axis, refusal
 from edgepareto.host.pruning.shape_chains import Shape
 from numpy.typing import NDArray
 
@@ -79,14 +81,29 @@ def _follow(node: onnx.NodeProto, walk: GraphWalk) -> None:
     rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     try:
         if rule is None:
-            raise Untracked("is an operator that pruning does not know yet")
+            raise Untracked(refusal(node))
         rule(node, walk)
     except Untracked as why:
         domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
-        reason = f"is read by '{node.name}' ({domain}{node.op_type}), which {why}"
+        reason = f"by '{node.name}' ({domain}{node.op_type}), which {why}"
         read: Iterable[str] = (*node.input, *sorted(captured_names(node)))
         for name in read:
-            walk.table.freeze_all(walk.all_labels(name), reason)
+            walk.table.freeze_all(walk.all_labels(name), f"is read {reason}")
+        axis = -1 if isinstance(why, WeightsMissing) and node.op_type == "MatMul" else made_axis(node)
+        if axis is not None:
+            _freeze_made(node, axis, walk, f"is made {reason}")
+
+
+def _freeze_made(node: onnx.NodeProto, axis: int, walk: GraphWalk, reason: str) -> None:
+    """A layer that cannot be cut is listed with the channels it makes, where their number is known."""
+    shape = walk.all_shape(node.output[0])
+    size = shape[axis] if -len(shape) <= axis < len(shape) else None
+    if not isinstance(size, int) or walk.all_labels(node.output[0]):
+        return
+    made = walk.table.fresh(size)
+    walk.table.freeze(made, reason)
+    walk.owners.append((made, node.name))
+    walk.set_axis(node.output[0], axis, made)
 
 
 def _closed(walk: GraphWalk) -> DependencyGraph:

@@ -25,11 +25,16 @@ __all__ = [
     "LayerKind",
     "Product",
     "Untracked",
+    "WeightsMissing",
 ]
 
 
 class Untracked(Exception):
     """A rule cannot follow channels through this node; the text says why, after "which"."""
+
+
+class WeightsMissing(Untracked):
+    """The node is a layer, and makes channels, but its weights are no plain initializer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +166,11 @@ class GraphWalk:
         self._labels: dict[str, AxisLabels] = {}
         self._directions: dict[str, Directions] = {}
         self._inputs = {value.name for value in graph.input}
+        self._outputs = {value.name for value in graph.output}
+        self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
         self._cut_for: dict[tuple[str, int], tuple[Labels, list[int]]] = {}  # (initializer, axis): labels, nodes
         self._nodes = graph.node
+        self._makers = {name: node for node in graph.node for name in node.output}
         self._readers: dict[str, list[int]] = {}
         for number, node in enumerate(graph.node):
             for name in (*node.input, *captured_names(node)):
@@ -173,6 +181,16 @@ class GraphWalk:
 
     def is_input(self, name: str) -> bool:
         return name in self._inputs
+
+    def is_output(self, name: str) -> bool:
+        return name in self._outputs
+
+    def is_sparse(self, name: str) -> bool:
+        """An initializer that holds places and values."""
+        return name in self._sparse
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        return self._makers.get(name)
 
     def numbers(self, node: onnx.NodeProto, position: int) -> list[int] | None:
         """A constant integer input; None where the input is absent. Raises Untracked where it is computed."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 from edgepareto.host.pruning.graph_walk import GraphWalk
-from edgepareto.host.pruning.operators import elementwise, recurrent, shape, weighted
+from edgepareto.host.pruning.operators import elementwise, rearranging, recurrent, shape, weighted
 from edgepareto.host.pruning.operators.both_directions import following_directions
 
 __all__ = ["RULES", "Rule"]
@@ -16,6 +16,7 @@ __all__ = ["RULES", "Rule"]
 Rule = Callable[[onnx.NodeProto, GraphWalk], None]
 RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
+    **rearranging.RULES,
     **recurrent.RULES,
     **following_directions(shape.RULES),
     **weighted.RULES,

@@ -188,12 +188,11 @@ def gather(node: NodeProto, walk: GraphWalk) -> None:
 
 def slice_(node: NodeProto, walk: GraphWalk) -> None:
     axes = list(walk.labels(node.input[0]))
-    if ints_attribute(node, "starts") is not None:  # opset 9 and older
-        raise Untracked("cuts with attributes of an old opset")
-    starts, ends = walk.numbers(node, 1), walk.numbers(node, 2)
+    of_old = [ints_attribute(node, name) for name in ("starts", "ends", "axes")]  # attributes up to opset 9
+    starts, ends, chosen = (a or walk.numbers(node, position) for position, a in enumerate(of_old, start=1))
     assert starts is not None, "Slice has starts"
     assert ends is not None, "Slice has ends"
-    chosen = walk.numbers(node, 3) or list(range(len(starts)))
+    chosen = chosen or list(range(len(starts)))
     steps = walk.numbers(node, 4) or [1] * len(starts)
     for position, axis in enumerate(chosen):
         labels = axes[axis]
@@ -204,8 +203,11 @@ def slice_(node: NodeProto, walk: GraphWalk) -> None:
         start, end, _ = slice(starts[position], ends[position]).indices(len(labels))
         if end <= start:
             raise Untracked("takes no channel at all")
-        walk.counts.append(Count(tensor=node.input[1], position=position, labels=labels[:start]))
-        walk.counts.append(Count(tensor=node.input[2], position=position, labels=labels[:end]))
+        for place, name, before in ((1, "starts", labels[:start]), (2, "ends", labels[:end])):
+            if of_old[0]:
+                walk.counts.append(AttributeCount(node=walk.node, attribute=name, position=position, labels=before))
+            else:
+                walk.counts.append(Count(tensor=node.input[place], position=position, labels=before))
         axes[axis] = labels[start:end]
         walk.table.mark_block(labels[start:end])
     walk.set_labels(node.output[0], axes)
@@ -220,15 +222,6 @@ def pad(node: NodeProto, walk: GraphWalk) -> None:
         if axes[axis] is not None and (amounts[position] or amounts[half + position]):
             raise Untracked("pads the channel axis")
     walk.set_labels(node.output[0], axes)
-
-
-def tile(node: NodeProto, walk: GraphWalk) -> None:
-    """Repeated channels are the same again. Keras repeats pixels so: Unsqueeze, Tile on the new axis, Reshape."""
-    axes = walk.labels(node.input[0])
-    repeats = walk.numbers(node, 1)
-    assert repeats is not None, "Tile has repeats"
-    made = [None if labels is None else np.tile(labels, n) for labels, n in zip(axes, repeats, strict=True)]
-    walk.set_labels(node.output[0], made)
 
 
 def resize(node: NodeProto, walk: GraphWalk) -> None:
@@ -279,17 +272,22 @@ def _joined(walk: GraphWalk, node: NodeProto, parts: list[Labels | None]) -> Lab
 
 RULES = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"), pool),
-    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), reduce),
+    **dict.fromkeys(
+        (
+            "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
+            "ReduceProd", "ReduceSum", "ReduceSumSquare",
+        ),
+        reduce,
+    ),
     "Concat": concat,
     "Flatten": flatten,
     "Gather": gather,
     "Pad": pad,
     "Reshape": reshape,
-    "Resize": resize,
+    **dict.fromkeys(("Resize", "Upsample"), resize),
     "Slice": slice_,
     "Split": split,
     "Squeeze": squeeze,
-    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
-}
+}  # fmt: skip

@@ -11,6 +11,7 @@ from edgepareto.host.pruning.graph_walk import (
     LayerKind,
     Product,
     Untracked,
+    WeightsMissing,
 )
 from edgepareto.host.pruning.operators.attributes import (
     float_attribute,
@@ -18,6 +19,7 @@ from edgepareto.host.pruning.operators.attributes import (
     ints_attribute,
     text_attribute,
 )
+from edgepareto.host.pruning.operators.refused import PRUNE_BEFORE, is_quantised
 from onnx import NodeProto
 
 __all__ = ["RULES"]
@@ -100,6 +102,9 @@ def matmul(node: NodeProto, walk: GraphWalk) -> None:
     data, weight = node.input
     kernel = walk.constant(weight)
     axes = walk.labels(data)
+    stored = next((why for name in node.input if (why := _absence(name, walk)) is not None), None)
+    if stored is not None:
+        raise WeightsMissing(stored)
     if kernel is None or walk.constant(data) is not None or kernel.ndim != 2 or len(axes) < 2:
         _product(node, walk)
         return
@@ -142,8 +147,26 @@ def _balanced(walk: GraphWalk, outputs: int, channels: Labels | None, groups: in
 def _weight(name: str, walk: GraphWalk) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     kernel = walk.constant(name)
     if kernel is None:
-        raise Untracked("computes its weights at run time")
+        raise WeightsMissing(_absence(name, walk) or "computes its weights at run time")
     return kernel
+
+
+def _absence(name: str, walk: GraphWalk) -> str | None:
+    """Why a weight is no plain initializer; None: it is an activation."""
+    maker = walk.maker(name)
+    if walk.is_sparse(name):
+        return "has sparse weights"
+    quantised = maker is not None and _unpacks_weight(maker, walk)
+    return f"has quantised weights: {PRUNE_BEFORE}" if quantised else None
+
+
+def _unpacks_weight(node: NodeProto, walk: GraphWalk) -> bool:
+    """A DequantizeLinear of a constant, perhaps turned round behind it."""
+    maker = walk.maker(node.input[0]) if node.input else None
+    if node.op_type in ("Transpose", "Reshape", "Cast") and maker is not None:
+        return _unpacks_weight(maker, walk)
+    of_constant = bool(node.input) and walk.constant(node.input[0]) is not None
+    return is_quantised(node) and (of_constant or (maker is not None and _unpacks_weight(maker, walk)))
 
 
 def _add_layer(
