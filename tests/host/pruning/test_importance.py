@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from edgepareto.host.errors import ConfigError, DataError
-from edgepareto.host.pruning import analyse, prepare
+from edgepareto.host.pruning import Analysis, analyse, importance, input_covariance, prepare
 from edgepareto.host.pruning.importance import Consumer, activation_order, magnitude_order, surgeon_order
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +50,48 @@ def test_each_step_removes_what_a_greedy_search_by_least_squares_would(seed):
         losses = {c: _loss(inputs, weights, [*removed, c]) for c in candidates}
         assert losses[int(channel)] <= min(losses.values()) * (1 + 1e-3) + 1e-9
         removed.append(int(channel))
+
+
+@given(seed=st.integers(0, 10_000), late=st.sampled_from([1, 6, 64]))
+def test_a_channel_of_several_taps_goes_as_one(seed, late):
+    """Against least squares by brute force, about zero; LATE only changes when the updates are applied."""
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(300, 15)) @ random.normal(size=(15, 15))
+    weights = random.normal(size=(4, 15))
+    consumer = Consumer(
+        weights=weights.reshape(4, 5, 3), covariance=inputs.T @ inputs / len(inputs), output_variance=1.0
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance._Elimination, "LATE", late)
+        order = surgeon_order([consumer], ridge=1e-10)
+
+    def loss(removed: list[int]) -> float:
+        kept = np.delete(inputs, [3 * channel + tap for channel in removed for tap in range(3)], axis=1)
+        return float(
+            ((inputs @ weights.T - kept @ np.linalg.lstsq(kept, inputs @ weights.T, rcond=None)[0]) ** 2).sum()
+        )
+
+    removed: list[int] = []
+    for channel in order[::-1][:3]:
+        losses = {c: loss([*removed, c]) for c in range(5) if c not in removed}
+        assert losses[int(channel)] <= min(losses.values()) * (1 + 1e-3)
+        removed.append(int(channel))
+
+
+def test_the_taps_of_a_layer_too_wide_for_a_covariance_of_its_own_are_alike(nets, images, monkeypatch):
+    analysis = analyse(nets["residual"]())
+    prepared = prepare(analysis, {"image": images})
+    sizes = {consumer.weights.shape[2] for consumer in prepared.dense.consumers(analysis, _first_cell(analysis))}
+    monkeypatch.setattr(input_covariance, "LARGEST", 1)
+    prepared = prepare(analysis, {"image": images})
+    alike = prepared.dense.consumers(analysis, _first_cell(analysis))
+    assert sizes == {1, 9}  # the shortcut has one tap
+    assert {consumer.weights.shape[2] for consumer in alike} == {1}
+    assert all(len(consumer.covariance) == consumer.weights.shape[1] for consumer in alike)
+
+
+def _first_cell(analysis: Analysis) -> np.ndarray:
+    return analysis.group_cells[0].classes[0]
 
 
 def test_of_two_identical_channels_one_goes_first_and_costs_nothing():

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import Consumer
+from edgepareto.host.pruning.input_covariance import channel_covariance, consumer_of, input_covariance
 from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.patches import PatchSampler
 from edgepareto.host.pruning.recurrent_repair import DenseGates, observe_gates, states_of
@@ -23,7 +24,6 @@ __all__ = ["DenseActivations", "affordable_images", "observe"]
 
 IMAGES_PER_CHUNK = 32
 LARGEST_LIVE_BYTES = 2 << 30  # of all tensors that wait for a later piece; 512 images of 28 x 28 need a tenth of it
-COVARIANCE_ROWS = 32_768  # positions used for a covariance; channels are at most a few hundred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class DenseActivations:
     inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
     summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
     also makes up for what the other branch lost. variances: of the dense outputs, summed over them. covariances:
-    (features, features) of the layer's input. gates: of the layers of kind GATES, which have no sampler and targets.
+    (features, features) of the layer's input, about zero. gates: of the layers of kind GATES, which have no sampler and
+    targets.
     """
 
     segments: tuple[Segment, ...]
@@ -50,22 +51,10 @@ class DenseActivations:
         found = []
         for number, covariance in self.covariances.items():
             layer = analysis.graph.layers[number]
-            places = _places(layer, classes)
-            if places is None:
-                continue
-            rows = weight_rows(analysis.constants[layer.weight], layer).astype(np.float64)
-            within = places
-            if layer.groups > 1:
-                part, within = np.divmod(places, rows.shape[1])
-                if part.min() != part.max():
-                    continue
-                rows = np.split(rows, layer.groups)[int(part[0, 0])]
-            outputs, taps = rows.shape[0], rows.shape[2]
-            channels, copies = places.shape
-            of_group = rows[:, within.reshape(-1)].reshape(outputs, channels, copies * taps)
-            # A channel that fills several features (Flatten) has their mean covariance.
-            shared = np.mean([covariance[np.ix_(places[:, k], places[:, k])] for k in range(copies)], axis=0)
-            found.append(Consumer(weights=of_group, covariance=shared, output_variance=self.variances[number]))
+            weight = analysis.constants[layer.weight]
+            consumer = consumer_of(layer, weight, covariance, self.variances[number], classes)
+            if consumer is not None:
+                found.append(consumer)
         return found
 
 
@@ -89,9 +78,9 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
             gates[segment.layer] = observe_gates(draft, layer, segment.layer, live, states)
             variances.update(dict.fromkeys((segment.layer, segment.layer + 1), gates[segment.layer].variance))
             if layer.inputs is not None:
-                covariances[segment.layer] = _covariance(live[layer.data], linear=True)
+                covariances[segment.layer] = channel_covariance(live[layer.data], linear=True)
             side_by_side = [chunk.swapaxes(1, 2).reshape(-1, len(memory.outputs)) for chunk in states]
-            covariances[segment.layer + 1] = _covariance(side_by_side, linear=True)
+            covariances[segment.layer + 1] = channel_covariance(side_by_side, linear=True)
         elif segment.layer is not None:
             layer = analysis.graph.layers[segment.layer]
             weight = analysis.constants[layer.weight]
@@ -110,7 +99,9 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
                     summands[segment.layer] = segment.summand
                     targets[segment.layer] = outputs + other
             if layer.input_axis is not None and layer.inputs is not None:
-                covariances[segment.layer] = _covariance(live[layer.data], linear=layer.kind is LayerKind.LINEAR)
+                covariances[segment.layer] = input_covariance(
+                    layer, segment.layer, draft.nodes[layer.node], weight, live[layer.data]
+                )
         live.update(run_segment(segment, draft, live))
         for name in segment.drop:
             live.pop(name, None)
@@ -148,22 +139,3 @@ def _chunks(samples: NDArray[np.float32], shape: Sequence[int | str | None]) -> 
     size = fixed or IMAGES_PER_CHUNK
     stop = len(samples) - len(samples) % size if fixed else len(samples)
     return [samples[start : start + size] for start in range(0, stop, size)]
-
-
-def _places(layer: Layer, classes: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """(channels, copies): where each channel of the group stands among the layer's input features; None: nowhere."""
-    if layer.inputs is None:
-        return None
-    places = [np.flatnonzero(layer.inputs == index) for index in classes]
-    copies = len(places[0])
-    return np.stack(places) if copies and all(len(found) == copies for found in places) else None
-
-
-def _covariance(chunks: Chunks, *, linear: bool) -> NDArray[np.float64]:
-    rows = [chunk if linear else np.moveaxis(chunk, 1, -1) for chunk in chunks]
-    flat = [part.reshape(-1, part.shape[-1]) for part in rows]
-    step = max(1, sum(len(part) for part in flat) // COVARIANCE_ROWS)
-    step += 1 - step % 2  # odd, so that an even image size does not leave out the same columns
-    sample = np.concatenate([part[::step] for part in flat]).astype(np.float64)
-    sample -= sample.mean(axis=0)
-    return np.asarray(sample.T @ sample / len(sample))

@@ -20,9 +20,10 @@ RIDGE = 1e-2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """A layer that reads a group. weights: (outputs, channels, taps). covariance: (channels, channels) of its input.
+    """A layer that reads a group. weights: (outputs, channels, features of a channel), a feature being a tap, a copy.
 
-    output_variance: summed over the outputs, of the dense layer; it makes consumers of different scale comparable.
+    covariance: of the input, (channels x features, channels x features), channel by channel. output_variance: summed
+    over the outputs, of the dense layer; it makes consumers of different scale comparable.
     """
 
     weights: NDArray[np.float64]
@@ -33,11 +34,12 @@ class Consumer:
 def surgeon_order(consumers: Sequence[Consumer], *, ridge: float = RIDGE) -> Labels:
     """Channels, most important first: each step removes the one that the others can best stand in for.
 
-    The loss of removing j is sum over consumers of |w_j|^2 / [C^-1]_jj / E|y|^2; the others' weights then take over,
-    w -= w_j C^-1_j / [C^-1]_jj, and C^-1 is down-dated. Only inner products of weight columns are needed, so
-    the number of outputs does not matter. Equal losses: the lower index goes first.
+    With W_j the weights of channel j and H = C^-1, the loss of removing it is the sum over consumers of
+    tr(W_j [H_jj]^-1 W_j') / E|y|^2; the others' weights then take over, W -= W_j [H_jj]^-1 H_j, and H is down-dated.
+    Only inner products of weight columns are needed, so the number of outputs does not matter. Equal losses: the lower
+    index goes first.
     """
-    channels = consumers[0].covariance.shape[0]
+    channels = consumers[0].weights.shape[1]
     eliminations = [_Elimination(consumer, ridge) for consumer in consumers]
     left = np.ones(channels, dtype=bool)
     removed: list[int] = []
@@ -52,46 +54,66 @@ def surgeon_order(consumers: Sequence[Consumer], *, ridge: float = RIDGE) -> Lab
 
 
 class _Elimination:
-    """One consumer's C^-1 and its weights' inner products P, as channels go.
+    """One consumer's H = C^-1 and its weights' inner products P, as channels go; a channel is a block of `size` rows.
 
-    A removal changes both by a few outer products. They are kept back and applied LATE at a time, in one matrix
-    product, since a step needs only the diagonals and one row: the exact greedy order at the speed of a product.
+    A removal changes both by a few outer products. They are kept back and applied about LATE at a time, in one matrix
+    product, since a step needs only the diagonal blocks and one row of them: the exact greedy order at the speed of a
+    product.
     """
 
     LATE = 64
 
     def __init__(self, consumer: Consumer, ridge: float) -> None:
-        weights = consumer.weights
+        outputs, channels, self._size = consumer.weights.shape
+        weights = consumer.weights.reshape(outputs, -1)
         self._inverse = _inverse(consumer.covariance, ridge)
-        self._products = np.einsum("oct,odt->cd", weights, weights, optimize=True)
-        self._inverse_diagonal = np.diag(self._inverse).copy()
-        self._products_diagonal = np.diag(self._products).copy()
+        self._products = weights.T @ weights
+        self._inverse_blocks = self._diagonal(self._inverse, channels)
+        self._product_blocks = self._diagonal(self._products, channels)
         self._scale = 1 / consumer.output_variance if consumer.output_variance > 0 else 0.0
-        # C^-1 is inverse - steps * pivots @ steps.T; P is products - takes @ steps.T - steps @ takes.T
-        self._steps = np.empty((len(self._inverse), self.LATE))
+        # H is inverse - steps' @ rows; P is products - takes' @ steps - steps' @ takes
+        width = channels * self._size
+        self._steps = np.empty((max(self.LATE, self._size), width))
+        self._rows = np.empty_like(self._steps)
         self._takes = np.empty_like(self._steps)
-        self._pivots = np.empty(self.LATE)
         self._late = 0
 
     def losses(self, left: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.asarray(self._scale * self._products_diagonal / np.where(left, self._inverse_diagonal, 1.0))
+        """Of every channel; meaningless where one is gone."""
+        blocks = np.where(left[:, None, None], self._inverse_blocks, np.eye(self._size))
+        inverses = 1 / blocks if self._size == 1 else np.linalg.inv(blocks)
+        return np.asarray(self._scale * np.einsum("cij,cji->c", inverses, self._product_blocks))
 
     def remove(self, index: int) -> None:
-        steps, takes = self._steps[:, : self._late], self._takes[:, : self._late]
-        inverse = self._inverse[index] - steps @ (self._pivots[: self._late] * steps[index])
-        product = self._products[index] - takes @ steps[index] - steps @ takes[index]
-        step = inverse / inverse[index]
-        take = product - product[index] / 2 * step
-        self._inverse_diagonal -= step * inverse
-        self._products_diagonal -= 2 * take * step
-        self._steps[:, self._late], self._takes[:, self._late] = step, take
-        self._pivots[self._late] = inverse[index]
-        self._late += 1
-        if self._late == self.LATE:
-            self._inverse -= (self._steps * self._pivots) @ self._steps.T
-            self._products -= self._takes @ self._steps.T
-            self._products -= self._steps @ self._takes.T
-            self._late = 0
+        if self._late + self._size > len(self._steps):
+            self._catch_up()
+        own = slice(index * self._size, (index + 1) * self._size)
+        steps, rows, takes = (late[: self._late] for late in (self._steps, self._rows, self._takes))
+        inverse = self._inverse[own] - steps[:, own].T @ rows
+        products = self._products[own] - takes[:, own].T @ steps - steps[:, own].T @ takes
+        step = np.linalg.solve(inverse[:, own], inverse)
+        take = products - products[:, own] @ step / 2
+        by_channel = [part.reshape(self._size, -1, self._size).transpose(1, 0, 2) for part in (step, inverse, take)]
+        across = [part.transpose(0, 2, 1) for part in by_channel]
+        self._inverse_blocks -= across[0] @ by_channel[1]
+        change = across[2] @ by_channel[0]
+        self._product_blocks -= change + change.transpose(0, 2, 1)
+        now = slice(self._late, self._late + self._size)
+        self._steps[now], self._rows[now], self._takes[now] = step, inverse, take
+        self._late += self._size
+
+    def _catch_up(self) -> None:
+        steps, rows, takes = (late[: self._late] for late in (self._steps, self._rows, self._takes))
+        self._inverse -= steps.T @ rows
+        both = takes.T @ steps
+        self._products -= both + both.T
+        self._late = 0
+
+    def _diagonal(self, matrix: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
+        """(channels, size, size)."""
+        blocks = matrix.reshape(channels, self._size, channels, self._size)
+        diagonal: NDArray[np.float64] = blocks[np.arange(channels), :, np.arange(channels)]
+        return diagonal
 
 
 def magnitude_order(producers: Sequence[NDArray[np.float64]], *, norm: int) -> Labels:
@@ -100,12 +122,12 @@ def magnitude_order(producers: Sequence[NDArray[np.float64]], *, norm: int) -> L
 
 
 def activation_order(consumers: Sequence[Consumer]) -> Labels:
-    """By the consumers' weight norm times the channel's standard deviation: what the channel puts into the output."""
+    """By the consumers' weights times the channel's root mean square: what the channel alone puts into the output."""
     scores = []
     for consumer in consumers:
-        norm = np.einsum("oct,oct->c", consumer.weights, consumer.weights)
+        norms = np.einsum("ocf,ocf->cf", consumer.weights, consumer.weights)
         scale = 1 / consumer.output_variance if consumer.output_variance > 0 else 0.0
-        scores.append(norm * np.diag(consumer.covariance) * scale)
+        scores.append(scale * (norms * np.diag(consumer.covariance).reshape(norms.shape)).sum(axis=1))
     return _largest_first(_sum(scores))
 
 

@@ -25,7 +25,16 @@ class PatchSampler:
     """Gathers for one layer. Convolution: (rows, channels, taps); linear: (rows, features, 1); grouped convolution,
     where each group is a problem of its own: (channels, rows, taps)."""
 
-    def __init__(self, layer: Layer, number: int, node: onnx.NodeProto, kernel: Sequence[int]) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        number: int,
+        node: onnx.NodeProto,
+        kernel: Sequence[int],
+        *,
+        positions: int = POSITIONS_PER_IMAGE,
+    ) -> None:
+        self._positions = positions
         self._linear = layer.kind is LayerKind.LINEAR
         self._grouped = layer.kind is LayerKind.GROUPED
         self._number = number
@@ -78,7 +87,7 @@ class PatchSampler:
     def _features(self, number: int, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
         """Linear layers act on the last axis; the axes between it and the batch are positions."""
         sequence = chunk.reshape(chunk.shape[0], -1, chunk.shape[-1]).astype(np.float32, copy=False)
-        if sequence.shape[1] > POSITIONS_PER_IMAGE:
+        if sequence.shape[1] > self._positions:
             sequence = sequence[:, self._draw(number, sequence.shape[1])]
         return sequence.reshape(-1, sequence.shape[-1])
 
@@ -140,7 +149,7 @@ class PatchSampler:
         return pads[:rank], tuple(outputs)
 
     def _draw(self, number: int, count: int) -> NDArray[np.int64]:
-        if count <= POSITIONS_PER_IMAGE:
+        if count <= self._positions:
             return np.arange(count)
         generator = np.random.default_rng([SEED, self._number, number])
-        return np.sort(generator.choice(count, POSITIONS_PER_IMAGE, replace=False))
+        return np.sort(generator.choice(count, self._positions, replace=False))
