@@ -44,7 +44,7 @@ def _figures(analysis: Analysis) -> tuple[str, str, str]:
 
 
 def _is_repaired(layer: Layer) -> bool:
-    return layer.kind not in CUT_ONLY and not layer.tied
+    return layer.kind not in CUT_ONLY
 
 
 def _kind(layer: Layer, operator: str) -> str:

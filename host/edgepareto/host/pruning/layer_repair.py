@@ -49,12 +49,9 @@ def repair_layer(
 ) -> None:
     """Replace the layer's weight and bias in the draft. inputs: gathered, used up; targets: of the kept outputs.
 
-    A tied weight stays as it was cut: fitted to one of its readers it would no longer serve the others. added: what the
-    candidate adds to the outputs before they are compared with the targets, behind the clamp.
+    added: what the candidate adds to the outputs before they are compared with the targets, behind the clamp.
     Raises EvaluationError where the numbers leave the range of floats.
     """
-    if layer.tied:
-        return
     weight = draft.arrays[layer.weight]
     rows = weight_rows(weight, layer)
     has_bias = layer.bias is not None or layer.can_add_bias

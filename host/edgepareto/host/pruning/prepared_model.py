@@ -175,9 +175,19 @@ def _producers(analysis: Analysis, classes: Labels) -> list[NDArray[np.float64]]
     return producers
 
 
+def _is_read_by_layers_only(weight: str, draft: Draft) -> bool:
+    readers = {number for number, node in enumerate(draft.nodes) if weight in node.input}
+    return readers == {layer.node for layer in draft.analysis.graph.layers if layer.weight == weight}
+
+
 def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
-    """Layer by layer in graph order. A tensor is exact while nothing before it was cut: its readers need no repair."""
+    """Layer by layer in graph order. A tensor is exact while nothing before it was cut: its readers need no repair.
+
+    A tied weight is fitted to its first reader: to fit it again would undo that, and to leave it as cut is worse. It
+    stays as cut where not all that read it are layers (an embedding).
+    """
     layers = draft.analysis.graph.layers
+    fitted = {layer.weight for layer in layers if layer.tied and not _is_read_by_layers_only(layer.weight, draft)}
     live = dict(dense.inputs)
     exact = set(live)
     for segment in dense.segments:
@@ -185,9 +195,12 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
         if segment.layer is not None:
             layer = layers[segment.layer]
             whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
-            if layer.kind is LayerKind.GATES:
+            if layer.weight in fitted:
+                pass
+            elif layer.kind is LayerKind.GATES:
                 if not (reads_exact and whole and draft.kept[layer.outputs].all()):
                     repair_gates(draft, layer, segment, live, dense.gates[segment.layer], recovery)
+                    fitted.add(layer.weight)
             elif not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
@@ -198,6 +211,7 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
                     assert added is not None, "shaped as in the dense model, but for its channels"
                 clamp = segment.clamp if segment.summand is None or added is not None else None
                 repair_layer(draft, layer, inputs, targets, recovery, clamp, added)
+                fitted.add(layer.weight)
         live.update(run_segment(segment, draft, live))
         if reads_exact and draft.changed.isdisjoint(segment.constants):
             exact.update(segment.outputs)

@@ -88,10 +88,8 @@ def repair_gates(
 ) -> None:
     """Replace W, R and B of the layer's node in the draft; the segment starts with it.
 
-    A tied weight stays as it was cut. Raises EvaluationError where the numbers leave the range of floats.
+    Raises EvaluationError where the numbers leave the range of floats.
     """
-    if layer.tied:
-        return
     node = draft.nodes[layer.node]
     directions = len(dense.states)
     kept = draft.kept[layer.outputs].reshape(directions, -1)

@@ -15,6 +15,7 @@ from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.clamp import Clamp, clamp_of
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 from edgepareto.host.pruning.normalise import captured_names
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
@@ -100,8 +101,6 @@ def is_repairable(layer: Layer) -> bool:
 
 def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> dict[str, Chunks]:
     """One ONNX Runtime session, one thread, one run per chunk. Raises EvaluationError where the runtime refuses."""
-    import onnxruntime
-
     if not segment.outputs:
         return {}
     nodes = draft.nodes[segment.start : segment.stop]
@@ -116,19 +115,16 @@ def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> d
     base = draft.analysis.model
     model = onnx.ModelProto(ir_version=min(base.ir_version, 10), opset_import=base.opset_import, graph=graph)
     model.functions.extend(base.functions)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(model.SerializeToString())
         runs = [
             session.run(segment.outputs, dict(zip(segment.inputs, chunk, strict=True)))
             for chunk in _by_chunk([live[name] for name in segment.inputs])
         ]
-    except onnxruntime.capi.onnxruntime_pybind11_state.OrtException as error:
+    except ORT_ERRORS as error:
         first = draft.nodes[segment.start].name
-        raise EvaluationError(f"the candidate cannot be run from node '{first}' on: {error}") from error
+        reason = " ".join(str(error).split())
+        raise EvaluationError(f"the model cannot be run from node '{first}' on: {reason}") from error
     return {name: [run[position] for run in runs] for position, name in enumerate(segment.outputs)}
 
 
