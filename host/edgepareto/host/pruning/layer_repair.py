@@ -31,7 +31,8 @@ def _swapped(rows: Array, layer: Layer) -> Array:
     if layer.kind is LayerKind.GROUPED:
         groups = layer.groups if layer.input_axis is not None else len(rows)
     taps = rows.shape[2]
-    return rows.reshape(groups, -1, rows.shape[1], taps).swapaxes(1, 2).reshape(-1, len(rows) // groups, taps)
+    swapped: Array = rows.reshape(groups, -1, rows.shape[1], taps).swapaxes(1, 2).reshape(-1, len(rows) // groups, taps)
+    return swapped
 
 
 def apply_layer(inputs: Array, rows: Array, bias: Array | None, layer: Layer) -> Array:
