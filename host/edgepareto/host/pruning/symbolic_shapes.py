@@ -183,7 +183,7 @@ def _squeeze(node: onnx.NodeProto, shapes: Sequence[NamedShape], values: Sequenc
 
 def _reduce(node: onnx.NodeProto, shapes: Sequence[NamedShape], values: Sequence[Sizes | None]) -> Sequence[Guess]:
     axes = _axes(node, values)
-    if axes is None:
+    if not axes:  # all, or with another attribute none
         return ()
     attributes = _attributes(node)
     gone = {axis % len(shapes[0]) for axis in axes}

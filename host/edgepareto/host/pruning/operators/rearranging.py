@@ -83,20 +83,25 @@ def depth_to_space(node: NodeProto, walk: GraphWalk) -> None:
     if channels is None:
         return
     spread = int_attribute(node, "blocksize", 1) ** 2
-    if text_attribute(node, "mode", "DCR") == "DCR":
-        rows = channels.reshape(spread, -1)
-    else:
-        rows = channels.reshape(-1, spread).T
+    rows = channels.reshape(spread, -1) if _depth_first(node) else channels.reshape(-1, spread).T
     for row in rows[1:]:
         walk.table.join(rows[0], row)
     walk.set_axis(node.output[0], 1, rows[0])
 
 
 def space_to_depth(node: NodeProto, walk: GraphWalk) -> None:
-    """All channels, for every place in the block again."""
+    """All channels for every place in the block again, or every channel for all places."""
     channels = walk.channels(node)
-    if channels is not None:
-        walk.set_axis(node.output[0], 1, np.tile(channels, int_attribute(node, "blocksize", 1) ** 2))
+    if channels is None:
+        return
+    places = int_attribute(node, "blocksize", 1) ** 2
+    copied = np.tile(channels, places) if _depth_first(node) else np.repeat(channels, places)
+    walk.set_axis(node.output[0], 1, copied)
+
+
+def _depth_first(node: NodeProto) -> bool:
+    """Whether places are the outer and channels the inner index."""
+    return text_attribute(node, "mode", "DCR") == "DCR"
 
 
 RULES = {
