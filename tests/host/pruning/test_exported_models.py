@@ -95,3 +95,18 @@ def test_the_architectures_that_ship_with_onnx_are_cut_exactly(name: str):
     wanted = outputs_of(silenced(analysis, kept_classes(analysis, prepared.importance, genome)), feeds)
     assert np.abs(wanted[0]).max() > 0
     assert relative_difference(outputs_of(pruned.model, feeds), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["transformer_encoder", "vit_sdpa", "resnet_basic", "lstm_2"])
+def test_both_exporters_files_have_the_same_work_and_size(name: str):
+    """One writes (time, batch, features) where the other writes (batch, time, features)."""
+    first, second = (analyse(onnx.load(fixture.path)) for fixture in FIXTURES if fixture.architecture.name == name)
+    assert first.macs == second.macs
+    assert [group.channels for group in first.groups] == [group.channels for group in second.groups]
+
+
+def test_the_work_of_a_transformer_is_that_of_its_formula():
+    """12 tokens of 20 values, 2 layers of width 32 with 64 hidden, a head on the mean."""
+    analysis = analyse(onnx.load(next(f.path for f in FIXTURES if f.name == "transformer_encoder.legacy")))
+    layer = 12 * (3 * 32 * 32 + 32 * 32 + 2 * 32 * 64) + 2 * 12 * 12 * 32
+    assert analysis.macs == 12 * 20 * 32 + 2 * layer + 32 * 10

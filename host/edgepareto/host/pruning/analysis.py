@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 from edgepareto.host.domain import ChannelGene, SearchSpace, allowed_widths
-from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups
+from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups, share_kept
 from edgepareto.host.pruning.channel_shuffle import rewrite_shuffles
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
 from edgepareto.host.pruning.equal_blocks import Cells
@@ -100,10 +99,11 @@ def layer_macs(graph: DependencyGraph, constants: Mapping[str, NDArray[np.generi
 
 def count_macs(graph: DependencyGraph, arrays: Mapping[str, NDArray[np.generic]], kept: NDArray[np.bool_]) -> int:
     """arrays: the initializers, cut to the classes `kept`; kept: (classes,)."""
-    of_products = [
-        product.macs * math.prod(float(kept[axis].mean()) for axis in product.axes) for product in graph.products
+    of_layers = [
+        macs * share_kept(kept, layer.across)
+        for layer, macs in zip(graph.layers, layer_macs(graph, arrays), strict=True)
     ]
-    return sum(layer_macs(graph, arrays)) + round(sum(of_products))
+    return round(sum(of_layers) + sum(product.macs * share_kept(kept, product.axes) for product in graph.products))
 
 
 def count_parameters(constants: Mapping[str, NDArray[np.generic]]) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.dependency_graph import DependencyGraph
 from edgepareto.host.pruning.equal_blocks import Cells, balanced_cells
+from numpy.typing import NDArray
 
-__all__ = ["ChannelGroup", "FrozenGroup", "find_groups"]
+__all__ = ["ChannelGroup", "FrozenGroup", "find_groups", "share_kept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,11 @@ def find_groups(
     return tuple(groups), tuple(cells), tuple(frozen)
 
 
+def share_kept(kept: NDArray[np.bool_], axes: Sequence[Labels]) -> float:
+    """Of a tensor's elements, where these of its axes are cut to the classes `kept`."""
+    return math.prod(float(kept[axis].mean()) for axis in axes)
+
+
 def _reason(graph: DependencyGraph, of_group: Cells) -> str | None:
     """Why these keep their number; None: they need not."""
     found = {graph.classes.frozen.get(int(cell[0])) for cell in of_group.classes}
@@ -112,9 +118,9 @@ def _share_of_macs(graph: DependencyGraph, layer_macs: Sequence[int], of_group: 
         remaining = float(kept[layer.outputs].mean())
         if layer.inputs is not None and layer.input_axis is not None:
             remaining *= float(kept[layer.inputs].mean())
-        vanished += macs * (1 - remaining)
+        vanished += macs * (1 - remaining * share_kept(kept, layer.across))
     for product in graph.products:
-        vanished += product.macs * (1 - math.prod(float(kept[axis].mean()) for axis in product.axes))
+        vanished += product.macs * (1 - share_kept(kept, product.axes))
     total = sum(layer_macs) + sum(product.macs for product in graph.products)
     return vanished / total if total else 0.0
 

@@ -22,12 +22,12 @@ AxisLabels = tuple["Labels | None", ...]  # one entry per axis; None: an axis th
 class Classes:
     """The table, closed. of_label: (labels,) class of each label. Classes are numbered by their first label.
 
-    blocks: per class, the blocks it has a label in (the same set: the same cell of a channel group). balanced: block
-    numbers that keep equally many classes. frozen: class -> why.
+    blocks: per class, the blocks it has a label in (the same ones: the same cell of a channel group); a balanced one
+    as often as it has labels there. balanced: numbers of blocks that keep equally many labels. frozen: class -> why.
     """
 
     of_label: Labels
-    blocks: tuple[frozenset[int], ...]
+    blocks: tuple[tuple[int, ...], ...]
     balanced: tuple[tuple[int, ...], ...]
     frozen: dict[int, str]
 
@@ -82,17 +82,19 @@ class LabelTable:
     def close(self) -> Classes:
         roots = np.array([self._find(label) for label in range(len(self._parents))], dtype=np.int64)
         firsts, of_label = np.unique(roots, return_inverse=True)
-        blocks: list[set[int]] = [set() for _ in firsts]
+        balanced = {number for family in self._balanced for number in family}
+        blocks: list[list[int]] = [[] for _ in firsts]
         for number, labels in enumerate(self._blocks):
-            for index in np.unique(of_label[labels]).tolist():
-                blocks[index].add(number)
+            indices, times = np.unique(of_label[labels], return_counts=True)
+            for index, count in zip(indices.tolist(), times.tolist(), strict=True):
+                blocks[index].extend([number] * (count if number in balanced else 1))
         frozen: dict[int, str] = {}
         for labels, reason in self._frozen:
             for index in np.unique(of_label[labels]).tolist():
                 frozen.setdefault(index, reason)
         return Classes(
             of_label=of_label.astype(np.int64),
-            blocks=tuple(map(frozenset, blocks)),
+            blocks=tuple(map(tuple, blocks)),
             balanced=tuple(dict.fromkeys(self._balanced)),
             frozen=frozen,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.patches import PatchSampler
 from edgepareto.host.pruning.recurrent_repair import DenseGates, observe_gates, states_of
 from edgepareto.host.pruning.segments import Chunks, Segment, cut_segments, run_segment
-from edgepareto.host.pruning.shape_chains import Shape
+from edgepareto.host.pruning.shape_inference import Shape, elements_per_sample
 from edgepareto.host.pruning.slice_model import slice_model
 from numpy.typing import NDArray
 
@@ -130,7 +129,7 @@ def affordable_images(analysis: Analysis, segments: Sequence[Segment], images: i
 
 
 def _bytes_per_image(shape: Shape) -> int:
-    return 4 * math.prod(size for size in shape[1:] if isinstance(size, int))
+    return 4 * elements_per_sample(shape)
 
 
 def _chunks(samples: NDArray[np.float32], shape: Sequence[int | str | None]) -> Chunks:

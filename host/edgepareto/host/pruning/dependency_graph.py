@@ -19,6 +19,7 @@ from edgepareto.host.pruning.graph_walk import (
     GraphWalk,
     IndexCut,
     Layer,
+    LayerKind,
     Product,
     Untracked,
     WeightsMissing,
@@ -112,19 +113,30 @@ def _closed(walk: GraphWalk) -> DependencyGraph:
     return DependencyGraph(
         classes=classes,
         cuts=tuple(_numbered_cut(cut, number) for cut in walk.cuts),
-        counts=tuple(replace(count, labels=number[count.labels]) for count in walk.counts),
-        layers=tuple(
-            replace(
-                layer,
-                inputs=None if layer.inputs is None else number[layer.inputs],
-                outputs=number[layer.outputs],
-            )
-            for layer in walk.layers
-        ),
+        counts=tuple(_numbered_count(count, number) for count in walk.counts),
+        layers=tuple(_numbered_layer(layer, classes) for layer in walk.layers),
         products=tuple(
             replace(product, axes=tuple(number[labels] for labels in product.axes)) for product in walk.products
         ),
         owners=tuple((number[labels], name) for labels, name in walk.owners),
+    )
+
+
+def _numbered_count(count: Count | AttributeCount, number: Labels) -> Count | AttributeCount:
+    return replace(count, labels=number[count.labels], behind=None if count.behind is None else number[count.behind])
+
+
+def _numbered_layer(layer: Layer, classes: Classes) -> Layer:
+    """A layer that may lose positions is not repaired: its rows would not be those of the dense layer."""
+    number = classes.of_label
+    across = tuple(number[labels] for labels in layer.across)
+    loses = any(index not in classes.frozen for labels in across for index in labels.tolist())
+    return replace(
+        layer,
+        kind=LayerKind.OTHER if loses else layer.kind,
+        inputs=None if layer.inputs is None else number[layer.inputs],
+        outputs=number[layer.outputs],
+        across=across if loses else (),
     )
 
 

@@ -21,7 +21,7 @@ __all__ = ["Cells", "balanced_cells"]
 
 MOST_LEVELS = 32  # of a gene whose cells differ in size; each costs a small integer program
 
-Family = tuple[tuple[int, ...], ...]  # blocks that keep equally many, each a list of cells
+Family = tuple[tuple[int, ...], ...]  # blocks that keep equally many, each a list of cells, as often as it holds them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Cells:
 
 def balanced_cells(classes: Classes) -> list[Cells]:
     """Every class in exactly one cell, the genes in the order of their first class."""
-    found: dict[tuple[frozenset[int], str | None], list[int]] = {}
+    found: dict[tuple[tuple[int, ...], str | None], list[int]] = {}
     for index, blocks in enumerate(classes.blocks):
         found.setdefault((blocks, classes.frozen.get(index)), []).append(index)
     cells = [np.array(cell, dtype=np.int64) for cell in found.values()]

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTable
 from edgepareto.host.pruning.graph_names import captured_names
-from edgepareto.host.pruning.shape_inference import Shape
+from edgepareto.host.pruning.shape_inference import Shape, elements_per_sample
 from numpy.typing import NDArray
 
 __all__ = [
@@ -72,11 +72,15 @@ class IndexCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Entry `position` of this 1-D initializer (a Reshape target, a Split size) is the number of these labels kept."""
+    """Entry `position` of this 1-D initializer (a Reshape target, a Split size) is the number of these labels kept.
+
+    behind: the axis' other labels, where the entry counts from its end (a negative bound of a Slice).
+    """
 
     tensor: str
     position: int
     labels: Labels
+    behind: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class AttributeCount:
     attribute: str
     position: int | None
     labels: Labels
+    behind: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,8 @@ class LayerKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A node with weights. positions: output positions per sample, so its MACs are positions x elements of its weight.
+    """A node with weights. positions: output positions per sample, so its MACs are positions x elements of its weight;
+    across: labels of those axes of positions that lose some when channels go.
 
     weight axes: input_axis is cut by `inputs` (labels of the data's channels; None: not tracked), output_axis by
     `outputs`. A depthwise weight has no input axis. groups: of a grouped convolution (depthwise: 1, it has as many as
@@ -139,6 +145,7 @@ class Layer:
     input_axis: int | None
     output_axis: int
     positions: int
+    across: tuple[Labels, ...] = ()
     groups: int = 1
     tied: bool = False
 
@@ -309,7 +316,9 @@ class GraphWalk:
                 name = self._nodes[loose].name
                 self.table.freeze(labels.reshape(-1), f"shares its weights with '{name}', of which these cannot be cut")
 
-    def spatial_positions(self, name: str, axes: slice) -> int:
-        """Product of the known sizes on these axes; an unknown size counts as 1."""
-        shape = self._shapes.get(name, ())[axes]
-        return int(np.prod([size for size in shape if isinstance(size, int)], dtype=np.int64))
+    def positions(self, name: str, channel_axis: int | None) -> int:
+        """Per sample: the product of all sizes but the channels' and the batch's."""
+        shape = self._shapes.get(name, ())
+        if channel_axis is not None:
+            shape = (*shape[:channel_axis], *shape[channel_axis:][1:])
+        return elements_per_sample(shape)

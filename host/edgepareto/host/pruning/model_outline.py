@@ -12,7 +12,7 @@ LARGEST_SIZES = 64  # elements; a Reshape target or Slice has one per axis
 
 
 def outline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every larger initializer, and every sparse one, is an input: its type and shape stay, its values go."""
+    """A copy in which every larger and every sparse initializer is an input: type and shape stay, values go."""
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     graph = light.graph
     graph.name = model.graph.name or "graph"

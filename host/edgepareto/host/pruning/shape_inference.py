@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 from edgepareto.host.errors import ModelError
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
@@ -9,7 +11,7 @@ from edgepareto.host.pruning.model_outline import outline
 from edgepareto.host.pruning.symbolic_shapes import follow_shapes
 from edgepareto.host.pruning.symbolic_sizes import Size
 
-__all__ = ["Shape", "dimension_size", "infer_shapes"]
+__all__ = ["Shape", "dimension_size", "elements_per_sample", "infer_shapes", "size_factors"]
 
 Shape = tuple["int | str | None", ...]  # a number, a symbolic dimension's name, or unknown
 
@@ -39,6 +41,24 @@ def infer_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, in
     of_known_rank = {name: shape for name, shape in shapes.items() if shape is not None}
     named, _ = follow_shapes(model.graph, of_known_rank, types)
     return {name: tuple(_plain(size) for size in shape) for name, shape in named.items()}, types
+
+
+def size_factors(size: int | str) -> tuple[int, tuple[str, ...]]:
+    """The whole number in a product and its symbols: 4 and batch of "4*batch"."""
+    if isinstance(size, int):
+        return size, ()
+    factors = size.split("*")
+    symbols = tuple(factor for factor in factors if not factor.isdigit())
+    return math.prod(int(factor) for factor in factors if factor.isdigit()), symbols
+
+
+def elements_per_sample(shape: Shape) -> int:
+    """The product of all sizes but the batch's; a symbol counts as 1.
+
+    The batch is the axis with a symbol ("12*batch" counts 12), or the first one where all sizes are numbers.
+    """
+    sizes = shape[1:] if all(isinstance(size, int) for size in shape) else shape
+    return math.prod(size_factors(size)[0] for size in sizes if size is not None)
 
 
 def dimension_size(dimension: onnx.TensorShapeProto.Dimension) -> int | str | None:

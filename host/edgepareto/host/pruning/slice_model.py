@@ -9,7 +9,7 @@ import onnx
 from edgepareto.host.domain import Genome
 from edgepareto.host.pruning.analysis import Analysis, count_macs, count_parameters
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import BlockCut, Count, Cut, IndexCut
+from edgepareto.host.pruning.graph_walk import AttributeCount, BlockCut, Count, Cut, IndexCut
 from edgepareto.host.pruning.model_bytes import model_bytes
 from numpy.typing import NDArray
 
@@ -82,9 +82,9 @@ def slice_model(analysis: Analysis, kept: Kept) -> Draft:
             changed.add(cut.tensor)
     nodes = list(analysis.model.graph.node)
     for count in graph.counts:
-        remaining = int(kept[count.labels].sum())
-        if remaining == len(count.labels):
+        if _stays(count, kept):
             continue
+        remaining = int(kept[count.labels].sum())
         if isinstance(count, Count):
             sizes = arrays[count.tensor].copy()
             sizes[count.position] = remaining
@@ -93,6 +93,10 @@ def slice_model(analysis: Analysis, kept: Kept) -> Draft:
         else:
             nodes[count.node] = _with_attribute(nodes[count.node], count.attribute, count.position, remaining)
     return Draft(analysis=analysis, kept=kept, nodes=nodes, arrays=arrays, changed=changed)
+
+
+def _stays(count: Count | AttributeCount, kept: Kept) -> bool:
+    return bool(kept[count.labels].all()) and (count.behind is None or bool(kept[count.behind].all()))
 
 
 def _cut(array: NDArray[np.generic], cut: Cut | BlockCut | IndexCut, kept: Kept) -> NDArray[np.generic]:

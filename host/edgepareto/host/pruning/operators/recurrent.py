@@ -82,7 +82,8 @@ def _start_from(state: str, made: Labels, walk: GraphWalk) -> None:
 
 
 def _add_layers(node: NodeProto, walk: GraphWalk, channels: Labels | None, units: Labels, directions: int) -> None:
-    steps = walk.spatial_positions(node.input[0], slice(0, 1))
+    length = walk.shape(node.input[0])[0]
+    steps = length if isinstance(length, int) else 1
     weights = (
         (LayerKind.GATES, INPUT_WEIGHT, channels, 1),
         (LayerKind.MEMORY, STATE_WEIGHT, units, directions),

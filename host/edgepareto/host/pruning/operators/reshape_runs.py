@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Untracked
-from edgepareto.host.pruning.shape_inference import Shape
+from edgepareto.host.pruning.shape_inference import Shape, size_factors
 
 __all__ = ["flat_labels", "matching_runs", "whole_factor"]
 
@@ -87,8 +87,4 @@ def _product(shape: Shape, axes: list[int]) -> tuple[int, tuple[str, ...]]:
 def _parts(size: Size) -> tuple[int, tuple[str, ...]]:
     if size is None:
         raise Untracked("folds an axis of unknown size into the channels")
-    if isinstance(size, int):
-        return size, ()
-    factors = size.split("*")
-    numbers = [int(factor) for factor in factors if factor.isdigit()]
-    return math.prod(numbers), tuple(factor for factor in factors if not factor.isdigit())
+    return size_factors(size)

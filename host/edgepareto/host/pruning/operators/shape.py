@@ -15,16 +15,19 @@ __all__ = ["RULES"]
 
 
 def pool(node: NodeProto, walk: GraphWalk) -> None:
-    walk.set_axis(node.output[0], 1, walk.channels(node))
+    channels = walk.channels(node)
+    if channels is not None and len(node.output) > 1 and walk.readers(node.output[1]):
+        raise Untracked("also tells where in all channels it found the values")
+    walk.set_axis(node.output[0], 1, channels)
 
 
 def reduce(node: NodeProto, walk: GraphWalk) -> None:
     """Over height and width it is a pool; over the channels it reads all of them."""
     axes = walk.labels(node.input[0])
-    given = ints_attribute(node, "axes") or walk.numbers(node, 1)
-    if given is None and int_attribute(node, "noop_with_empty_axes", 0):
-        given = []
-    reduced = {axis % len(axes) for axis in (range(len(axes)) if given is None else given)}
+    given = ints_attribute(node, "axes") or walk.numbers(node, 1) or []
+    if not given and not int_attribute(node, "noop_with_empty_axes", 0):
+        given = list(range(len(axes)))
+    reduced = {axis % len(axes) for axis in given}
     reason = f"is summed over its channels by '{node.name}' ({node.op_type})"
     walk.table.freeze_all([axes[axis] for axis in reduced], reason)
     kept = [None if axis in reduced else labels for axis, labels in enumerate(axes)]
@@ -53,6 +56,8 @@ def squeeze(node: NodeProto, walk: GraphWalk) -> None:
     axes = walk.labels(data)
     removed = ints_attribute(node, "axes") or walk.numbers(node, 1)
     if removed is None:
+        if any(labels is not None for labels in axes):
+            raise Untracked("drops every axis with a single index, and channels could become one")
         removed = [axis for axis, size in enumerate(walk.shape(data)) if size == 1]
     gone = {axis % len(axes) for axis in removed}
     if any(axes[axis] is not None for axis in gone):
@@ -165,8 +170,7 @@ def gather(node: NodeProto, walk: GraphWalk) -> None:
     axis = int_attribute(node, "axis", 0) % len(shape)
     axes = walk.labels(data)
     chosen = axes[axis]
-    rank = len(walk.shape(indices))
-    made: list[Labels | None] = [*axes[:axis], *[None] * rank, *axes[axis + 1 :]]
+    made: list[Labels | None] = [*axes[:axis], *walk.labels(indices), *axes[axis + 1 :]]
     table = walk.constant(data)
     if table is not None:
         if table.ndim == 2 and axis == 0 and table.dtype.kind == "f":
@@ -203,11 +207,13 @@ def slice_(node: NodeProto, walk: GraphWalk) -> None:
         start, end, _ = slice(starts[position], ends[position]).indices(len(labels))
         if end <= start:
             raise Untracked("takes no channel at all")
-        for place, name, before in ((1, "starts", labels[:start]), (2, "ends", labels[:end])):
-            if of_old[0]:
-                walk.counts.append(AttributeCount(node=walk.node, attribute=name, position=position, labels=before))
-            else:
-                walk.counts.append(Count(tensor=node.input[place], position=position, labels=before))
+        for place, name, bound, at in ((1, "starts", starts[position], start), (2, "ends", ends[position], end)):
+            before, behind = labels[:at], labels[at:] if bound < 0 else None
+            walk.counts.append(
+                AttributeCount(node=walk.node, attribute=name, position=position, labels=before, behind=behind)
+                if of_old[0]
+                else Count(tensor=node.input[place], position=position, labels=before, behind=behind)
+            )
         axes[axis] = labels[start:end]
         walk.table.mark_block(labels[start:end])
     walk.set_labels(node.output[0], axes)

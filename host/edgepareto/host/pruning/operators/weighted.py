@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import (
@@ -111,7 +113,7 @@ def matmul(node: NodeProto, walk: GraphWalk) -> None:
     if axes[-1] is not None:
         walk.cut(weight, 0, axes[-1])
     made = walk.table.fresh(kernel.shape[1])
-    _add_layer(node, walk, LayerKind.LINEAR, axes[-1], made, input_axis=0, output_axis=1)
+    _add_layer(node, walk, LayerKind.LINEAR, axes[-1], made, input_axis=0, output_axis=1, across=axes[:-1])
     walk.set_labels(node.output[0], (*axes[:-1], made))
 
 
@@ -129,8 +131,8 @@ def _product(node: NodeProto, walk: GraphWalk) -> None:
         leading.append(walk.met(node, wide or here))
     made = (*leading, walk.labels(left)[-2], walk.labels(right)[-1])
     walk.set_labels(node.output[0], made)
-    rows = walk.spatial_positions(node.output[0], slice(1, None))
-    macs = rows * walk.spatial_positions(left, slice(-1, None))
+    length = walk.shape(left)[-1]
+    macs = walk.positions(node.output[0], None) * (length if isinstance(length, int) else 1)
     axes = tuple(labels for labels in (*made, summed) if labels is not None)
     walk.products.append(Product(macs=macs, axes=axes))
 
@@ -178,6 +180,7 @@ def _add_layer(
     *,
     input_axis: int | None,
     output_axis: int | None,
+    across: Sequence[Labels | None] = (),
     groups: int = 1,
 ) -> None:
     """Record the layer, cut its weight and bias on the output side, and label its output.
@@ -197,7 +200,7 @@ def _add_layer(
     if is_matmul:
         bias = _following_bias(output, len(outputs), walk)
     rank = len(walk.shape(output))
-    spatial = slice(2, None) if "Conv" in node.op_type else slice(1, rank - 1)
+    channel_axis = 1 if "Conv" in node.op_type else rank - 1
     measured = node.input[0] if node.op_type == "ConvTranspose" else output
     layer = Layer(
         name=node.name,
@@ -212,13 +215,14 @@ def _add_layer(
         outputs=outputs,
         input_axis=input_axis,
         output_axis=1 if output_axis is None else output_axis,
-        positions=walk.spatial_positions(measured, spatial),
+        positions=walk.positions(measured, channel_axis),
+        across=tuple(labels for labels in across if labels is not None),
         groups=groups,
         tied=len(walk.readers(weight)) > 1,
     )
     walk.layers.append(layer)
     walk.owners.append((outputs, node.name))
-    walk.set_axis(output, 1 if "Conv" in node.op_type else rank - 1, outputs)
+    walk.set_axis(output, channel_axis, outputs)
 
 
 def _cut_bias(bias: str, outputs: Labels, walk: GraphWalk) -> None:
