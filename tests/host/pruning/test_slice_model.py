@@ -61,3 +61,79 @@ def test_macs_and_parameters_are_those_of_the_paper_formulas(nets):
     analysis = analyse(nets["inverted_residual"]())
     blocks = 64 * 6 * 24 + 16 * 24 * 9 + 16 * 24 * 8 + 16 * (8 * 32 + 32 * 9 + 32 * 8)
     assert analysis.macs == 64 * 3 * 6 * 9 + blocks + 16 * 8 * 16 + 16 * 5
+
+
+def _assert_every_width_is_exact(model, run_model, images):
+    """Cut alone or with all others, a group leaves a sound model that gives what the silenced dense model gives."""
+    analysis = analyse(model)
+    prepared = prepare(analysis, None, criterion="l1")
+    space = analysis.search_space()
+    assert space.genes, "nothing to cut proves nothing"
+    widths = space.dense().widths
+    alone = [(*widths[:i], g.widths[0], *widths[i + 1 :]) for i, g in enumerate(space.genes)]
+    for genome in (*space.ladder(lowest_ratio=0.01), *(Genome(widths=widths) for widths in alone)):
+        kept = kept_classes(analysis, prepared.importance, genome)
+        pruned = prepared.prune(genome, recovery="none")
+        onnx.checker.check_model(pruned.model, full_check=True)
+        zeroed = run_model(silenced(analysis, kept), images[:3])
+        seen = run_model(pruned.model, images[:3])
+        np.testing.assert_allclose(seen, zeroed, rtol=1e-5, atol=1e-5 * np.abs(zeroed).max())
+        again = analyse(pruned.model)
+        assert (again.macs, again.parameters) == (pruned.macs, pruned.parameters)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-3, 2**63 - 1), (0, -2), (-6, -3), (2, -1)])
+def test_a_slice_counted_from_the_end_takes_the_same_channels_when_others_go(new_net, run_model, images, start, end):
+    net = new_net()
+    x = net.relu(net.conv("image", 3, 7))
+    y = net.node("Slice", x, *map(net.constant, ([start], [end], [-3])))
+    left = len(range(7)[start:end])
+    x = net.node("Concat", net.conv(x, 7, 4), net.conv(y, left, 4), axis=1)
+    _assert_every_width_is_exact(net.model(net.head(x, 8)), run_model, images)
+
+
+def test_a_linear_layer_over_positions_counts_the_channels_that_are_left(new_net, run_model, images):
+    net = new_net()
+    x = net.relu(net.conv("image", 3, 6))
+    x = net.relu(net.node("MatMul", x, net.constant(net.random.normal(size=(8, 5)))))
+    model = net.model(net.gemm(net.node("ReduceMean", x, axes=[2, 3], keepdims=0), 6, 5))
+    assert analyse(model).macs == 64 * 6 * 27 + 6 * 8 * 8 * 5 + 30
+    _assert_every_width_is_exact(model, run_model, images)
+
+
+def test_channels_equal_in_number_per_block_count_as_often_as_they_stand_there(new_net, run_model, images):
+    """A block that holds a channel twice is full with half as many."""
+    net = new_net()
+    a, b = net.relu(net.conv("image", 3, 2)), net.relu(net.conv("image", 3, 4))
+    c = net.relu(net.conv(net.node("Concat", a, a, b, axis=1), 8, 6, group=2))
+    _assert_every_width_is_exact(net.model(net.head(c, 6)), run_model, images)
+
+
+def test_a_squeeze_of_whatever_is_single_never_drops_a_last_channel(new_net, run_model, images):
+    net = new_net()
+    x = net.relu(net.conv("image", 3, 4))
+    x = net.node("Squeeze", net.node("GlobalAveragePool", net.relu(net.conv(x, 4, 6))))
+    model = net.model(net.gemm(x, 6, 5))
+    assert [group.channels for group in analyse(model).groups] == [4]
+    _assert_every_width_is_exact(model, run_model, images)
+
+
+def test_activations_that_are_indices_keep_their_channels_through_a_table(new_net, run_model, images):
+    net = new_net()
+    x = net.node("Cast", net.node("Clip", net.conv("image", 3, 4), net.constant(0.0), net.constant(3.0)), to=7)
+    x = net.node("Gather", net.constant(net.random.normal(size=(4, 3))), x)  # (batch, 4, 8, 8, 3)
+    x = net.node("ReduceMean", x, axes=[2, 3], keepdims=0)
+    model = net.model(net.gemm(net.node("Reshape", x, net.constant([0, 12])), 12, 5))
+    for genome in analyse(model).search_space().ladder(lowest_ratio=0.01):
+        pruned = prepare(analyse(model), None, criterion="l1").prune(genome, recovery="none").model
+        onnx.checker.check_model(pruned, full_check=True)
+        assert run_model(pruned, images[:3]).shape == (3, 5)
+
+
+def test_the_places_that_a_max_pool_tells_keep_their_channels(new_net, run_model, images):
+    net = new_net()
+    x = net.node("MaxPool", net.conv("image", 3, 4), kernel_shape=[2, 2], strides=[2, 2], outputs=2)
+    x = net.node("Mul", net.node("Cast", x.removesuffix("0") + "1", to=1), net.constant(0.01))
+    model = net.model(net.head(net.relu(net.conv(x, 4, 6)), 6))
+    assert [group.channels for group in analyse(model).groups] == [6]
+    _assert_every_width_is_exact(model, run_model, images)
