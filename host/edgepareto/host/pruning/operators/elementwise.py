@@ -64,6 +64,13 @@ def per_channel(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
+def batch_norm(node: NodeProto, walk: GraphWalk) -> None:
+    """Left in training mode, it takes mean and deviation over all positions, as InstanceNormalization does."""
+    if int_attribute(node, "training_mode", 0) or len(node.output) > 1:
+        walk.channels(node)
+    per_channel(node, walk)
+
+
 def instance_norm(node: NodeProto, walk: GraphWalk) -> None:
     """Per channel, over all positions: as BatchNormalization, but a position less would change the others."""
     walk.channels(node)
@@ -109,7 +116,7 @@ RULES = {
         ("Add", "Div", "Equal", "Greater", "Less", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where"),
         broadcast,
     ),
-    "BatchNormalization": per_channel,
+    "BatchNormalization": batch_norm,
     "InstanceNormalization": instance_norm,
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(("GroupNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization"), across_channels),

@@ -85,6 +85,8 @@ def reshape(node: NodeProto, walk: GraphWalk) -> None:
     if target is None:
         raise Untracked("takes sizes that are computed at run time")
     source, result = walk.shape(data), _result_shape(walk, node, target)
+    if 0 in result:
+        raise Untracked("has no elements")
     made: list[Labels | None] = [None] * len(result)
     for inside, outside in matching_runs(source, result):
         labels = flat_labels([source[i] for i in inside], [axes[i] for i in inside])
