@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 genes = st.builds(
-    lambda channels, step: ChannelGene(name="g", channels=channels, widths=allowed_widths(range(1, channels + 1), step)),
+    lambda channels, step: ChannelGene(
+        name="g", channels=channels, widths=allowed_widths(range(1, channels + 1), step)
+    ),
     st.integers(1, 300),
     st.sampled_from([1, 4, 8, 16]),
 )

@@ -13,7 +13,8 @@ EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name != "random")
 def space_of(*channels: int, step: int = 8) -> SearchSpace:
     return SearchSpace(
         genes=tuple(
-            ChannelGene(name=f"g{i}", channels=c, widths=allowed_widths(range(1, c + 1), step)) for i, c in enumerate(channels)
+            ChannelGene(name=f"g{i}", channels=c, widths=allowed_widths(range(1, c + 1), step))
+            for i, c in enumerate(channels)
         )
     )
 

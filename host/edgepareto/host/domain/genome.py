@@ -59,5 +59,5 @@ class SearchSpace:
 
 
 def allowed_widths(widths: Sequence[int], step: int) -> tuple[int, ...]:
-    """The multiples of `step` among widths (ascending), and the last, original one. A group narrower than a step keeps it."""
+    """The multiples of `step` among widths (ascending), and the last, original one."""
     return (*(width for width in widths[:-1] if width % step == 0), widths[-1])
