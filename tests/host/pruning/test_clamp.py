@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
-from edgepareto.host.pruning import analyse
+from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.pruning.clamp import Clamp, clamp_of
+from edgepareto.host.pruning.dense_activations import observe
 from edgepareto.host.pruning.recovery import fit_rows
 from edgepareto.host.pruning.segments import cut_segments
 from onnx import helper
@@ -63,16 +66,32 @@ def test_limits_are_read_from_attributes_and_constants_but_not_from_tensors_of_t
     assert clamp_of(helper.make_node("Sigmoid", ["x"], ["y"]), {}) is None
 
 
-def test_the_clamp_behind_a_sum_is_known_once_the_other_summand_is(new_net):
+def test_the_clamp_behind_a_sum_applies_to_both_branches(new_net, images):
     net = new_net()
     stem = net.relu(net.conv("image", 3, 8))
     branch = net.conv(stem, 8, 8)
     shortcut = net.conv(stem, 8, 8)
     analysis = analyse(net.model(net.head(net.relu(net.node("Add", branch, shortcut)), 8)))
     layers = [segment for segment in cut_segments(analysis) if segment.layer is not None]
-    assert [(segment.summand, segment.clamp) for segment in layers] == [
-        (None, RELU),
-        (None, None),
-        (branch, RELU),
-        (None, None),
+    assert [(segment.summand, segment.partner, segment.clamp) for segment in layers] == [
+        (None, None, RELU),
+        (None, shortcut, RELU),
+        (branch, None, RELU),
+        (None, None, None),
     ]
+    dense = observe(analysis, {"image": images})
+    assert list(dense.partners) == [1]
+    own = dense.targets[1] - dense.partners[1]
+    patches = dense.samplers[1].gather(run_all(analysis, images, stem)).reshape(len(own), -1)
+    layer = analysis.graph.layers[1]
+    rows = analysis.constants[layer.weight].reshape(8, -1)
+    bias = 0 if layer.bias is None else analysis.constants[layer.bias]
+    np.testing.assert_allclose(own, patches @ rows.T + bias, rtol=1e-3, atol=1e-4)
+
+
+def run_all(analysis: Analysis, images: np.ndarray, name: str) -> list[np.ndarray]:
+    """One chunk per 32 images, as observe cuts them."""
+    model = onnx.ModelProto.FromString(analysis.model.SerializeToString())
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [session.run([name], {"image": images[start : start + 32]})[0] for start in range(0, len(images), 32)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from edgepareto.host.pruning.analysis import Analysis
@@ -31,9 +31,9 @@ class DenseActivations:
 
     inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
     summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
-    also makes up for what the other branch lost. variances: of the dense outputs, summed over them. covariances:
-    (features, features) of the layer's input, about zero. gates: of the layers of kind GATES, which have no sampler and
-    targets.
+    also makes up for what the other branch lost. partners: the same where that tensor is made later, with its dense
+    values, (rows, outputs). variances: of the dense outputs, summed over them. covariances: (features, features) of the
+    layer's input, about zero. gates: of the layers of kind GATES, which have no sampler and targets.
     """
 
     segments: tuple[Segment, ...]
@@ -41,17 +41,24 @@ class DenseActivations:
     samplers: Mapping[int, PatchSampler]
     targets: Mapping[int, NDArray[np.float32]]
     summands: Mapping[int, str]
+    partners: Mapping[int, NDArray[np.float32]]
     variances: Mapping[int, float]
     covariances: Mapping[int, NDArray[np.float64]]
     gates: Mapping[int, DenseGates]
 
-    def consumers(self, analysis: Analysis, classes: Labels) -> list[Consumer]:
-        """The layers that read these channels, one cell of a group, in graph order, each restricted to them."""
+    def consumers(
+        self, analysis: Analysis, classes: Labels, sensitivities: Mapping[int, float] | None = None
+    ) -> list[Consumer]:
+        """The layers that read these channels, one cell of a group, in graph order, each restricted to them.
+
+        sensitivities: 1 for a layer that is not among them.
+        """
         found = []
         for number, covariance in self.covariances.items():
             layer = analysis.graph.layers[number]
             weight = analysis.constants[layer.weight]
-            consumer = consumer_of(layer, weight, covariance, self.variances[number], classes)
+            sensitivity = (sensitivities or {}).get(number, 1.0)
+            consumer = consumer_of(layer, weight, covariance, self.variances[number], sensitivity, classes)
             if consumer is not None:
                 found.append(consumer)
         return found
@@ -66,6 +73,8 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
     samplers: dict[int, PatchSampler] = {}
     targets: dict[int, NDArray[np.float32]] = {}
     summands: dict[int, str] = {}
+    partners: dict[int, NDArray[np.float32]] = {}
+    waiting: dict[str, tuple[int, Chunks]] = {}
     variances: dict[int, float] = {}
     covariances: dict[int, NDArray[np.float64]] = {}
     gates: dict[int, DenseGates] = {}
@@ -101,7 +110,18 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
                 covariances[segment.layer] = input_covariance(
                     layer, segment.layer, draft.nodes[layer.node], weight, live[layer.data]
                 )
-        live.update(run_segment(segment, draft, live))
+        if segment.layer in targets and segment.partner is not None:
+            waiting[segment.partner] = segment.layer, live[analysis.graph.layers[segment.layer].data]
+        made = {name for node in draft.nodes[segment.start : segment.stop] for name in node.output}
+        awaited = tuple(name for name in waiting if name in made)
+        results = run_segment(replace(segment, outputs=(*segment.outputs, *awaited)), draft, live)
+        for name in awaited:
+            number, data = waiting.pop(name)
+            other = samplers[number].gather_outputs(results[name], data)
+            if other is not None and other.shape == targets[number].shape:
+                partners[number] = other
+                targets[number] = targets[number] + other
+        live.update((name, results[name]) for name in segment.outputs)
         for name in segment.drop:
             live.pop(name, None)
     return DenseActivations(
@@ -110,6 +130,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
         samplers=samplers,
         targets=targets,
         summands=summands,
+        partners=partners,
         variances=variances,
         covariances=covariances,
         gates=gates,

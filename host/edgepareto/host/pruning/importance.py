@@ -23,19 +23,25 @@ class Consumer:
     """A layer that reads a group. weights: (outputs, channels, features of a channel), a feature being a tap, a copy.
 
     covariance: of the input, (channels x features, channels x features), channel by channel. output_variance: summed
-    over the outputs, of the dense layer; it makes consumers of different scale comparable.
+    over the outputs, of the dense layer. sensitivity: of the model to errors of the layer, relative to that variance.
     """
 
     weights: NDArray[np.float64]
     covariance: NDArray[np.float64]
     output_variance: float
+    sensitivity: float = 1.0
+
+    @property
+    def scale(self) -> float:
+        """What a squared error, summed over the outputs, costs."""
+        return self.sensitivity / self.output_variance if self.output_variance > 0 else 0.0
 
 
 def surgeon_order(consumers: Sequence[Consumer], *, ridge: float = RIDGE) -> Labels:
     """Channels, most important first: each step removes the one that the others can best stand in for.
 
     With W_j the weights of channel j and H = C^-1, the loss of removing it is the sum over consumers of
-    tr(W_j [H_jj]^-1 W_j') / E|y|^2; the others' weights then take over, W -= W_j [H_jj]^-1 H_j, and H is down-dated.
+    tr(W_j [H_jj]^-1 W_j'), scaled; the others' weights then take over, W -= W_j [H_jj]^-1 H_j, and H is down-dated.
     Only inner products of weight columns are needed, so the number of outputs does not matter. Equal losses: the lower
     index goes first.
     """
@@ -70,7 +76,7 @@ class _Elimination:
         self._products = weights.T @ weights
         self._inverse_blocks = self._diagonal(self._inverse, channels)
         self._product_blocks = self._diagonal(self._products, channels)
-        self._scale = 1 / consumer.output_variance if consumer.output_variance > 0 else 0.0
+        self._scale = consumer.scale
         # H is inverse - steps' @ rows; P is products - takes' @ steps - steps' @ takes
         width = channels * self._size
         self._steps = np.empty((max(self.LATE, self._size), width))
@@ -126,8 +132,7 @@ def activation_order(consumers: Sequence[Consumer]) -> Labels:
     scores = []
     for consumer in consumers:
         norms = np.einsum("ocf,ocf->cf", consumer.weights, consumer.weights)
-        scale = 1 / consumer.output_variance if consumer.output_variance > 0 else 0.0
-        scores.append(scale * (norms * np.diag(consumer.covariance).reshape(norms.shape)).sum(axis=1))
+        scores.append(consumer.scale * (norms * np.diag(consumer.covariance).reshape(norms.shape)).sum(axis=1))
     return _largest_first(_sum(scores))
 
 

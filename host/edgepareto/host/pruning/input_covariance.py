@@ -52,6 +52,7 @@ def consumer_of(
     weight: NDArray[np.generic],
     covariance: NDArray[np.float64],
     output_variance: float,
+    sensitivity: float,
     classes: Labels,
 ) -> Consumer | None:
     """The layer restricted to these channels, one cell of a group; None where it does not read all of them alike."""
@@ -79,7 +80,12 @@ def consumer_of(
         of_group = of_group.reshape(channels, copies * features, -1)
         index = indices.reshape(-1)
         shared = covariance[np.ix_(index, index)]
-    return Consumer(weights=of_group.transpose(2, 0, 1), covariance=shared, output_variance=output_variance)
+    return Consumer(
+        weights=of_group.transpose(2, 0, 1),
+        covariance=shared,
+        output_variance=output_variance,
+        sensitivity=sensitivity,
+    )
 
 
 def _places(layer: Layer, classes: Labels) -> NDArray[np.int64] | None:

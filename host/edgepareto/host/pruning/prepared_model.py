@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,8 @@ from edgepareto.host.pruning.importance import (
 from edgepareto.host.pruning.layer_repair import repair_layer
 from edgepareto.host.pruning.recurrent_gates import unit_rows
 from edgepareto.host.pruning.recurrent_repair import repair_gates
-from edgepareto.host.pruning.segments import run_segment
+from edgepareto.host.pruning.segments import Chunks, Segment, run_segment
+from edgepareto.host.pruning.sensitivity import measure_sensitivities
 from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
 from numpy.typing import NDArray
 
@@ -118,8 +119,11 @@ def prepare(
     dense = observe(analysis, _first(analysis, calibration, images)) if calibration is not None else None
     if dense is None and criterion in ("obs", "activation"):
         raise ConfigError(f"criterion '{criterion}' needs calibration samples; give [data] calibration or use l1 or l2")
+    cells = [cell for of_group in analysis.group_cells for cell in of_group.classes]
+    sensitivities = _sensitivities(analysis, dense, cells) if dense is not None and criterion == "obs" else {}
     importance = tuple(
-        tuple(_order(analysis, dense, cell, criterion) for cell in cells.classes) for cells in analysis.group_cells
+        tuple(_order(analysis, dense, cell, criterion, sensitivities) for cell in of_group.classes)
+        for of_group in analysis.group_cells
     )
     return PreparedModel(
         analysis=analysis, importance=importance, dense=dense, rank_seconds=time.perf_counter() - start
@@ -145,8 +149,28 @@ def _first(
     return first
 
 
-def _order(analysis: Analysis, dense: DenseActivations | None, classes: Labels, criterion: str) -> Labels:
-    consumers = dense.consumers(analysis, classes) if dense is not None else []
+def _sensitivities(analysis: Analysis, dense: DenseActivations, cells: Sequence[Labels]) -> dict[int, float]:
+    """Of the layers that read a cell together with others; alone, a scale would not change the order."""
+    together: set[int] = set()
+    for cell in cells:
+        readers = [
+            number
+            for number in dense.covariances
+            if (inputs := analysis.graph.layers[number].inputs) is not None and np.isin(cell, inputs).all()
+        ]
+        if len(readers) > 1:
+            together.update(readers)
+    return measure_sensitivities(analysis, dense.inputs, sorted(together), dense.variances)
+
+
+def _order(
+    analysis: Analysis,
+    dense: DenseActivations | None,
+    classes: Labels,
+    criterion: str,
+    sensitivities: Mapping[int, float],
+) -> Labels:
+    consumers = dense.consumers(analysis, classes, sensitivities) if dense is not None else []
     if criterion == "obs" and consumers:
         return surgeon_order(consumers)
     if criterion == "activation" and consumers:
@@ -204,12 +228,9 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
             elif not reads_exact or not whole:
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
-                added = None
-                if segment.layer in dense.summands:
-                    other = live[dense.summands[segment.layer]]
-                    added = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
-                    assert added is not None, "shaped as in the dense model, but for its channels"
-                clamp = segment.clamp if segment.summand is None or added is not None else None
+                added = _added(draft, dense, segment, live)
+                alone = segment.summand is None and segment.partner is None
+                clamp = segment.clamp if alone or added is not None else None
                 repair_layer(draft, layer, inputs, targets, recovery, clamp, added)
                 fitted.add(layer.weight)
         live.update(run_segment(segment, draft, live))
@@ -217,3 +238,19 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
             exact.update(segment.outputs)
         for name in segment.drop:
             live.pop(name, None)
+
+
+def _added(
+    draft: Draft, dense: DenseActivations, segment: Segment, live: Mapping[str, Chunks]
+) -> NDArray[np.float32] | None:
+    """What meets the layer's outputs in an Add: of the candidate, or of the dense model where it is still to come."""
+    assert segment.layer is not None, "only layers are repaired"
+    layer = draft.analysis.graph.layers[segment.layer]
+    if segment.layer in dense.partners:
+        return dense.partners[segment.layer][:, draft.kept[layer.outputs]]
+    if segment.layer not in dense.summands:
+        return None
+    other = live[dense.summands[segment.layer]]
+    added = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
+    assert added is not None, "shaped as in the dense model, but for its channels"
+    return added

@@ -31,14 +31,15 @@ class Segment:
     """Nodes start..stop of the graph. layer: the repairable layer it starts with; None only before the first one.
 
     inputs: activations read; outputs: those a later segment reads; drop: inputs that no later segment reads.
-    summand: the tensor that an Add, the only reader of the layer's output, adds to it. clamp: the activation that is
-    then the only reader, of the sum or else of the layer's output.
+    summand: the tensor that an Add, the only reader of the layer's output, adds to it; partner: the same where a later
+    segment makes it. clamp: the activation that is then the only reader, of the sum or else of the layer's output.
     """
 
     start: int
     stop: int
     layer: int | None
     summand: str | None
+    partner: str | None
     clamp: Clamp | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -59,13 +60,14 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
         read = list(dict.fromkeys(name for names in reads[start:stop] for name in names))
         outside = [name for name in read if name not in made]
         inputs = tuple(name for name in outside if name not in analysis.constants)
-        summand, clamp = _follows(nodes[start].output[0], analysis, inputs) if start in starts else (None, None)
+        other, clamp = _follows(nodes[start].output[0], analysis) if start in starts else (None, None)
         segments.append(
             Segment(
                 start=start,
                 stop=stop,
                 layer=starts.get(start),
-                summand=summand,
+                summand=other if other in inputs else None,
+                partner=None if other in inputs else other,
                 clamp=clamp,
                 inputs=inputs,
                 outputs=tuple(
@@ -78,15 +80,16 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _follows(output: str, analysis: Analysis, inputs: Sequence[str]) -> tuple[str | None, Clamp | None]:
-    """summand and clamp of the layer that puts out `output`."""
-    summand = None
+def _follows(output: str, analysis: Analysis) -> tuple[str | None, Clamp | None]:
+    """What is added to the layer's output at once, and the clamp behind."""
+    other = None
     reader = _only_reader(output, analysis)
     if reader is not None and reader.op_type == "Add":
-        other = next((name for name in reader.input if name != output), "")
-        if other in inputs:
-            summand, reader = other, _only_reader(reader.output[0], analysis)
-    return summand, None if reader is None else clamp_of(reader, analysis.constants)
+        other = next((name for name in reader.input if name != output and name not in analysis.constants), None)
+        if other is None:
+            return None, None
+        reader = _only_reader(reader.output[0], analysis)
+    return other, None if reader is None else clamp_of(reader, analysis.constants)
 
 
 def _only_reader(name: str, analysis: Analysis) -> onnx.NodeProto | None:

@@ -1,0 +1,117 @@
+"""How much an error of a layer's outputs changes what the model puts out, measured by noise: no gradients, no labels.
+
+It weighs the readers of one group against each other: an error early in a residual stream is not worth the same as one
+at its end. r = E|f(y + n) - f(y)|^2 / E|f(y)|^2 divided by E|n|^2 / E|y|^2, both about their means, for the model's
+outputs f and independent normal noise n on the outputs y of one layer at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.graph_walk import LayerKind
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from edgepareto.host.pruning.segments import Chunks
+from numpy.typing import NDArray
+
+__all__ = ["measure_sensitivities"]
+
+NOISE = 0.3  # of the outputs' deviation: about what half the channels cost
+RUNS = 1024  # samples through the model, over all layers: twice what the dense targets take
+SAMPLES = 64  # of them per layer
+LEAST = 1e-3  # of the largest: a layer that seems not to matter still breaks ties
+SEED = 20_25
+
+Outputs = list[NDArray[np.generic]]
+
+
+def measure_sensitivities(
+    analysis: Analysis, inputs: Mapping[str, Chunks], layers: Sequence[int], variances: Mapping[int, float]
+) -> dict[int, float]:
+    """Per layer number. inputs: the calibration samples. variances: of the dense outputs, summed over them.
+
+    Recurrent layers, which have no outputs of their own, get the others' median. All are 1 where the model with noise
+    cannot be run or does not react.
+    """
+    equal = dict.fromkeys(layers, 1.0)
+    recurrent = (LayerKind.GATES, LayerKind.MEMORY)
+    noisy = [number for number in layers if analysis.graph.layers[number].kind not in recurrent]
+    if not noisy:
+        return equal
+    chunks = _first(inputs, max(1, min(SAMPLES, RUNS // len(noisy))))
+    try:
+        session = open_session(_with_noise(analysis, noisy).SerializeToString())
+        names = [analysis.graph.layers[number].output for number in noisy]
+        silence = {f"{name}/noise": np.zeros((), dtype=np.float32) for name in names}
+        clean = [session.run(None, {**chunk, **silence}) for chunk in chunks]
+        reactions = {}
+        for number, name in zip(noisy, names, strict=True):
+            outputs = len(analysis.graph.layers[number].outputs)
+            deviation = NOISE * np.sqrt(variances[number] / outputs)
+            generator = np.random.default_rng([SEED, number])
+            shaken = []
+            for chunk, before in zip(chunks, clean, strict=True):
+                shape = before[-len(names) + names.index(name)].shape
+                noise = generator.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
+                shaken.append(session.run(None, {**chunk, **silence, f"{name}/noise": noise}))
+            reactions[number] = _reaction(clean, shaken, len(analysis.model.graph.output)) / NOISE**2
+    except ORT_ERRORS:
+        return equal
+    largest = max(reactions.values())
+    if not np.isfinite(largest) or largest <= 0:
+        return equal
+    middle = float(np.median(list(reactions.values())))
+    return {number: max(reactions.get(number, middle), LEAST * largest) for number in layers}
+
+
+def _with_noise(analysis: Analysis, layers: Sequence[int]) -> onnx.ModelProto:
+    """The dense model with one more input per layer, added to its outputs; what they were before is put out too."""
+    model = onnx.ModelProto()
+    model.CopyFrom(analysis.model)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    names = {analysis.graph.layers[number].output for number in layers}
+    for node in nodes:
+        made = [name for name in node.output if name in names]
+        for position, name in enumerate(node.output):
+            if name in names:
+                node.output[position] = f"{name}/clean"
+        model.graph.node.append(node)
+        for name in made:
+            model.graph.node.append(onnx.helper.make_node("Add", [f"{name}/clean", f"{name}/noise"], [name]))
+    for number in layers:
+        name = analysis.graph.layers[number].output
+        element_type = analysis.element_types.get(name, onnx.TensorProto.FLOAT)
+        model.graph.input.append(onnx.helper.make_tensor_value_info(f"{name}/noise", element_type, None))
+        model.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}/clean", element_type, None))
+    return model
+
+
+def _first(inputs: Mapping[str, Chunks], samples: int) -> list[dict[str, NDArray[np.generic]]]:
+    """So many whole chunks that there are at least that many samples, or all."""
+    chunks: list[dict[str, NDArray[np.generic]]] = []
+    taken = 0
+    for index in range(len(next(iter(inputs.values())))):
+        chunk = {name: of_input[index] for name, of_input in inputs.items()}
+        chunks.append(chunk)
+        taken += max(len(values) for values in chunk.values())
+        if taken >= samples:
+            break
+    return chunks
+
+
+def _reaction(clean: Sequence[Outputs], shaken: Sequence[Outputs], outputs: int) -> float:
+    """Summed over the model's outputs: the mean square of what changed, of the variance."""
+    total = 0.0
+    for position in range(outputs):
+        before, after = (
+            np.concatenate([np.asarray(run[position], dtype=np.float64).reshape(-1) for run in runs])
+            for runs in (clean, shaken)
+        )
+        variance = float(before.var())
+        if variance > 0:
+            total += float(((after - before) ** 2).mean()) / variance
+    return total

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgepareto.host.pruning import analyse
+from edgepareto.host.pruning.dense_activations import observe
+from edgepareto.host.pruning.sensitivity import LEAST, measure_sensitivities
+from onnx import numpy_helper
+
+
+@pytest.fixture
+def branches(new_net, images):
+    """Two convolutions of one stem, of equal outputs; the loud one's reach the model's output ten times larger."""
+
+    def build(loud: float):
+        net = new_net()
+        stem = net.relu(net.conv("image", 3, 8))
+        one = net.node("Mul", net.conv(stem, 8, 8), net.constant(np.float32(loud)))
+        other = net.conv(stem, 8, 8)
+        analysis = analyse(net.model(net.head(net.node("Add", one, other), 8)))
+        return analysis, observe(analysis, {"image": images})
+
+    return build
+
+
+def test_an_error_that_arrives_ten_times_larger_counts_a_hundred_times(branches):
+    analysis, dense = branches(10.0)
+    # Through a linear head, the reaction to noise of unit relative variance is the gain squared times the variance.
+    measured = measure_sensitivities(analysis, dense.inputs, [1, 2], dense.variances)
+    ratio = (measured[1] / dense.variances[1]) / (measured[2] / dense.variances[2])
+    assert ratio == pytest.approx(100, rel=0.25)
+
+
+def test_a_layer_whose_outputs_do_not_arrive_has_the_least_sensitivity_and_not_none(branches):
+    analysis, dense = branches(0.0)
+    measured = measure_sensitivities(analysis, dense.inputs, [1, 2], dense.variances)
+    assert measured[1] == LEAST * measured[2] > 0
+
+
+def test_the_same_noise_is_drawn_each_time_and_a_lone_number_asks_for_none(branches):
+    analysis, dense = branches(3.0)
+    first, second = (measure_sensitivities(analysis, dense.inputs, [0, 2], dense.variances) for _ in range(2))
+    assert first == second
+    assert measure_sensitivities(analysis, dense.inputs, [], dense.variances) == {}
+
+
+def test_a_model_that_does_not_react_weighs_all_its_layers_alike(new_net, images):
+    net = new_net()
+    model = net.model(net.head(net.relu(net.conv("image", 3, 8)), 8))
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), tensor.name))
+    analysis = analyse(model)
+    dense = observe(analysis, {"image": images})
+    assert measure_sensitivities(analysis, dense.inputs, [0, 1], dense.variances) == {0: 1.0, 1: 1.0}
