@@ -33,7 +33,7 @@ class DenseActivations:
     summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
     also makes up for what the other branch lost. partners: the same where that tensor is made later, with its dense
     values, (rows, outputs). variances: of the dense outputs, summed over them. covariances: (features, features) of the
-    layer's input, about zero. gates: of the layers of kind GATES, which have no sampler and targets.
+    layer's input. gates: of the layers of kind GATES, which have no sampler and targets.
     """
 
     segments: tuple[Segment, ...]
@@ -86,9 +86,9 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
             gates[segment.layer] = observe_gates(draft, layer, segment.layer, live, states)
             variances.update(dict.fromkeys((segment.layer, segment.layer + 1), gates[segment.layer].variance))
             if layer.inputs is not None:
-                covariances[segment.layer] = channel_covariance(live[layer.data], linear=True)
+                covariances[segment.layer] = channel_covariance(live[layer.data], linear=True, about_mean=True)
             side_by_side = [chunk.swapaxes(1, 2).reshape(-1, len(memory.outputs)) for chunk in states]
-            covariances[segment.layer + 1] = channel_covariance(side_by_side, linear=True)
+            covariances[segment.layer + 1] = channel_covariance(side_by_side, linear=True, about_mean=True)
         elif segment.layer is not None:
             layer = analysis.graph.layers[segment.layer]
             weight = analysis.constants[layer.weight]

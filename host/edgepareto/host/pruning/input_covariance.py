@@ -1,7 +1,7 @@
 """What the ranking knows of a layer: the covariance of what it reads, and the part of it that belongs to a group.
 
 The covariance is about zero, not about the mean: a channel that keeps its level, as those behind a ReLU do, is worth
-keeping although a bias could stand in for it (docs/pruning.md has the figures).
+keeping although a bias could stand in for it. Not so the states of a recurrent layer (docs/pruning.md has the figures).
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ def input_covariance(
     return _covariance(patches.reshape(len(patches), -1))
 
 
-def channel_covariance(chunks: Chunks, *, linear: bool) -> NDArray[np.float64]:
+def channel_covariance(chunks: Chunks, *, linear: bool, about_mean: bool = False) -> NDArray[np.float64]:
     """(channels, channels). linear: the channels are the last axis, otherwise the one after the batch."""
     rows = [chunk if linear else np.moveaxis(chunk, 1, -1) for chunk in chunks]
     flat = [part.reshape(-1, part.shape[-1]) for part in rows]
     step = max(1, sum(len(part) for part in flat) // ROWS)
     step += 1 - step % 2  # odd, so that an even image size does not leave out the same columns
-    return _covariance(np.concatenate([part[::step] for part in flat]))
+    sample = np.concatenate([part[::step] for part in flat])
+    return _covariance(sample - sample.mean(axis=0) if about_mean else sample)
 
 
 def consumer_of(
