@@ -182,3 +182,11 @@ def test_channels_on_an_axis_that_a_layer_takes_for_positions_keep_their_number(
         analysis = analyse(_along_positions(net, make))
         assert "values" not in [group.name for group in analysis.groups], make.__name__
         assert "values" in [group.name for group in analysis.frozen], make.__name__
+
+
+def test_a_step_counts_the_features_of_a_head_not_the_heads(nets):
+    """Three heads, each 4 features of query, key and value: one head alone is a multiple of 4, two of 8."""
+    analysis = analyse(nets["attention"]())
+    assert [group.features for group in analysis.groups] == [12, 1]
+    assert [gene.widths for gene in analysis.search_space(4).genes] == [(1, 2, 3), (4, 8, 10)]
+    assert [gene.widths for gene in analysis.search_space(8).genes] == [(2, 3), (8, 10)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,13 +57,17 @@ class Analysis:
     shapes: Mapping[str, Shape] = field(repr=False)
 
     def search_space(self, step: int = 1) -> SearchSpace:
-        """Gene i belongs to groups[i]; its widths: the group's that are multiples of `step`, and the original."""
+        """Gene i belongs to groups[i]; its widths: those with a multiple of `step` features, and the original."""
         return SearchSpace(
             genes=tuple(
-                ChannelGene(name=group.name, channels=group.channels, widths=allowed_widths(group.widths, step))
+                ChannelGene(name=group.name, channels=group.channels, widths=_stepped(group, step))
                 for group in self.groups
             )
         )
+
+
+def _stepped(group: ChannelGroup, step: int) -> tuple[int, ...]:
+    return allowed_widths(group.widths, step // math.gcd(step, group.features))
 
 
 def analyse(model: onnx.ModelProto) -> Analysis:

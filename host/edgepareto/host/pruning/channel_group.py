@@ -24,11 +24,13 @@ class ChannelGroup:
     """Channels that may be cut to any of `widths`: ascending, the last one `channels`. layers: those that make them, in
     graph order.
 
-    share_of_macs: the part of the model's MACs that would vanish with all of the group's channels.
+    features: of a layer's output that go with one channel: all of a head's in attention, elsewhere 1. share_of_macs: the
+    part of the model's MACs that would vanish with all of the group's channels.
     """
 
     name: str
     channels: int
+    features: int
     widths: tuple[int, ...]
     layers: tuple[str, ...]
     share_of_macs: float
@@ -71,6 +73,7 @@ def find_groups(
             ChannelGroup(
                 name=name,
                 channels=len(members),
+                features=_features(graph, int(members[0])),
                 widths=of_group.widths,
                 layers=layers,
                 share_of_macs=_share_of_macs(graph, layer_macs, members),
@@ -104,6 +107,11 @@ def _layers_by_class(graph: DependencyGraph) -> list[list[str]]:
         for index in np.unique(labels).tolist():
             owned[index].append(name)
     return owned
+
+
+def _features(graph: DependencyGraph, channel: int) -> int:
+    """How often the channel stands in the outputs of the layers that make it, in common."""
+    return math.gcd(*(int(np.count_nonzero(labels == channel)) for labels, _ in graph.owners))
 
 
 def _in_graph_order(graph: DependencyGraph, layers: set[str]) -> tuple[str, ...]:

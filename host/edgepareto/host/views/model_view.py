@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # a front is shown without loading onnx
     import onnx
     from edgepareto.host.domain import SearchSpace
-    from edgepareto.host.pruning import Analysis, PrunedModel
+    from edgepareto.host.pruning import Analysis, ChannelGroup, PrunedModel
 
 __all__ = ["PruneReport", "inspect_json", "inspect_table", "prune_json", "prune_table"]
 
@@ -72,6 +72,7 @@ def inspect_json(analysis: Analysis, *, step: int = 1) -> str:
             {
                 "name": group.name,
                 "channels": group.channels,
+                "features": group.features,
                 "step": smallest,
                 "layers": list(group.layers),
                 "share_of_macs": group.share_of_macs,
@@ -116,7 +117,7 @@ def inspect_table(analysis: Analysis, *, step: int = 1) -> Iterator[RenderableTy
         table = _table("prunable groups", "group", "channels", "step", "of MACs", "layers")
         for group, smallest in zip(analysis.groups, _steps(analysis.search_space(step)), strict=True):
             share = f"{group.share_of_macs * 100:.1f} %"
-            _add_row(table, group.name, str(group.channels), str(smallest), share, _short(group.layers))
+            _add_row(table, group.name, _channels(group), str(smallest), share, _short(group.layers))
         yield table
     else:
         yield Text("nothing can be pruned", style="bold yellow")
@@ -196,3 +197,8 @@ def _tensor(name: str, shape: Sequence[int | str | None], dtype: str) -> dict[st
 
 def _shape_text(shape: Sequence[int | str | None]) -> str:
     return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
+
+
+def _channels(group: ChannelGroup) -> str:
+    """3 x 24 where each channel stands for 24 features (a head)."""
+    return str(group.channels) if group.features == 1 else f"{group.channels} x {group.features}"
