@@ -62,6 +62,32 @@ def test_a_weight_that_two_layers_read_stays_one_tensor_and_so_does_its_bias():
     assert readers(normal, "w") == readers(normal, "b") == 2
 
 
+def test_a_module_on_two_inputs_keeps_one_of_each_of_its_tensors():
+    """A Siamese net: bias, slope and scale of the shared layer are shared too, what follows the towers is not."""
+    tower = [
+        ("MatMul", "{x} w", "{x}_1"),
+        ("Add", "{x}_1 b", "{x}_2"),
+        ("PRelu", "{x}_2 slope", "{x}_3"),
+        ("Mul", "{x}_3 scale", "{x}_4"),
+        ("MatMul", "{x}_4 w_{x}", "{x}_5"),
+        ("Add", "{x}_5 b", "out_{x}"),
+    ]
+    vectors = {name: RANDOM.normal(size=6).astype(np.float32) for name in ("b", "slope", "scale")}
+    matrices = {name: RANDOM.normal(size=(6, 6)).astype(np.float32) for name in ("w", "w_left", "w_right")}
+    model = graph_model(
+        [node(op, ins.format(x=x), out.format(x=x)) for x in ("left", "right") for op, ins, out in tower],
+        {"left": ["n", 6], "right": ["n", 6]},
+        {"out_left": ["n", 6], "out_right": ["n", 6]},
+        {**vectors, **matrices},
+    )
+    normal = normalise(model)
+    assert [readers(normal, name) for name in ("w", "b", "slope", "scale")] == [2, 2, 2, 2]
+    assert sorted(tensors(normal)) == ["b", "b/2", "b/3", "scale", "slope", "w", "w_left", "w_right"]
+    (group,) = analyse(model).groups
+    assert group.channels == 6
+    assert len(group.layers) == 2
+
+
 def test_equal_tensors_that_an_exporter_stored_once_are_cloned():
     model = graph_model(
         [node("Gemm", "x w b", "y"), node("Gemm", "y v b", "z"), node("Mul", "z b", "out")],

@@ -6,7 +6,8 @@ others. A *weight* that two layers read is another matter: learned values do not
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Set
 
 import numpy as np
 import onnx
@@ -20,7 +21,6 @@ WEIGHT_INPUTS: dict[str, tuple[int, ...]] = {
     "Conv": (1,), "ConvTranspose": (1,), "DeformConv": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,),
     "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2),
 }  # fmt: skip
-BIAS_INPUTS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
 LEARNED_VALUES = 16  # a tensor with more distinct values, or only distinct ones, is not a constant fill
 LOOKED_AT = 4096  # elements; enough to tell a constant fill from a weight
 
@@ -33,18 +33,24 @@ def weight_reads(graph: onnx.GraphProto) -> set[str]:
 def clone_shared(graph: onnx.GraphProto) -> None:
     """Give, in place, every reader of an initializer a tensor of its own, except the readers of a tied weight.
 
-    Tied: read as a weight by several nodes and learned; and the bias that the same nodes read beside it. So an
-    initializer with several readers is tied, and what is cut of it for one reader has to be cut for the others.
+    Tied: read as a weight by several nodes and learned; and floating-point tensors that the nodes behind read alike
+    (biases, scales of a normalisation), as the same module applied twice does. So an initializer with several readers
+    is tied, and what is cut of it for one reader has to be cut for the others.
     """
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    uses = Counter(name for node in graph.node for _, name in _constant_reads(node))
+    captured = {value.name for value in graph.output}.union(*(captured_names(node) for node in graph.node))
+    tensors = {t.name: t for t in graph.initializer if uses[t.name] > 1 or t.name in captured}
+    if not tensors:
+        return
     owners: dict[str, dict[Hashable, list[tuple[onnx.NodeProto, int]]]] = {}
-    learned: dict[str, bool] = {}
+    unshared = {tensor.name for tensor in graph.initializer if tensor.name not in tensors and _is_floating(tensor)}
+    modules = _Modules(tensors, unshared)
     for number, node in enumerate(graph.node):
         for position, name in _constant_reads(node):
             if name in tensors:
-                owner = _owner(node, position, tensors, learned) or (number, position)
+                owner = modules.owner(node, position) or (number, position)
                 owners.setdefault(name, {}).setdefault(owner, []).append((node, position))
-    captured = {value.name for value in graph.output}.union(*(captured_names(node) for node in graph.node))
+        modules.pass_on(node)
     taken = taken_names(graph)
     for name, by_owner in owners.items():
         others = list(by_owner.values())
@@ -58,20 +64,43 @@ def clone_shared(graph: onnx.GraphProto) -> None:
                 node.input[position] = clone.name
 
 
-def _owner(
-    node: onnx.NodeProto, position: int, tensors: dict[str, TensorProto], learned: dict[str, bool]
-) -> Hashable | None:
-    """What all readers of a tied tensor have in common; None: this read ties nothing."""
-    weight = node.input[position]
-    if BIAS_INPUTS.get(node.op_type) == position and node.domain in DEFAULT_DOMAINS:
-        weight = node.input[1]
-    elif not _is_weight(node, position) and node.op_type != "Transpose":  # folding leaves only those of a tied weight
-        return None
-    if weight not in tensors:
-        return None
-    if weight not in learned:
-        learned[weight] = _is_learned(tensors[weight])
-    return (weight, position == BIAS_INPUTS.get(node.op_type)) if learned[weight] else None
+class _Modules:
+    """Follows which tensors are made by the same module: the readers of a tied weight, and what repeats behind them."""
+
+    def __init__(self, tensors: Mapping[str, TensorProto], unshared: Set[str]) -> None:
+        self._unshared = unshared
+        self._learned = {name for name, tensor in tensors.items() if _is_learned(tensor)}
+        self._floating = {name for name, tensor in tensors.items() if _is_floating(tensor)}
+        self._made: dict[str, int] = {}
+        self._numbers: dict[Hashable, int] = {}
+
+    def owner(self, node: onnx.NodeProto, position: int) -> Hashable | None:
+        """What all readers of a tied tensor have in common; None: this read ties nothing."""
+        name = node.input[position]
+        # Folding leaves only those Transposes that read a tied weight.
+        if name in self._learned and (_is_weight(node, position) or node.op_type == "Transpose"):
+            return "weight"
+        module = self._module(node)
+        return (module, position) if module is not None and name in self._floating else None
+
+    def pass_on(self, node: onnx.NodeProto) -> None:
+        module = self._module(node)
+        if module is not None:
+            number = self._numbers.setdefault(module, len(self._numbers))
+            self._made.update(dict.fromkeys(node.output, number))
+
+    def _module(self, node: onnx.NodeProto) -> tuple[Hashable, ...] | None:
+        """The same for nodes that read the same learned weight, or do the same with what such nodes made.
+
+        None: another node, as one that reads a floating-point tensor of its own.
+        """
+        if not self._unshared.isdisjoint(node.input):
+            return None
+        weights = [n for position, n in _constant_reads(node) if n in self._learned and _is_weight(node, position)]
+        if weights:
+            return (node.op_type, *weights)
+        data = [self._made.get(name) for name in node.input if name in self._made]
+        return (node.op_type, *data) if data else None
 
 
 def _constant_reads(node: onnx.NodeProto) -> Iterator[tuple[int, str]]:
@@ -82,8 +111,12 @@ def _is_weight(node: onnx.NodeProto, position: int) -> bool:
     return node.domain in DEFAULT_DOMAINS and position in WEIGHT_INPUTS.get(node.op_type, ())
 
 
+def _is_floating(tensor: TensorProto) -> bool:
+    return onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).kind in "fV"
+
+
 def _is_learned(tensor: TensorProto) -> bool:
-    if len(tensor.dims) < 2 or onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).kind not in "fV":
+    if len(tensor.dims) < 2 or not _is_floating(tensor):
         return False
     first = numpy_helper.to_array(tensor).reshape(-1)[:LOOKED_AT].astype(np.float32)
     return len(np.unique(first)) > min(LEARNED_VALUES, first.size - 1)

@@ -135,7 +135,8 @@ def concat(node: NodeProto, walk: GraphWalk) -> None:
             made.append(None)
         elif axis == chosen:
             filled = [
-                _fixed(walk, node, name, axis) if p is None else p for name, p in zip(node.input, here, strict=True)
+                _fixed(walk, node, name, axis) if p is None else _alone(walk, name, axis, p)
+                for name, p in zip(node.input, here, strict=True)
             ]
             made.append(np.concatenate(filled))
         else:
@@ -151,6 +152,7 @@ def split(node: NodeProto, walk: GraphWalk) -> None:
         for name in node.output:
             walk.set_labels(name, axes)
         return
+    _alone(walk, node.input[0], chosen, labels)
     in_attribute = ints_attribute(node, "split")
     sizes = in_attribute or walk.numbers(node, 1)
     if sizes is None:
@@ -181,6 +183,7 @@ def gather(node: NodeProto, walk: GraphWalk) -> None:
             walk.owners.append((features, node.name))
             made[-1] = features
     elif chosen is not None:
+        _alone(walk, data, axis, chosen)
         positions = walk.constant(indices)
         if positions is None or positions.ndim != 1:
             raise Untracked("picks single channels")
@@ -204,6 +207,7 @@ def slice_(node: NodeProto, walk: GraphWalk) -> None:
         labels = axes[axis]
         if labels is None:
             continue
+        _alone(walk, node.input[0], axis, labels)
         if steps[position] != 1:
             raise Untracked("takes every n-th channel")
         start, end, _ = slice(starts[position], ends[position]).indices(len(labels))
@@ -260,6 +264,13 @@ def _result_shape(walk: GraphWalk, node: NodeProto, target: list[int]) -> Shape:
         else:
             result.append(inferred[position])
     return tuple(result)
+
+
+def _alone(walk: GraphWalk, name: str, axis: int, labels: Labels) -> Labels:
+    """Where a Reshape merged the batch into the axis, a piece of it is no set of channels."""
+    if walk.shape(name)[axis] != len(labels):
+        raise Untracked("takes apart an axis that holds channels of many samples")
+    return labels
 
 
 def _fixed(walk: GraphWalk, node: NodeProto, name: str, axis: int) -> Labels:
