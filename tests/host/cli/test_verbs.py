@@ -15,7 +15,8 @@ def test_inspect_tells_groups_and_what_is_frozen_and_why(host):
     assert set(report) == {"schema", "inputs", "outputs", "parameters", "macs", "groups", "frozen"}
     assert report["schema"] == 1
     assert report["inputs"] == [{"name": "x", "shape": ["N", 1, 6, 6], "dtype": "float32"}]
-    assert [set(group) for group in report["groups"]] == [{"name", "channels", "step", "layers", "share_of_macs"}] * 2
+    fields = {"name", "channels", "features", "step", "layers", "share_of_macs"}
+    assert [set(group) for group in report["groups"]] == [fields] * 2
     assert [group["channels"] for group in report["groups"]] == [8, 8]
     assert all(set(frozen) == {"name", "reason"} for frozen in report["frozen"])
     table = host("inspect", "net.onnx").out
