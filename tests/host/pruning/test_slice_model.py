@@ -137,3 +137,13 @@ def test_the_places_that_a_max_pool_tells_keep_their_channels(new_net, run_model
     model = net.model(net.head(net.relu(net.conv(x, 4, 6)), 6))
     assert [group.channels for group in analyse(model).groups] == [6]
     _assert_every_width_is_exact(model, run_model, images)
+
+
+def test_channels_torn_into_steps_are_followed_into_a_recurrent_layer(new_net, run_model, images):
+    """Its two outputs differ in rank."""
+    net = new_net()
+    x = net.node("Reshape", net.head(net.relu(net.conv("image", 3, 4)), 4, 12), net.constant([0, 3, 4]))
+    weights = [net.constant(net.random.normal(size=(1, 5, n))) for n in (4, 5)]
+    x = net.node("RNN", net.node("Transpose", x, perm=[1, 0, 2]), *weights, hidden_size=5, outputs=2)
+    last = net.node("Transpose", x.removesuffix("0") + "1", perm=[1, 0, 2])
+    _assert_every_width_is_exact(net.model(net.gemm(net.node("Flatten", last), 5, 5)), run_model, images)

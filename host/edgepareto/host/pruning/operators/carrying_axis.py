@@ -35,7 +35,8 @@ def carrying_axis(walk: GraphWalk, tensor: str, axes: Sequence[int]) -> int:
                 votes[axis] += _vote(node, name, place, rank, walk)
             moved = {axis: after for axis, place in places.items() if (after := _after(node, place, rank, walk)) >= 0}
             if moved:
-                waiting.extend((output, moved) for output in node.output if output)
+                made = len(walk.all_shape(node.output[0]))
+                waiting.extend((output, moved) for output in node.output if len(walk.all_shape(output)) == made)
     return max(axes, key=lambda axis: (votes[axis], -axis))
 
 
