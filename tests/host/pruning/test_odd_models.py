@@ -250,6 +250,41 @@ def test_a_number_of_channels_that_stays_computed_freezes_them():
     assert "is read by 'Size4' (Size), which counts its channels at run time" in reasons(analysis)
 
 
+def heads(net: Net, x: str, width: int = 24) -> list[str]:
+    """Queries, keys and values, (batch, 7, 4, 6)."""
+    made = []
+    for _ in range(3):
+        weight = net.constant(net.random.normal(size=(width, 24)) / 5)
+        made.append(net.node("Reshape", net.node("MatMul", x, weight), net.constant([0, 7, 4, 6])))
+    return made
+
+
+def test_heads_that_einsum_multiplies_are_cut_whole():
+    net = Net()
+    q, k, v = heads(net, "words", 5)
+    scores = net.node("Softmax", net.node("Einsum", q, k, equation="bqhd,bkhd->bhqk"), axis=-1)
+    x = net.node("Reshape", net.node("Einsum", scores, v, equation="bhqk, bkhd -> bqhd"), net.constant([0, 7, 24]))
+    x = net.node("Einsum", x, net.constant(net.random.normal(size=(24, 3))), equation="btd,de->bte")
+    feeds: Feeds = {"words": np.random.default_rng(0).normal(size=(2, 7, 5)).astype(np.float32)}
+    analysis, _ = cut_in_half(model_of(net, {x: None}, {"words": ("batch", 7, 5)}), feeds)
+    assert cut(analysis) == [4]
+
+
+def test_a_piece_of_an_axis_that_holds_channels_of_many_samples_is_not_taken_for_channels():
+    net = Net()
+    x, *_ = heads(net, "words", 5)
+    x = net.node("Reshape", net.node("Transpose", x, perm=[0, 2, 1, 3]), net.constant([-1, 7, 6]))
+    x = net.node("Slice", x, net.constant([0]), net.constant([2]), net.constant([0]), name="piece")
+    weight = net.constant(net.random.normal(size=(6, 8)))
+    x = net.node("MatMul", net.relu(net.node("MatMul", x, weight)), net.constant(net.random.normal(size=(8, 3))))
+    feeds: Feeds = {"words": np.random.default_rng(0).normal(size=(2, 7, 5)).astype(np.float32)}
+    analysis, _ = cut_in_half(model_of(net, {x: None}, {"words": ("batch", 7, 5)}), feeds)
+    assert cut(analysis) == [8]
+    assert "is read by 'piece' (Slice), which takes apart an axis that holds channels of many samples" in reasons(
+        analysis
+    )
+
+
 # --- weights that are shared
 
 

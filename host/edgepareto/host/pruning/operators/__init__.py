@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 
 import onnx
 from edgepareto.host.pruning.graph_walk import GraphWalk
-from edgepareto.host.pruning.operators import elementwise, rearranging, recurrent, shape, weighted
+from edgepareto.host.pruning.operators import along_axis, einsum, elementwise, rearranging, recurrent, shape, weighted
 from edgepareto.host.pruning.operators.both_directions import following_directions
 
 __all__ = ["RULES", "Rule"]
 
 Rule = Callable[[onnx.NodeProto, GraphWalk], None]
 RULES: Mapping[str, Rule] = {
+    **along_axis.RULES,
+    **einsum.RULES,
     **elementwise.RULES,
     **rearranging.RULES,
     **recurrent.RULES,
