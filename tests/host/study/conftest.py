@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from edgepareto.host.accuracy import predictor
 from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig, StudyConfig
 from edgepareto.host.domain import DeviceProgress, StudyNotice
 from onnx import TensorProto, helper, numpy_helper
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "fakes"))
 
 CLASSES = 4
 

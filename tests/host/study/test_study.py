@@ -29,7 +29,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import DeviceError, EvaluationError, Failed, ModelError, StudyError, WrongUse
 from edgepareto.host.study import candidate_model, read_fronts, run_study
-from fake_fleet import FakeDevice, connecting
+from fakes.fake_fleet import FakeDevice, connecting
 
 if TYPE_CHECKING:
     from conftest import Bench
