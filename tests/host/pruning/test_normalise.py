@@ -338,13 +338,19 @@ def test_a_literal_zero_in_a_target_is_left_alone():
     assert reshape_target(nodes, ["n", 0, 4], ["n", 0], zero=[0], one=[1], nothing=[0]) is None
 
 
-def test_the_batch_is_asked_of_the_input_and_not_of_a_tensor_that_is_cut():
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [node("Gather", "shape zero", "batch", axis=0), node("Unsqueeze", "batch axis", "rows")],
+        [node("Gather", "shape backwards", "turned", axis=0), node("Slice", "turned one two", "rows")],
+    ],
+)
+def test_the_batch_is_asked_of_the_input_and_not_of_a_tensor_that_is_cut(chain):
     model = graph_model(
         [
             node("MatMul", "x w", "inner"),
             node("Shape", "inner", "shape"),
-            node("Gather", "shape zero", "batch", axis=0),
-            node("Unsqueeze", "batch axis", "rows"),
+            *chain,
             node("Concat", "rows one", "target", axis=0),
             node("Expand", "token target", "tokens"),
             node("Concat", "inner tokens", "out", axis=1),
@@ -353,7 +359,8 @@ def test_the_batch_is_asked_of_the_input_and_not_of_a_tensor_that_is_cut():
         {"out": ["n", 7]},
         {
             "w": FLOATS, "zero": np.array(0), "axis": np.array([0]), "one": np.array([1]),
-            "token": np.ones((1, 1), np.float32),
+            "two": np.array([2]),
+            "backwards": np.array([1, 0]), "token": np.ones((1, 1), np.float32),
         },
     )  # fmt: skip
     normal = normalise(model)

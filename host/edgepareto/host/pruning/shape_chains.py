@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, taken_names, unused_name
 from edgepareto.host.pruning.shape_inference import Shape, dimension_size, infer_shapes
-from edgepareto.host.pruning.symbolic_shapes import follow_shapes, resolved_target
+from edgepareto.host.pruning.shape_rules import resolved_target
+from edgepareto.host.pruning.symbolic_shapes import follow_shapes
 from edgepareto.host.pruning.symbolic_sizes import INTEGERS, Size, Sizes
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -43,7 +44,7 @@ def resolve_shape_chains(model: onnx.ModelProto) -> bool:
             _fix_scales(node, graph, values, named, taken)
     _replace_fixed(graph, values, types)
     found = len(graph.initializer) > before
-    _ask_inputs(graph, values, shapes, taken)
+    _ask_inputs(graph, values, shapes, types, taken)
     return found
 
 
@@ -151,7 +152,11 @@ def _replace_fixed(graph: onnx.GraphProto, values: Mapping[str, Sizes], types: M
 
 
 def _ask_inputs(
-    graph: onnx.GraphProto, values: Mapping[str, Sizes], shapes: Mapping[str, Shape], taken: set[str]
+    graph: onnx.GraphProto,
+    values: Mapping[str, Sizes],
+    shapes: Mapping[str, Shape],
+    types: Mapping[str, int],
+    taken: set[str],
 ) -> None:
     """Read a free size that is also an input's (its batch) from the input: pruning changes no input."""
     homes: dict[Size, tuple[str, int]] = {}
@@ -160,13 +165,15 @@ def _ask_inputs(
         for axis, size in enumerate(shapes.get(name, ())):
             if isinstance(size, str):
                 homes.setdefault(Size(Fraction(1), (size,)), (name, axis))
-    measures = {node.output[0] for node in graph.node if node.op_type == "Shape" and node.input[0] not in inputs}
+    of_inner: set[str] = set()  # computed from the shape of a tensor that pruning may cut
     added: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
-        picks = node.op_type in ("Gather", "Slice") and node.input[0] in measures
-        picks = picks or (node.op_type == "Shape" and node.output[0] in measures)
-        value = values.get(node.output[0]) if picks else None
+        measures = node.op_type in MEASURES and node.input[0] not in inputs
+        if not measures and of_inner.isdisjoint(node.input):
+            continue
+        value = values.get(node.output[0]) if types.get(node.output[0]) == onnx.TensorProto.INT64 else None
         if value is None or len(value.entries) != 1 or value.entries[0] not in homes:
+            of_inner.update(node.output)
             continue
         source, axis = homes[value.entries[0]]
         if source not in added:

@@ -77,6 +77,22 @@ def tile(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], made)
 
 
+def resize(node: NodeProto, walk: GraphWalk) -> None:
+    """Scales of 1 on the channels copy them; a target size is rewritten."""
+    data = node.input[0]
+    axes = walk.labels(data)
+    if ints_attribute(node, "axes") is not None or walk.shape(data)[1] != walk.shape(node.output[0])[1]:
+        raise Untracked("resizes chosen axes")
+    source, result = walk.shape(data), walk.shape(node.output[0])
+    if any(labels is not None and source[axis] != result[axis] for axis, labels in enumerate(axes)):
+        raise Untracked("resizes the channel axis")
+    sizes = walk.numbers(node, 3)
+    for axis, labels in enumerate(axes):
+        if labels is not None and sizes is not None:
+            walk.counts.append(Count(tensor=node.input[3], position=axis, labels=labels))
+    walk.set_labels(node.output[0], axes)
+
+
 def depth_to_space(node: NodeProto, walk: GraphWalk) -> None:
     """A channel of the output is spread over block x block channels of the input, which go together."""
     channels = walk.channels(node)
@@ -107,6 +123,7 @@ def _depth_first(node: NodeProto) -> bool:
 RULES = {
     "DepthToSpace": depth_to_space,
     "Expand": expand,
+    **dict.fromkeys(("Resize", "Upsample"), resize),
     "Shape": measure,
     "Size": measure,
     "SpaceToDepth": space_to_depth,

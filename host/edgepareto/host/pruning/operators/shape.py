@@ -236,22 +236,6 @@ def pad(node: NodeProto, walk: GraphWalk) -> None:
     walk.set_labels(node.output[0], axes)
 
 
-def resize(node: NodeProto, walk: GraphWalk) -> None:
-    """Scales of 1 on the channels copy them; a target size is rewritten."""
-    data = node.input[0]
-    axes = walk.labels(data)
-    if ints_attribute(node, "axes") is not None or walk.shape(data)[1] != walk.shape(node.output[0])[1]:
-        raise Untracked("resizes chosen axes")
-    source, result = walk.shape(data), walk.shape(node.output[0])
-    if any(labels is not None and source[axis] != result[axis] for axis, labels in enumerate(axes)):
-        raise Untracked("resizes the channel axis")
-    sizes = walk.numbers(node, 3)
-    for axis, labels in enumerate(axes):
-        if labels is not None and sizes is not None:
-            walk.counts.append(Count(tensor=node.input[3], position=axis, labels=labels))
-    walk.set_labels(node.output[0], axes)
-
-
 def _result_shape(walk: GraphWalk, node: NodeProto, target: list[int]) -> Shape:
     inferred = walk.shape(node.output[0])
     source = walk.shape(node.input[0])
@@ -303,7 +287,6 @@ RULES = {
     "Gather": gather,
     "Pad": pad,
     "Reshape": reshape,
-    **dict.fromkeys(("Resize", "Upsample"), resize),
     "Slice": slice_,
     "Split": split,
     "Squeeze": squeeze,
