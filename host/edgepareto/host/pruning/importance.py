@@ -64,10 +64,10 @@ class _Elimination:
 
     A removal changes both by a few outer products. They are kept back and applied about LATE at a time, in one matrix
     product, since a step needs only the diagonal blocks and one row of them: the exact greedy order at the speed of a
-    product.
+    product. What is gone leaves the matrices then too, so on average a third of their elements are worked on.
     """
 
-    LATE = 64
+    LATE = 128
 
     def __init__(self, consumer: Consumer, ridge: float) -> None:
         outputs, channels, self._size = consumer.weights.shape
@@ -77,23 +77,24 @@ class _Elimination:
         self._inverse_blocks = self._diagonal(self._inverse, channels)
         self._product_blocks = self._diagonal(self._products, channels)
         self._scale = consumer.scale
+        self._channels = np.arange(channels)  # of each block, as long as it has one
+        self._block = np.arange(channels)  # of each channel
         # H is inverse - steps' @ rows; P is products - takes' @ steps - steps' @ takes
-        width = channels * self._size
-        self._steps = np.empty((max(self.LATE, self._size), width))
-        self._rows = np.empty_like(self._steps)
-        self._takes = np.empty_like(self._steps)
-        self._late = 0
+        self._start_late()
 
     def losses(self, left: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Of every channel; meaningless where one is gone."""
-        blocks = np.where(left[:, None, None], self._inverse_blocks, np.eye(self._size))
+        blocks = np.where(left[self._channels, None, None], self._inverse_blocks, np.eye(self._size))
         inverses = 1 / blocks if self._size == 1 else np.linalg.inv(blocks)
-        return np.asarray(self._scale * np.einsum("cij,cji->c", inverses, self._product_blocks))
+        losses = np.zeros(len(left))
+        losses[self._channels] = self._scale * np.einsum("cij,cji->c", inverses, self._product_blocks)
+        return losses
 
-    def remove(self, index: int) -> None:
+    def remove(self, channel: int) -> None:
         if self._late + self._size > len(self._steps):
             self._catch_up()
-        own = slice(index * self._size, (index + 1) * self._size)
+        block = self._block[channel]
+        own = slice(block * self._size, (block + 1) * self._size)
         steps, rows, takes = (late[: self._late] for late in (self._steps, self._rows, self._takes))
         inverse = self._inverse[own] - steps[:, own].T @ rows
         products = self._products[own] - takes[:, own].T @ steps - steps[:, own].T @ takes
@@ -107,13 +108,27 @@ class _Elimination:
         now = slice(self._late, self._late + self._size)
         self._steps[now], self._rows[now], self._takes[now] = step, inverse, take
         self._late += self._size
+        self._gone.append(block)
 
     def _catch_up(self) -> None:
-        steps, rows, takes = (late[: self._late] for late in (self._steps, self._rows, self._takes))
-        self._inverse -= steps.T @ rows
+        stays = np.delete(np.arange(len(self._channels)), self._gone)
+        features = (stays[:, None] * self._size + np.arange(self._size)).reshape(-1)
+        square = np.ix_(features, features)
+        steps, rows, takes = (late[: self._late, features] for late in (self._steps, self._rows, self._takes))
+        self._inverse = self._inverse[square] - steps.T @ rows
         both = takes.T @ steps
-        self._products -= both + both.T
+        self._products = self._products[square] - (both + both.T)
+        self._inverse_blocks, self._product_blocks = self._inverse_blocks[stays], self._product_blocks[stays]
+        self._channels = self._channels[stays]
+        self._block[self._channels] = np.arange(len(stays))
+        self._start_late()
+
+    def _start_late(self) -> None:
+        self._steps = np.empty((max(self.LATE, self._size), len(self._inverse)))
+        self._rows = np.empty_like(self._steps)
+        self._takes = np.empty_like(self._steps)
         self._late = 0
+        self._gone: list[int] = []  # blocks
 
     def _diagonal(self, matrix: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
         """(channels, size, size)."""
