@@ -54,7 +54,7 @@ def measure_sensitivities(
             generator = np.random.default_rng([SEED, number])
             shaken = []
             for chunk, before in zip(chunks, clean, strict=True):
-                shape = before[-len(names) + names.index(name)].shape
+                shape = tuple(before[-len(names) + names.index(name)].tolist())
                 noise = generator.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
                 shaken.append(session.run(None, {**chunk, **silence, f"{name}/noise": noise}))
             reactions[number] = _reaction(clean, shaken, len(analysis.model.graph.output)) / NOISE**2
@@ -68,7 +68,7 @@ def measure_sensitivities(
 
 
 def _with_noise(analysis: Analysis, layers: Sequence[int]) -> onnx.ModelProto:
-    """The dense model with one more input per layer, added to its outputs; what they were before is put out too."""
+    """The dense model with one more input per layer, added to its outputs, whose shapes are put out too."""
     model = onnx.ModelProto()
     model.CopyFrom(analysis.model)
     nodes = list(model.graph.node)
@@ -82,11 +82,12 @@ def _with_noise(analysis: Analysis, layers: Sequence[int]) -> onnx.ModelProto:
         model.graph.node.append(node)
         for name in made:
             model.graph.node.append(onnx.helper.make_node("Add", [f"{name}/clean", f"{name}/noise"], [name]))
+            model.graph.node.append(onnx.helper.make_node("Shape", [f"{name}/clean"], [f"{name}/shape"]))
     for number in layers:
         name = analysis.graph.layers[number].output
         element_type = analysis.element_types.get(name, onnx.TensorProto.FLOAT)
         model.graph.input.append(onnx.helper.make_tensor_value_info(f"{name}/noise", element_type, None))
-        model.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}/clean", element_type, None))
+        model.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}/shape", onnx.TensorProto.INT64, None))
     return model
 
 
