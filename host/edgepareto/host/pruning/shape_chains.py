@@ -167,11 +167,13 @@ def _ask_inputs(
                 homes.setdefault(Size(Fraction(1), (size,)), (name, axis))
     of_inner: set[str] = set()  # computed from the shape of a tensor that pruning may cut
     added: dict[str, onnx.NodeProto] = {}
+    gathers: list[onnx.NodeProto] = []
     for node in graph.node:
         measures = node.op_type in MEASURES and node.input[0] not in inputs
         if not measures and of_inner.isdisjoint(node.input):
             continue
-        value = values.get(node.output[0]) if types.get(node.output[0]) == onnx.TensorProto.INT64 else None
+        kind = types.get(node.output[0], 0)
+        value = values.get(node.output[0]) if kind in INTEGERS else None
         if value is None or len(value.entries) != 1 or value.entries[0] not in homes:
             of_inner.update(node.output)
             continue
@@ -183,8 +185,13 @@ def _ask_inputs(
         array = np.array(axis if value.scalar else [axis], dtype=np.int64)
         index = _add_constant(graph, array, f"{node.output[0]}/axis", taken)
         gather = onnx.helper.make_node("Gather", [added[source].output[0], index], [node.output[0]], name=node.name)
+        if kind != onnx.TensorProto.INT64:
+            gather.output[0] = unused_name(f"{node.output[0]}/size", taken)
+            taken.add(gather.output[0])
+            gathers.append(gather)
+            gather = onnx.helper.make_node("Cast", gather.output, node.output, name=node.name, to=kind)
         node.CopyFrom(gather)
-    nodes = [*added.values(), *map(_copy, graph.node)]
+    nodes = [*added.values(), *gathers, *map(_copy, graph.node)]
     del graph.node[:]
     graph.node.extend(nodes)
 
