@@ -147,3 +147,13 @@ def test_channels_torn_into_steps_are_followed_into_a_recurrent_layer(new_net, r
     x = net.node("RNN", net.node("Transpose", x, perm=[1, 0, 2]), *weights, hidden_size=5, outputs=2)
     last = net.node("Transpose", x.removesuffix("0") + "1", perm=[1, 0, 2])
     _assert_every_width_is_exact(net.model(net.gemm(net.node("Flatten", last), 5, 5)), run_model, images)
+
+
+def test_an_einsum_counts_the_work_that_is_left_down_to_a_single_channel(new_net, run_model, images):
+    net = new_net()
+    x = net.node("Reshape", net.relu(net.conv("image", 3, 4, stride=2)), net.constant([0, 4, 16]))
+    x = net.node("Einsum", x, x, equation="bct,bcs->bts")
+    x = net.node("Einsum", x, net.constant(net.random.normal(size=(16, 6))), equation="bts,sf->btf")
+    model = net.model(net.gemm(net.node("ReduceMean", x, axes=[1], keepdims=0), 6, 5))
+    assert analyse(model).macs == 16 * 4 * 27 + 16 * 4 * 16 + 16 * 16 * 6 + 30
+    _assert_every_width_is_exact(model, run_model, images)

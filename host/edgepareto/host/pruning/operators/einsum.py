@@ -33,9 +33,12 @@ def _letters(node: NodeProto, walk: GraphWalk) -> tuple[list[str], str]:
     inputs = left.split(",")
     if not arrow or "." in left or any(len(set(axes)) < len(axes) for axes in inputs):
         raise Untracked("has an equation with an ellipsis, a diagonal or without an arrow")
+    sizes: dict[str, set[int | str | None]] = {}
     for name, axes in zip(node.input, inputs, strict=True):
-        if walk.constant(name) is None and any(walk.shape(name)[axis] == 1 for axis in range(len(axes))):
-            raise Untracked("may repeat an axis with a single index")
+        for letter, size in zip(axes, walk.shape(name), strict=True):
+            sizes.setdefault(letter, set()).add(size)
+    if any(1 in of_letter and len(of_letter) > 1 for of_letter in sizes.values()):
+        raise Untracked("may repeat an axis with a single index")
     return inputs, output
 
 
