@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 __all__ = ["measure_sensitivities"]
 
 NOISE = 0.3  # of the outputs' deviation: about what half the channels cost
-RUNS = 1024  # samples through the model, over all layers: twice what the dense targets take
+RUNS = 512  # samples through the model, over all layers: what the dense targets take
 SAMPLES = 64  # of them per layer
 LEAST = 1e-3  # of the largest: a layer that seems not to matter still breaks ties
 SEED = 20_25
@@ -41,7 +41,8 @@ def measure_sensitivities(
     noisy = [number for number in layers if analysis.graph.layers[number].kind not in recurrent]
     if not noisy:
         return equal
-    chunks = _first(inputs, max(1, min(SAMPLES, RUNS // len(noisy))))
+    is_fixed = any(isinstance(size, int) for value in analysis.inputs for size in value.shape[:1])
+    chunks = _first(inputs, max(1, min(SAMPLES, RUNS // len(noisy))), whole=is_fixed)
     try:
         session = open_session(_with_noise(analysis, noisy).SerializeToString())
         names = [analysis.graph.layers[number].output for number in noisy]
@@ -91,12 +92,13 @@ def _with_noise(analysis: Analysis, layers: Sequence[int]) -> onnx.ModelProto:
     return model
 
 
-def _first(inputs: Mapping[str, Chunks], samples: int) -> list[dict[str, NDArray[np.generic]]]:
-    """So many whole chunks that there are at least that many samples, or all."""
+def _first(inputs: Mapping[str, Chunks], samples: int, *, whole: bool) -> list[dict[str, NDArray[np.generic]]]:
+    """The first samples, or all. whole: in chunks as they are, of which there may be more samples."""
     chunks: list[dict[str, NDArray[np.generic]]] = []
     taken = 0
     for index in range(len(next(iter(inputs.values())))):
-        chunk = {name: of_input[index] for name, of_input in inputs.items()}
+        stop = None if whole else samples - taken
+        chunk = {name: of_input[index][:stop] for name, of_input in inputs.items()}
         chunks.append(chunk)
         taken += max(len(values) for values in chunk.values())
         if taken >= samples:
