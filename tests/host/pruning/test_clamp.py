@@ -5,10 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 from edgepareto.host.pruning import Analysis, analyse
-from edgepareto.host.pruning.clamp import Clamp, clamp_of
-from edgepareto.host.pruning.dense_activations import observe
-from edgepareto.host.pruning.recovery import fit_rows
-from edgepareto.host.pruning.segments import cut_segments
+from edgepareto.host.pruning.repair.clamp import Clamp, clamp_of
+from edgepareto.host.pruning.repair.dense_activations import observe
+from edgepareto.host.pruning.repair.recovery import fit_rows
+from edgepareto.host.pruning.repair.segments import cut_segments
 from onnx import helper
 from scipy.optimize import minimize
 

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from edgepareto.host.errors import ConfigError, DataError
-from edgepareto.host.pruning import Analysis, analyse, importance, input_covariance, prepare
+from edgepareto.host.pruning import Analysis, analyse, importance, prepare
 from edgepareto.host.pruning.importance import Consumer, activation_order, magnitude_order, surgeon_order
+from edgepareto.host.pruning.repair import input_covariance
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from edgepareto.host.errors import ModelError
 from edgepareto.host.pruning import analyse, prepare
-from edgepareto.host.pruning.normalise import normalise
-from edgepareto.host.pruning.shape_inference import infer_shapes
+from edgepareto.host.pruning.normal_form.normalise import normalise
+from edgepareto.host.pruning.normal_form.shape_inference import infer_shapes
 from models.silence import outputs_of, relative_difference
 from onnx import TensorProto, helper, numpy_helper
 

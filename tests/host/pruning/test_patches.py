@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from edgepareto.host.pruning import analyse
 from edgepareto.host.pruning.graph_walk import LayerKind
-from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
-from edgepareto.host.pruning.patches import PatchSampler
+from edgepareto.host.pruning.repair.layer_repair import apply_layer, weight_rows
+from edgepareto.host.pruning.repair.patches import PatchSampler
 
 
 @pytest.mark.parametrize("group", [1, 4])

@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 from edgepareto.host.domain import Genome
 from edgepareto.host.errors import ConfigError, EvaluationError
-from edgepareto.host.pruning import analyse, dense_activations, prepare, recovery
-from edgepareto.host.pruning.recovery import fit_groups, fit_rows, match_moments
+from edgepareto.host.pruning import analyse, prepare
+from edgepareto.host.pruning.repair import dense_activations, recovery
+from edgepareto.host.pruning.repair.recovery import fit_groups, fit_rows, match_moments
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fashion_mnist"
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgepareto.host.pruning import analyse
-from edgepareto.host.pruning.dense_activations import observe
-from edgepareto.host.pruning.sensitivity import LEAST, measure_sensitivities
+from edgepareto.host.pruning.repair.dense_activations import observe
+from edgepareto.host.pruning.repair.sensitivity import LEAST, measure_sensitivities
 from onnx import numpy_helper
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 from edgepareto.host.domain import ChannelGene, SearchSpace, allowed_widths
 from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups, share_kept
-from edgepareto.host.pruning.channel_shuffle import rewrite_shuffles
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
 from edgepareto.host.pruning.equal_blocks import Cells
-from edgepareto.host.pruning.normalise import normalise
-from edgepareto.host.pruning.shape_chains import Shape, dimension_size, infer_shapes
+from edgepareto.host.pruning.normal_form.channel_shuffle import rewrite_shuffles
+from edgepareto.host.pruning.normal_form.normalise import normalise
+from edgepareto.host.pruning.normal_form.shape_chains import Shape, dimension_size, infer_shapes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

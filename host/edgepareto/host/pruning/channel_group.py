@@ -24,8 +24,8 @@ class ChannelGroup:
     """Channels that may be cut to any of `widths`: ascending, the last one `channels`. layers: those that make them, in
     graph order.
 
-    features: of a layer's output that go with one channel: all of a head's in attention, elsewhere 1. share_of_macs: the
-    part of the model's MACs that would vanish with all of the group's channels.
+    features: of a layer's output that go with one channel: all of a head's in attention, elsewhere 1.
+    share_of_macs: the part of the model's MACs that would vanish with all of the group's channels.
     """
 
     name: str

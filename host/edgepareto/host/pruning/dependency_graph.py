@@ -24,10 +24,10 @@ from edgepareto.host.pruning.graph_walk import (
     Untracked,
     WeightsMissing,
 )
-from edgepareto.host.pruning.normalise import captured_names, default_opset
+from edgepareto.host.pruning.normal_form.normalise import captured_names, default_opset
+from edgepareto.host.pruning.normal_form.shape_chains import Shape
 from edgepareto.host.pruning.operators import RULES
 from edgepareto.host.pruning.operators.refused import made_axis, refusal
-from edgepareto.host.pruning.shape_chains import Shape
 from numpy.typing import NDArray
 
 __all__ = ["DependencyGraph", "trace_dependencies"]

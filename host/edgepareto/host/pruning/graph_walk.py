@@ -9,8 +9,8 @@ from enum import Enum
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTable
-from edgepareto.host.pruning.graph_names import captured_names
-from edgepareto.host.pruning.shape_inference import Shape, elements_per_sample
+from edgepareto.host.pruning.normal_form.graph_names import captured_names
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, elements_per_sample
 from numpy.typing import NDArray
 
 __all__ = [

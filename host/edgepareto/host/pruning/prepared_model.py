@@ -12,18 +12,18 @@ from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
 from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.dense_activations import DenseActivations, observe
 from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import (
     activation_order,
     magnitude_order,
     surgeon_order,
 )
-from edgepareto.host.pruning.layer_repair import repair_layer
-from edgepareto.host.pruning.recurrent_gates import unit_rows
-from edgepareto.host.pruning.recurrent_repair import repair_gates
-from edgepareto.host.pruning.segments import Chunks, Segment, run_segment
-from edgepareto.host.pruning.sensitivity import measure_sensitivities
+from edgepareto.host.pruning.repair.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.repair.layer_repair import repair_layer
+from edgepareto.host.pruning.repair.recurrent_gates import unit_rows
+from edgepareto.host.pruning.repair.recurrent_repair import repair_gates
+from edgepareto.host.pruning.repair.segments import Chunks, Segment, run_segment
+from edgepareto.host.pruning.repair.sensitivity import measure_sensitivities
 from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
 from numpy.typing import NDArray
 

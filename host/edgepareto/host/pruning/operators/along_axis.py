@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgepareto.host.pruning.graph_walk import GraphWalk
-from edgepareto.host.pruning.operators.attributes import int_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute
 from onnx import NodeProto
 
 __all__ = ["RULES"]

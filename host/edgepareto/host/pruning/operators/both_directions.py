@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Count, Directions, GraphWalk
-from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute
 from onnx import NodeProto
 
 __all__ = ["following_directions"]

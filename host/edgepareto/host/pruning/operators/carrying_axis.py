@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
-from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute
+from edgepareto.host.pruning.normal_form.shape_inference import Shape
 from edgepareto.host.pruning.operators.reshape_runs import matching_runs, whole_factor
-from edgepareto.host.pruning.shape_inference import Shape
 from onnx import NodeProto
 
 __all__ = ["carrying_axis"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import GraphWalk, Product, Untracked
-from edgepareto.host.pruning.operators.attributes import text_attribute
-from edgepareto.host.pruning.shape_inference import elements_per_sample
+from edgepareto.host.pruning.normal_form.attributes import text_attribute
+from edgepareto.host.pruning.normal_form.shape_inference import elements_per_sample
 from onnx import NodeProto
 
 __all__ = ["RULES"]

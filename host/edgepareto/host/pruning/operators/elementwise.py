@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels
 from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
-from edgepareto.host.pruning.operators.attributes import int_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute
 from onnx import NodeProto
 
 __all__ = ["RULES"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Count, GraphWalk, Untracked
-from edgepareto.host.pruning.operators.attributes import int_attribute, ints_attribute, text_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute, text_attribute
 from onnx import NodeProto
 
 __all__ = ["RULES"]

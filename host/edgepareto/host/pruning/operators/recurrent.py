@@ -15,7 +15,7 @@ from edgepareto.host.pruning.graph_walk import (
     LayerKind,
     Untracked,
 )
-from edgepareto.host.pruning.operators.attributes import int_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute
 from onnx import NodeProto
 
 __all__ = ["RULES"]

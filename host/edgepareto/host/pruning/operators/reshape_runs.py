@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Untracked
-from edgepareto.host.pruning.shape_inference import Shape, size_factors
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, size_factors
 
 __all__ = ["flat_labels", "matching_runs", "whole_factor"]
 

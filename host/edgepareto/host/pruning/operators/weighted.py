@@ -15,7 +15,7 @@ from edgepareto.host.pruning.graph_walk import (
     Untracked,
     WeightsMissing,
 )
-from edgepareto.host.pruning.operators.attributes import (
+from edgepareto.host.pruning.normal_form.attributes import (
     float_attribute,
     int_attribute,
     ints_attribute,

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.graph_walk import Layer
-from edgepareto.host.pruning.operators.attributes import text_attribute
-from edgepareto.host.pruning.patches import POSITIONS_PER_IMAGE, SEED
-from edgepareto.host.pruning.recovery import Repair, fit_rows, match_moments
-from edgepareto.host.pruning.recurrent_gates import GatePart, GateWeights, gate_parts
-from edgepareto.host.pruning.segments import Chunks, Segment, run_segment
+from edgepareto.host.pruning.normal_form.attributes import text_attribute
+from edgepareto.host.pruning.repair.patches import POSITIONS_PER_IMAGE, SEED
+from edgepareto.host.pruning.repair.recovery import Repair, fit_rows, match_moments
+from edgepareto.host.pruning.repair.recurrent_gates import GatePart, GateWeights, gate_parts
+from edgepareto.host.pruning.repair.segments import Chunks, Segment, run_segment
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
 

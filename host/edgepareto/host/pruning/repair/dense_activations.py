@@ -10,12 +10,12 @@ from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import Consumer
-from edgepareto.host.pruning.input_covariance import channel_covariance, consumer_of, input_covariance
-from edgepareto.host.pruning.layer_repair import apply_layer, weight_rows
-from edgepareto.host.pruning.patches import PatchSampler
-from edgepareto.host.pruning.recurrent_repair import DenseGates, observe_gates, states_of
-from edgepareto.host.pruning.segments import Chunks, Segment, cut_segments, run_segment
-from edgepareto.host.pruning.shape_inference import Shape, elements_per_sample
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, elements_per_sample
+from edgepareto.host.pruning.repair.input_covariance import channel_covariance, consumer_of, input_covariance
+from edgepareto.host.pruning.repair.layer_repair import apply_layer, weight_rows
+from edgepareto.host.pruning.repair.patches import PatchSampler
+from edgepareto.host.pruning.repair.recurrent_repair import DenseGates, observe_gates, states_of
+from edgepareto.host.pruning.repair.segments import Chunks, Segment, cut_segments, run_segment
 from edgepareto.host.pruning.slice_model import slice_model
 from numpy.typing import NDArray
 

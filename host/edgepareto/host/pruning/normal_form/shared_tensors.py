@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Set
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, taken_names, unused_name
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, taken_names, unused_name
 from onnx import TensorProto, numpy_helper
 
 __all__ = ["clone_shared", "weight_reads"]

@@ -11,11 +11,11 @@ from fractions import Fraction
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, taken_names, unused_name
-from edgepareto.host.pruning.shape_inference import Shape, dimension_size, infer_shapes
-from edgepareto.host.pruning.shape_rules import resolved_target
-from edgepareto.host.pruning.symbolic_shapes import follow_shapes
-from edgepareto.host.pruning.symbolic_sizes import INTEGERS, Size, Sizes
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, taken_names, unused_name
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, dimension_size, infer_shapes
+from edgepareto.host.pruning.normal_form.shape_rules import resolved_target
+from edgepareto.host.pruning.normal_form.symbolic_shapes import follow_shapes
+from edgepareto.host.pruning.normal_form.symbolic_sizes import INTEGERS, Size, Sizes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

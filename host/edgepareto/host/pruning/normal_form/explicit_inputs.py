@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, taken_names, unused_name
-from edgepareto.host.pruning.shape_inference import infer_shapes
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, taken_names, unused_name
+from edgepareto.host.pruning.normal_form.shape_inference import infer_shapes
 from onnx import numpy_helper
 
 __all__ = ["drop_zero_states", "give_split_sizes", "name_cast_types"]

@@ -14,7 +14,7 @@ import onnx
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
-from edgepareto.host.pruning.segments import Chunks
+from edgepareto.host.pruning.repair.segments import Chunks
 from numpy.typing import NDArray
 
 __all__ = ["measure_sensitivities"]

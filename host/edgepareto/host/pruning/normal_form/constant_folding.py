@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, subgraphs
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
-from edgepareto.host.pruning.shared_tensors import weight_reads
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, subgraphs
+from edgepareto.host.pruning.normal_form.shared_tensors import weight_reads
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import onnx
 import onnx.inliner
 from edgepareto.host.errors import ModelError
-from edgepareto.host.pruning.constant_branches import inline_constant_branches
-from edgepareto.host.pruning.constant_folding import fold_constants, lift_constants
-from edgepareto.host.pruning.explicit_inputs import drop_zero_states, give_split_sizes, name_cast_types
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, captured_names, reads, unused_name
-from edgepareto.host.pruning.model_outline import outline
-from edgepareto.host.pruning.shape_chains import resolve_shape_chains
-from edgepareto.host.pruning.shared_tensors import clone_shared
+from edgepareto.host.pruning.normal_form.constant_branches import inline_constant_branches
+from edgepareto.host.pruning.normal_form.constant_folding import fold_constants, lift_constants
+from edgepareto.host.pruning.normal_form.explicit_inputs import drop_zero_states, give_split_sizes, name_cast_types
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, reads, unused_name
+from edgepareto.host.pruning.normal_form.model_outline import outline
+from edgepareto.host.pruning.normal_form.shape_chains import resolve_shape_chains
+from edgepareto.host.pruning.normal_form.shared_tensors import clone_shared
 
 __all__ = ["captured_names", "default_opset", "normalise"]
 

@@ -6,10 +6,10 @@ import math
 
 import onnx
 from edgepareto.host.errors import ModelError
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
-from edgepareto.host.pruning.model_outline import outline
-from edgepareto.host.pruning.symbolic_shapes import follow_shapes
-from edgepareto.host.pruning.symbolic_sizes import Size
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS
+from edgepareto.host.pruning.normal_form.model_outline import outline
+from edgepareto.host.pruning.normal_form.symbolic_shapes import follow_shapes
+from edgepareto.host.pruning.normal_form.symbolic_sizes import Size
 
 __all__ = ["Shape", "dimension_size", "elements_per_sample", "infer_shapes", "size_factors"]
 

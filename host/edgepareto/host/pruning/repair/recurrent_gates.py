@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.operators.attributes import int_attribute
+from edgepareto.host.pruning.normal_form.attributes import int_attribute
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from edgepareto.host.pruning.clamp import Clamp
+from edgepareto.host.pruning.repair.clamp import Clamp
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 

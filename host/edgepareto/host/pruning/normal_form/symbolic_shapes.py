@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS
-from edgepareto.host.pruning.shape_rules import RULES, Guess, NamedShape
-from edgepareto.host.pruning.symbolic_sizes import Size, Sizes, constant_sizes, sizes_after
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS
+from edgepareto.host.pruning.normal_form.shape_rules import RULES, Guess, NamedShape
+from edgepareto.host.pruning.normal_form.symbolic_sizes import Size, Sizes, constant_sizes, sizes_after
 
 __all__ = ["follow_shapes"]
 

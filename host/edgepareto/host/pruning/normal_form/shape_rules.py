@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import onnx
-from edgepareto.host.pruning.symbolic_sizes import Size, Sizes, product_of
+from edgepareto.host.pruning.normal_form.symbolic_sizes import Size, Sizes, product_of
 
 __all__ = ["RULES", "Guess", "NamedShape", "resolved_target"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
-from edgepareto.host.pruning.graph_names import DEFAULT_DOMAINS, subgraphs, taken_names, unused_name
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, subgraphs, taken_names, unused_name
 from onnx import numpy_helper
 
 __all__ = ["inline_constant_branches"]

@@ -13,9 +13,9 @@ import onnx
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import Consumer
-from edgepareto.host.pruning.layer_repair import weight_rows
-from edgepareto.host.pruning.patches import PatchSampler
-from edgepareto.host.pruning.segments import Chunks
+from edgepareto.host.pruning.repair.layer_repair import weight_rows
+from edgepareto.host.pruning.repair.patches import PatchSampler
+from edgepareto.host.pruning.repair.segments import Chunks
 from numpy.typing import NDArray
 
 __all__ = ["channel_covariance", "consumer_of", "input_covariance"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import onnx
-from edgepareto.host.pruning.model_outline import LARGEST_SIZES
+from edgepareto.host.pruning.normal_form.model_outline import LARGEST_SIZES
 from onnx import TensorProto, numpy_helper
 
 __all__ = ["Size", "Sizes", "constant_sizes", "product_of", "sizes_after"]

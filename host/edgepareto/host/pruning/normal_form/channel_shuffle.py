@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.normalise import captured_names
-from edgepareto.host.pruning.operators.attributes import ints_attribute
-from edgepareto.host.pruning.shape_chains import Shape
+from edgepareto.host.pruning.normal_form.attributes import ints_attribute
+from edgepareto.host.pruning.normal_form.normalise import captured_names
+from edgepareto.host.pruning.normal_form.shape_chains import Shape
 from onnx import numpy_helper
 
 __all__ = ["rewrite_shuffles"]

@@ -1,0 +1,6 @@
+"""What a cut layer's weights should be: the dense model observed once, then each candidate repaired in order."""
+
+from edgepareto.host.pruning.repair.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.repair.sensitivity import measure_sensitivities
+
+__all__ = ["DenseActivations", "measure_sensitivities", "observe"]
