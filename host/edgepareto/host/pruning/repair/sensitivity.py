@@ -33,8 +33,9 @@ def measure_sensitivities(
 ) -> dict[int, float]:
     """Per layer number. inputs: the calibration samples. variances: of the dense outputs, summed over them.
 
-    Recurrent layers, which have no outputs of their own, get the others' median. All are 1 where the model with noise
-    cannot be run or does not react.
+    Recurrent layers, which have no outputs of their own, get the others' median. Outputs that are no floats, or whose
+    shapes the noise changes (a list of detections), do not count. All are 1 where none is left, or where the model with
+    noise cannot be run or does not react.
     """
     equal = dict.fromkeys(layers, 1.0)
     recurrent = (LayerKind.GATES, LayerKind.MEMORY)
@@ -46,9 +47,10 @@ def measure_sensitivities(
     try:
         session = open_session(_with_noise(analysis, noisy).SerializeToString())
         names = [analysis.graph.layers[number].output for number in noisy]
-        silence = {f"{name}/noise": np.zeros((), dtype=np.float32) for name in names}
+        types = {name: _element_type(analysis, name) for name in names}
+        silence = {f"{name}/noise": np.zeros((), dtype=types[name]) for name in names}
         clean = [session.run(None, {**chunk, **silence}) for chunk in chunks]
-        reactions = {}
+        changes = {}
         for number, name in zip(noisy, names, strict=True):
             outputs = len(analysis.graph.layers[number].outputs)
             deviation = NOISE * np.sqrt(variances[number] / outputs)
@@ -57,10 +59,15 @@ def measure_sensitivities(
             for chunk, before in zip(chunks, clean, strict=True):
                 shape = tuple(before[-len(names) + names.index(name)].tolist())
                 noise = generator.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
-                shaken.append(session.run(None, {**chunk, **silence, f"{name}/noise": noise}))
-            reactions[number] = _reaction(clean, shaken, len(analysis.model.graph.output)) / NOISE**2
+                shaken.append(session.run(None, {**chunk, **silence, f"{name}/noise": noise.astype(types[name])}))
+            changes[number] = _changes(clean, shaken, len(analysis.model.graph.output))
     except ORT_ERRORS:
         return equal
+    comparable = set.intersection(*(set(of_outputs) for of_outputs in changes.values()))
+    reactions = {
+        number: sum(change for position, change in of_outputs.items() if position in comparable) / NOISE**2
+        for number, of_outputs in changes.items()
+    }
     largest = max(reactions.values())
     if not np.isfinite(largest) or largest <= 0:
         return equal
@@ -86,7 +93,7 @@ def _with_noise(analysis: Analysis, layers: Sequence[int]) -> onnx.ModelProto:
             model.graph.node.append(onnx.helper.make_node("Shape", [f"{name}/clean"], [f"{name}/shape"]))
     for number in layers:
         name = analysis.graph.layers[number].output
-        element_type = analysis.element_types.get(name, onnx.TensorProto.FLOAT)
+        element_type = onnx.helper.np_dtype_to_tensor_dtype(_element_type(analysis, name))
         model.graph.input.append(onnx.helper.make_tensor_value_info(f"{name}/noise", element_type, None))
         model.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}/shape", onnx.TensorProto.INT64, None))
     return model
@@ -106,15 +113,26 @@ def _first(inputs: Mapping[str, Chunks], samples: int, *, whole: bool) -> list[d
     return chunks
 
 
-def _reaction(clean: Sequence[Outputs], shaken: Sequence[Outputs], outputs: int) -> float:
-    """Summed over the model's outputs: the mean square of what changed, of the variance."""
-    total = 0.0
+def _changes(clean: Sequence[Outputs], shaken: Sequence[Outputs], outputs: int) -> dict[int, float]:
+    """Per output of the model that can be compared: the mean square of what changed, of the variance."""
+    changes = {}
     for position in range(outputs):
-        before, after = (
-            np.concatenate([np.asarray(run[position], dtype=np.float64).reshape(-1) for run in runs])
-            for runs in (clean, shaken)
-        )
-        variance = float(before.var())
-        if variance > 0:
-            total += float(((after - before) ** 2).mean()) / variance
-    return total
+        before, after = ([run[position] for run in runs] for runs in (clean, shaken))
+        if not all(_are_comparable(*pair) for pair in zip(before, after, strict=True)):
+            continue
+        first, second = (np.concatenate([part.astype(np.float64).reshape(-1) for part in of]) for of in (before, after))
+        variance = float(first.var()) if first.size else 0.0
+        changes[position] = float(((second - first) ** 2).mean()) / variance if variance > 0 else 0.0
+    return changes
+
+
+def _are_comparable(before: object, after: object) -> bool:
+    """Neither texts nor indices, nor a sequence, which the runtime gives as a list."""
+    if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
+        return False
+    return before.dtype.kind == "f" and before.shape == after.shape
+
+
+def _element_type(analysis: Analysis, name: str) -> np.dtype[np.generic]:
+    element_type = analysis.element_types.get(name, onnx.TensorProto.FLOAT)
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))
