@@ -15,7 +15,7 @@ from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_depe
 from edgepareto.host.pruning.equal_blocks import Cells
 from edgepareto.host.pruning.normal_form.channel_shuffle import rewrite_shuffles
 from edgepareto.host.pruning.normal_form.normalise import normalise
-from edgepareto.host.pruning.normal_form.shape_chains import Shape, dimension_size, infer_shapes
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, dimension_size, infer_shapes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from edgepareto.host.pruning.normal_form.attributes import ints_attribute
-from edgepareto.host.pruning.normal_form.normalise import captured_names
-from edgepareto.host.pruning.normal_form.shape_chains import Shape
+from edgepareto.host.pruning.normal_form.graph_names import captured_names, node_copy
+from edgepareto.host.pruning.normal_form.shape_inference import Shape
 from onnx import numpy_helper
 
 __all__ = ["rewrite_shuffles"]
@@ -47,7 +47,7 @@ def rewrite_shuffles(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> boo
         nodes.append(gather)
     if not gone:
         return False
-    kept = [_copy(node) for node in nodes if gone.isdisjoint(node.output)]
+    kept = [node_copy(node) for node in nodes if gone.isdisjoint(node.output)]
     del graph.node[:]
     graph.node.extend(kept)
     read = {name for node in kept for name in (*node.input, *captured_names(node))}
@@ -98,9 +98,3 @@ def _numbers(shape: Shape) -> list[int] | None:
     """Sizes behind the batch; a symbolic or unknown one (height, width) cannot be followed here."""
     numbers = [size for size in shape if isinstance(size, int)]
     return numbers if len(numbers) == len(shape) else None
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
-from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, subgraphs
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, node_copy, subgraphs
 from edgepareto.host.pruning.normal_form.shared_tensors import weight_reads
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
@@ -34,7 +34,7 @@ def lift_constants(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         lifted = _constant(node) if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS else None
         if lifted is None:
-            rest.append(_copy(node))
+            rest.append(node_copy(node))
         else:
             lifted.name = node.output[0]
             graph.initializer.append(lifted)
@@ -57,7 +57,7 @@ def fold_constants(model: onnx.ModelProto) -> None:
     folded: list[onnx.NodeProto] = []
     rest: list[onnx.NodeProto] = []
     for original in graph.node:
-        node = _copy(original)
+        node = node_copy(original)
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
         if not _is_foldable(node, known, weights) or {value.name for value in graph.output} & set(node.output):
@@ -144,9 +144,3 @@ def _run(
         return [np.asarray(value) for value in session.run(wanted, {})]
     except ORT_ERRORS:
         return None
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

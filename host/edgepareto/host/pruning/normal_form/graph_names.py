@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 
 import onnx
 
-__all__ = ["DEFAULT_DOMAINS", "captured_names", "reads", "subgraphs", "taken_names", "unused_name"]
+__all__ = ["DEFAULT_DOMAINS", "captured_names", "node_copy", "reads", "subgraphs", "taken_names", "unused_name"]
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -36,6 +36,13 @@ def captured_names(node: onnx.NodeProto) -> set[str]:
 def reads(node: onnx.NodeProto) -> set[str]:
     """All that must exist before the node runs."""
     return {name for name in node.input if name} | captured_names(node)
+
+
+def node_copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Owned by nobody: a node inside a graph is gone once the graph's list of nodes is replaced."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
 
 
 def taken_names(graph: onnx.GraphProto) -> set[str]:

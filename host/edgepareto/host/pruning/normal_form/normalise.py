@@ -14,12 +14,18 @@ from edgepareto.host.errors import ModelError
 from edgepareto.host.pruning.normal_form.constant_branches import inline_constant_branches
 from edgepareto.host.pruning.normal_form.constant_folding import fold_constants, lift_constants
 from edgepareto.host.pruning.normal_form.explicit_inputs import drop_zero_states, give_split_sizes, name_cast_types
-from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, captured_names, reads, unused_name
+from edgepareto.host.pruning.normal_form.graph_names import (
+    DEFAULT_DOMAINS,
+    captured_names,
+    node_copy,
+    reads,
+    unused_name,
+)
 from edgepareto.host.pruning.normal_form.model_outline import outline
 from edgepareto.host.pruning.normal_form.shape_chains import resolve_shape_chains
 from edgepareto.host.pruning.normal_form.shared_tensors import clone_shared
 
-__all__ = ["captured_names", "default_opset", "normalise"]
+__all__ = ["default_opset", "normalise"]
 
 LOWEST_OPSET = 7  # broadcasting is numpy's from here on
 LOWEST_IR = 8  # before 4, an initializer has to be an input and shape inference takes it for unknown
@@ -82,7 +88,7 @@ def _sort(graph: onnx.GraphProto) -> None:
             raise ModelError(f"the model's node '{node.name or node.output[0]}' depends on itself; export it again")
         waiting = later
     if order != sorted(order):
-        _set_nodes(graph, [_copy(graph.node[number]) for number in order])
+        _set_nodes(graph, [node_copy(graph.node[number]) for number in order])
 
 
 def _check(model: onnx.ModelProto) -> None:
@@ -115,7 +121,7 @@ def _check(model: onnx.ModelProto) -> None:
 def _inline_functions(model: onnx.ModelProto) -> None:
     """Model-local functions become plain nodes, which the operators' rules know."""
     inlined = onnx.inliner.inline_local_functions(outline(model))
-    _set_nodes(model.graph, [_copy(node) for node in inlined.graph.node])
+    _set_nodes(model.graph, [node_copy(node) for node in inlined.graph.node])
     del model.opset_import[:]
     model.opset_import.extend(inlined.opset_import)
     del model.functions[:]
@@ -144,7 +150,7 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
             renamed[source] = target
         else:
             renamed[target] = source
-    _set_nodes(graph, [_copy(node) for node in kept])
+    _set_nodes(graph, [node_copy(node) for node in kept])
 
 
 def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
@@ -160,7 +166,7 @@ def _remove_dead(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed |= reads(node)
-            alive.append(_copy(node))
+            alive.append(node_copy(node))
     _set_nodes(graph, alive[::-1])
     for position in reversed(range(len(graph.initializer))):
         if graph.initializer[position].name not in needed:
@@ -185,9 +191,3 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

@@ -11,15 +11,15 @@ from fractions import Fraction
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, taken_names, unused_name
-from edgepareto.host.pruning.normal_form.shape_inference import Shape, dimension_size, infer_shapes
+from edgepareto.host.pruning.normal_form.graph_names import DEFAULT_DOMAINS, node_copy, taken_names, unused_name
+from edgepareto.host.pruning.normal_form.shape_inference import Shape, infer_shapes
 from edgepareto.host.pruning.normal_form.shape_rules import resolved_target
 from edgepareto.host.pruning.normal_form.symbolic_shapes import follow_shapes
 from edgepareto.host.pruning.normal_form.symbolic_sizes import INTEGERS, Size, Sizes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["Shape", "dimension_size", "infer_shapes", "resolve_shape_chains"]
+__all__ = ["resolve_shape_chains"]
 
 MEASURES = ("Shape", "Size")
 
@@ -143,7 +143,7 @@ def _replace_fixed(graph: onnx.GraphProto, values: Mapping[str, Sizes], types: M
         value = values.get(name)
         numbers = value.numbers if value is not None else None
         if value is None or numbers is None or name in outputs or types.get(name) not in INTEGERS:
-            rest.append(_copy(node))
+            rest.append(node_copy(node))
             continue
         array = np.array(numbers, dtype=onnx.helper.tensor_dtype_to_np_dtype(types[name]))
         graph.initializer.append(numpy_helper.from_array(array.reshape(()) if value.scalar else array, name))
@@ -191,12 +191,6 @@ def _ask_inputs(
             gathers.append(gather)
             gather = onnx.helper.make_node("Cast", gather.output, node.output, name=node.name, to=kind)
         node.CopyFrom(gather)
-    nodes = [*added.values(), *gathers, *map(_copy, graph.node)]
+    nodes = [*added.values(), *gathers, *map(node_copy, graph.node)]
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

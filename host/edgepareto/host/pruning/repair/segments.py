@@ -15,7 +15,7 @@ from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
-from edgepareto.host.pruning.normal_form.normalise import captured_names
+from edgepareto.host.pruning.normal_form.graph_names import captured_names
 from edgepareto.host.pruning.repair.clamp import Clamp, clamp_of
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
