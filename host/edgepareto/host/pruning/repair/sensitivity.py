@@ -130,7 +130,7 @@ def _are_comparable(before: object, after: object) -> bool:
     """Neither texts nor indices, nor a sequence, which the runtime gives as a list."""
     if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
         return False
-    return before.dtype.kind == "f" and before.shape == after.shape
+    return bool(before.dtype.kind == "f" and before.shape == after.shape)
 
 
 def _element_type(analysis: Analysis, name: str) -> np.dtype[np.generic]:
