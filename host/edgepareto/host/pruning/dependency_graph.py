@@ -24,8 +24,9 @@ from edgepareto.host.pruning.graph_walk import (
     Untracked,
     WeightsMissing,
 )
-from edgepareto.host.pruning.normal_form.normalise import captured_names, default_opset
-from edgepareto.host.pruning.normal_form.shape_chains import Shape
+from edgepareto.host.pruning.normal_form.graph_names import captured_names
+from edgepareto.host.pruning.normal_form.normalise import default_opset
+from edgepareto.host.pruning.normal_form.shape_inference import Shape
 from edgepareto.host.pruning.operators import RULES
 from edgepareto.host.pruning.operators.refused import made_axis, refusal
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def trace_dependencies(
     for value in model.graph.input:
         _label_input(value.name, walk, shapes)
     for index, node in enumerate(model.graph.node):
-        walk.node = index
+        walk.start(index)
         _follow(node, walk)
     for value in model.graph.output:
         walk.table.freeze_output(walk.all_labels(value.name), f"reaches the model's output '{value.name}'")
@@ -84,6 +85,7 @@ def _follow(node: onnx.NodeProto, walk: GraphWalk) -> None:
         if rule is None:
             raise Untracked(refusal(node))
         rule(node, walk)
+        walk.freeze_what_was_ignored(node)
     except Untracked as why:
         domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
         reason = f"by '{node.name}' ({domain}{node.op_type}), which {why}"

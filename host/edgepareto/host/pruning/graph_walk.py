@@ -168,6 +168,7 @@ class GraphWalk:
         self.owners: list[tuple[Labels, str]] = []  # which layer makes, or reads, these labels
         self.products: list[Product] = []
         self.node = -1  # index of the current node
+        self._asked: set[str] = set()  # what the current rule has read the labels of, or labelled
         self._constants = constants
         self._shapes = shapes
         self._labels: dict[str, AxisLabels] = {}
@@ -182,6 +183,24 @@ class GraphWalk:
         for number, node in enumerate(graph.node):
             for name in (*node.input, *captured_names(node)):
                 self._readers.setdefault(name, []).append(number)
+
+    def start(self, index: int) -> None:
+        """The next node's turn."""
+        self.node = index
+        self._asked = set()
+
+    def freeze_what_was_ignored(self, node: onnx.NodeProto) -> None:
+        """At the end of a node's turn: a rule speaks for the tensors it asked for. What it forgot must not be cut.
+
+        An input that the rule never looked at keeps its channels; and where it said nothing about an output that
+        someone reads, all inputs do.
+        """
+        reason = f"is read by '{node.name}' ({node.op_type}) where channels are not followed"
+        wanted = [name for name in node.output if name and (self.is_output(name) or self._readers.get(name))]
+        silent = any(name not in self._asked for name in wanted)
+        for name in node.input:
+            if name and (silent or name not in self._asked):
+                self.table.freeze_all(self.all_labels(name), reason)
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         return self._constants.get(name)
@@ -230,6 +249,7 @@ class GraphWalk:
 
     def labels(self, name: str) -> AxisLabels:
         """Per axis; a tensor that no rule has labelled has no labels."""
+        self._asked.add(name)
         self._tie_directions(name)
         known = self._labels.get(name)
         return known if known is not None else (None,) * len(self.shape(name))
@@ -241,9 +261,11 @@ class GraphWalk:
 
     def directions(self, name: str) -> Directions | None:
         """For rules that keep directions apart; for all others, `labels` makes unit i of both one channel."""
+        self._asked.add(name)
         return self._directions.get(name)
 
     def set_directions(self, name: str, both: Directions) -> None:
+        self._asked.add(name)
         self._directions[name] = both
 
     def _tie_directions(self, name: str) -> None:
@@ -263,13 +285,14 @@ class GraphWalk:
         return axes[1]
 
     def set_labels(self, name: str, axes: Sequence[Labels | None]) -> None:
+        self._asked.add(name)
         self._labels[name] = tuple(axes)
 
     def set_axis(self, name: str, axis: int, labels: Labels | None) -> None:
         """Label one axis of a tensor and no other."""
         axes: list[Labels | None] = [None] * len(self.shape(name))
         axes[axis] = labels
-        self._labels[name] = tuple(axes)
+        self.set_labels(name, axes)
 
     def met(self, node: onnx.NodeProto, places: Sequence[tuple[str, int]]) -> Labels | None:
         """Joins the labels of these (tensor, axis), position by position; frozen where one of them cannot be cut."""

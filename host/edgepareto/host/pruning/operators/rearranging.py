@@ -81,7 +81,7 @@ def resize(node: NodeProto, walk: GraphWalk) -> None:
     """Scales of 1 on the channels copy them; a target size is rewritten."""
     data = node.input[0]
     axes = walk.labels(data)
-    if ints_attribute(node, "axes") is not None or walk.shape(data)[1] != walk.shape(node.output[0])[1]:
+    if ints_attribute(node, "axes") is not None:
         raise Untracked("resizes chosen axes")
     source, result = walk.shape(data), walk.shape(node.output[0])
     if any(labels is not None and source[axis] != result[axis] for axis, labels in enumerate(axes)):

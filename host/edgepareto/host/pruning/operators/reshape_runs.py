@@ -51,7 +51,7 @@ def flat_labels(shape: Sequence[Size], axes: Sequence[Labels | None]) -> Labels 
     labelled = [axis for axis, labels in enumerate(axes) if labels is not None]
     if not labelled:
         return None
-    chosen = labelled[0]
+    chosen = next((axis for axis in labelled if shape[axis] != 1), labelled[0])  # a single channel never goes
     labels = axes[chosen]
     assert labels is not None
     if len(shape) == 1:
