@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_dtypes
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from fakes.models import batchless, classifier, convolution, save
+from fakes.rights import rights_of_nobody
 from onnx import TensorProto, helper, numpy_helper
 
 Spoil = Callable[[Path], object]
@@ -225,34 +226,16 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(project: P
     assert files(project) == before
 
 
-@pytest.fixture
-def give_up_rights(project: Path) -> Iterator[Callable[[], None]]:
-    """From then on the test has no more rights than a user who owns nothing, also where it runs as root."""
-    opened = [folder for folder in (project, *project.parents) if folder.stat().st_uid == os.getuid() == 0]
-    modes = {folder: folder.stat().st_mode for folder in opened if not folder.stat().st_mode & 0o005}
-
-    def give_up() -> None:
-        for folder, mode in modes.items():
-            folder.chmod(mode | 0o055)
-        if os.getuid() == 0:
-            os.seteuid(65534)
-
-    yield give_up
-    os.seteuid(os.getuid())
-    for folder, mode in modes.items():
-        folder.chmod(mode)
-
-
 @pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o555, 0o666), (0o777, 0o444)], ids=["folder", "file"])
-def test_a_place_that_may_not_be_written_is_refused(project: Path, host, give_up_rights, folder_mode, file_mode):
+def test_a_place_that_may_not_be_written_is_refused(project: Path, host, folder_mode, file_mode):
     assert host("inspect", "net.onnx").code == 0  # imports, while every file may be read
     out = project / "place" / "out.onnx"
     out.parent.mkdir()
     out.write_bytes(b"mine")
     out.chmod(file_mode)
     out.parent.chmod(folder_mode)
-    give_up_rights()
-    result = host(*HALF[:-1], "place/out.onnx")
+    with rights_of_nobody(project):
+        result = host(*HALF[:-1], "place/out.onnx")
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
     assert "no permission to write to place" in result.err
     assert [(path.name, path.read_bytes()) for path in out.parent.iterdir()] == [("out.onnx", b"mine")]

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from edgepareto.host.api import Study
 from edgepareto.host.errors import WrongUse
 from edgepareto.host.export import export_candidate, pick
 from fakes.fronts import study_fronts
+from fakes.rights import rights_of_nobody
 
 STUDY = study_fronts()
 PI1, BENCH = STUDY.devices
@@ -96,3 +98,23 @@ def test_an_export_goes_only_where_it_can_and_never_over_the_studys_own_file(tmp
         export_candidate(point, PI1, stored, stored, STUDY)
     with pytest.raises(WrongUse, match="is gone"):
         export_candidate(point, PI1, tmp_path / "lost.onnx", tmp_path / "out.onnx", STUDY)
+
+
+def test_a_place_that_may_not_be_written_is_refused_for_the_model_its_card_and_the_pictures(tmp_path: Path):
+    (tmp_path / "stored.onnx").write_bytes(b"model")
+    shut, opened = tmp_path / "shut", tmp_path / "open"
+    shut.mkdir(0o555)
+    opened.mkdir()
+    opened.chmod(0o777)
+    (opened / "out.onnx.json").touch(0o444)
+    study = Study(path=tmp_path, fronts=STUDY)
+    with rights_of_nobody(tmp_path):
+        for write in (
+            lambda: export_candidate(PI1.front[0], PI1, tmp_path / "stored.onnx", shut / "out.onnx", STUDY),
+            lambda: export_candidate(PI1.front[0], PI1, tmp_path / "stored.onnx", opened / "out.onnx", STUDY),
+            lambda: study.write_html(shut / "front.html"),
+            lambda: study.write_png(shut / "front.png"),
+        ):
+            with pytest.raises(WrongUse, match="no permission to write to"):
+                write()
+    assert [path.name for path in (*shut.iterdir(), *opened.iterdir())] == ["out.onnx.json"]

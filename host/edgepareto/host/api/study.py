@@ -10,7 +10,7 @@ from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.domain import CandidateId, DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.point_record import point_record
 from edgepareto.host.errors import ConfigError, WrongUse
-from edgepareto.host.export import ExportedModel, export_candidate, must_not_overwrite, output_folder_must_exist, pick
+from edgepareto.host.export import ExportedModel, export_candidate, must_not_overwrite, output_must_be_writable, pick
 from edgepareto.host.views import front_csv, front_json, write_front_plot, write_report
 
 if TYPE_CHECKING:
@@ -91,16 +91,16 @@ class Study:
         )
 
     def write_html(self, path: str | Path) -> None:
-        """The interactive page. WrongUse where its folder does not exist."""
+        """The interactive page. WrongUse where it may not be written."""
         self._must_have_devices()
-        output_folder_must_exist(Path(path))
+        output_must_be_writable(Path(path))
         self.must_outlive(Path(path))
         write_report(self.fronts, Path(path))
 
     def write_png(self, path: str | Path) -> None:
-        """The picture. WrongUse where its folder does not exist."""
+        """The picture. WrongUse where it may not be written."""
         self._must_have_devices()
-        output_folder_must_exist(Path(path))
+        output_must_be_writable(Path(path))
         self.must_outlive(Path(path))
         write_front_plot(self.fronts, Path(path))
 
@@ -143,7 +143,7 @@ def export(
 ) -> ExportedModel:
     """Write a chosen model to `output` and its card to `output`.json. See `DeviceFrontView.pick`.
 
-    Raises WrongUse: unknown device or candidate, nothing within the limits, a missing output folder.
+    Raises WrongUse: unknown device or candidate, nothing within the limits, an output that may not be written.
     """
     opened = study if isinstance(study, Study) else load_study(study)
     view = opened.front(device)

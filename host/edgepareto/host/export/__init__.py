@@ -12,7 +12,6 @@ from edgepareto.host.export.input_shapes import (
 )
 from edgepareto.host.export.onnx_file import (
     must_not_overwrite,
-    output_folder_must_exist,
     output_must_be_writable,
     read_model,
     require_sound,
@@ -33,7 +32,6 @@ __all__ = [
     "fix_input_shapes",
     "input_tensors",
     "must_not_overwrite",
-    "output_folder_must_exist",
     "output_must_be_writable",
     "pick",
     "read_model",

@@ -10,7 +10,7 @@ from edgepareto.host import __version__
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.point_record import PointRecord, point_record
 from edgepareto.host.errors import WrongUse
-from edgepareto.host.export.onnx_file import output_folder_must_exist, sha256_of, write_whole
+from edgepareto.host.export.onnx_file import output_must_be_writable, sha256_of, write_whole
 
 __all__ = ["ExportedModel", "export_candidate"]
 
@@ -31,15 +31,16 @@ class ExportedModel:
 def export_candidate(
     point: FrontPoint, device_front: DeviceFront, model_file: Path, output: Path, study: StudyFronts
 ) -> ExportedModel:
-    """Copy a candidate's model file to `output` and write `output`.json. WrongUse where the folder does not exist."""
-    output_folder_must_exist(output)
+    """Copy a candidate's model file to `output` and write `output`.json. WrongUse where either may not be written."""
+    card_file = output.with_name(f"{output.name}.json")
+    output_must_be_writable(output)
+    output_must_be_writable(card_file)
     if not model_file.is_file():
         raise WrongUse(
             f"{model_file}: the study's model file of {point.candidate.id} is gone; search again with --resume"
         )
     if output.exists() and output.samefile(model_file):
         raise WrongUse(f"{output}: is the study's own file; choose another -o")
-    card_file = output.with_name(f"{output.name}.json")
     write_whole(output, model_file.read_bytes())
     card = json.dumps(_card(point, device_front, study, sha256_of(output), output.name), indent=2)
     write_whole(card_file, f"{card}\n".encode())

@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 
 __all__ = [
     "must_not_overwrite",
-    "output_folder_must_exist",
     "output_must_be_writable",
     "read_model",
     "require_sound",
