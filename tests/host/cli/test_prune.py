@@ -45,6 +45,32 @@ def deep(layers: int, channels: int = 12) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
+def uneven() -> onnx.ModelProto:
+    """A layer of four equal parts reads 24 and 4 x 28 channels, side by side: its parts hold unequal shares of each."""
+    random = np.random.default_rng(0)
+    weights = {"w0": (8, 1, 1, 1), "w1": (24, 8, 1, 1), "w2": (112, 2, 1, 1), "w3": (8, 34, 1, 1), "w4": (8, 3)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w0"], ["stem"], name="stem"),
+            helper.make_node("Conv", ["stem", "w1"], ["narrow"], name="narrow"),
+            helper.make_node("Conv", ["stem", "w2"], ["wide"], name="wide", group=4),
+            helper.make_node("Concat", ["narrow", "wide"], ["both"], axis=1),
+            helper.make_node("Conv", ["both", "w3"], ["parts"], name="parts", group=4),
+            helper.make_node("GlobalAveragePool", ["parts"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w4"], ["logits"], name="last"),
+        ],
+        "uneven",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 6, 6])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [
+            numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
 def outputs(path: Path) -> np.ndarray:
     x = np.random.default_rng(5).random((20, 1, 6, 6), np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -98,6 +124,22 @@ def test_kept_channels_are_multiples_of_the_step_or_all(host, project: Path, ste
     for ratio in np.linspace(0, 0.99, 12):
         for width in kept(host(*PRUNE, "--step", str(step), "--ratio", f"{ratio:.2f}", "--recover", "none")):
             assert width == 8 or width % step == 0
+
+
+@pytest.mark.parametrize(("step", "told"), [(1, (4, 20)), (8, (8, 24))])
+def test_parts_of_unequal_size_have_a_smallest_width_beside_their_step(host, project: Path, step, told):
+    save(uneven(), project / "net.onnx")
+    shown = json.loads(host("inspect", "net.onnx", "--step", str(step), "--json").out)["groups"]
+    assert [group["name"] for group in shown if "smallest" in group] == ["narrow"]
+    (uneven_group,) = (group for group in shown if "smallest" in group)
+    assert (uneven_group["step"], uneven_group["smallest"]) == told
+    reached = {
+        kept(host(*PRUNE, "--step", str(step), "--ratio", ratio, "--recover", "none"))[1]
+        for ratio in ("0.4", "0.5", "0.6", "0.7", "0.99")
+    }
+    assert len(reached) >= 4
+    assert min(reached) == told[1]
+    assert all(width % told[0] == 0 for width in reached)
 
 
 def test_a_step_wider_than_every_group_says_that_nothing_was_cut(host):
@@ -177,7 +219,8 @@ def test_half_precision_stays_half_precision(host, project: Path):
 
 
 @pytest.mark.parametrize("verb", ["prune", "inspect"])
-def test_the_json_has_the_documented_names_and_no_others(host, verb):
+def test_the_json_has_the_documented_names_and_no_others(host, project: Path, verb):
+    save(uneven(), project / "net.onnx")  # whatever is only there at times is there
     page = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
     documented = page.split(f"**`host {verb} --json`**")[1].split("```")[1]
     words = ("--ratio", "0.5", "-o", "out.onnx") if verb == "prune" else ()

@@ -18,7 +18,7 @@ def test_inspect_tells_groups_and_what_is_frozen_and_why(host):
     fields = {"name", "channels", "features", "step", "layers", "share_of_macs"}
     assert [set(group) for group in report["groups"]] == [fields] * 2
     assert [group["channels"] for group in report["groups"]] == [8, 8]
-    assert all(set(frozen) == {"name", "reason"} for frozen in report["frozen"])
+    assert all(set(frozen) == {"name", "channels", "reason"} for frozen in report["frozen"])
     table = host("inspect", "net.onnx").out
     for word in ("first", "second", "last", "parameters", *(frozen["reason"] for frozen in report["frozen"])):
         assert word in table
@@ -28,7 +28,11 @@ def test_prune_removes_the_share_of_every_group_and_repairs_with_calibration(hos
     report = json.loads(
         host("prune", "net.onnx", "--ratio", "0.5", "--calibration", "calibration.npz", "-o", "half.onnx", "--json").out
     )
-    assert {"schema", "parameters", "macs", "groups", "frozen", "seconds", "file"} <= set(report)
+    assert set(report) == {
+        "schema", "parameters", "macs", "groups", "frozen", "seconds", "step", "criterion", "recover", "recovered",
+        "calibration_images", "file",
+    }  # fmt: skip
+    assert [(set(frozen), frozen["channels"]) for frozen in report["frozen"]] == [({"name", "channels", "reason"}, 3)]
     assert set(report["seconds"]) == {"analyse", "rank", "slice", "recover", "serialise"}
     assert [group["kept"] for group in report["groups"]] == [4, 4]
     assert report["recovered"] is True

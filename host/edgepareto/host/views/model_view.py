@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:  # a front is shown without loading onnx
     import onnx
-    from edgepareto.host.domain import SearchSpace
+    from edgepareto.host.domain import ChannelGene
     from edgepareto.host.pruning import Analysis, ChannelGroup, PrunedModel
 
 __all__ = ["PruneReport", "inspect_json", "inspect_table", "prune_json", "prune_table"]
@@ -73,11 +74,11 @@ def inspect_json(analysis: Analysis, *, step: int = 1) -> str:
                 "name": group.name,
                 "channels": group.channels,
                 "features": group.features,
-                "step": smallest,
+                **_steps(gene),
                 "layers": list(group.layers),
                 "share_of_macs": group.share_of_macs,
             }
-            for group, smallest in zip(analysis.groups, _steps(analysis.search_space(step)), strict=True)
+            for group, gene in zip(analysis.groups, analysis.search_space(step).genes, strict=True)
         ],
         "frozen": _frozen(analysis),
     }
@@ -115,9 +116,9 @@ def inspect_table(analysis: Analysis, *, step: int = 1) -> Iterator[RenderableTy
     yield Text(f"{count_text(analysis.parameters)} parameters, {count_text(analysis.macs)} MACs")
     if analysis.groups:
         table = _table("prunable groups", "group", "channels", "step", "of MACs", "layers")
-        for group, smallest in zip(analysis.groups, _steps(analysis.search_space(step)), strict=True):
+        for group, gene in zip(analysis.groups, analysis.search_space(step).genes, strict=True):
             share = f"{group.share_of_macs * 100:.1f} %"
-            _add_row(table, group.name, _channels(group), str(smallest), share, _short(group.layers))
+            _add_row(table, group.name, _channels(group), str(_steps(gene)["step"]), share, _short(group.layers))
         yield table
     else:
         yield Text("nothing can be pruned", style="bold yellow")
@@ -182,13 +183,18 @@ def _short(layers: Sequence[str]) -> str:
     return f"{shown} and {len(layers) - LAYERS_SHOWN} more" if len(layers) > LAYERS_SHOWN else shown
 
 
-def _steps(space: SearchSpace) -> tuple[int, ...]:
-    """Per group: kept channels are a multiple of it. That of a group which cannot be cut is all of its channels."""
-    return tuple(gene.widths[0] for gene in space.genes)
+def _steps(gene: ChannelGene) -> dict[str, int]:
+    """step: the greatest common divisor of what may be kept; that of a group which cannot be cut is all its channels.
+
+    smallest: only where it differs, in a group whose parts are of unequal size.
+    """
+    cut = gene.widths[:-1] or gene.widths  # the original width stays allowed, whatever the step
+    step = math.gcd(*cut)
+    return {"step": step} if cut[0] == step else {"step": step, "smallest": cut[0]}
 
 
-def _frozen(analysis: Analysis) -> list[dict[str, str]]:
-    return [{"name": group.name, "reason": group.reason} for group in analysis.frozen]
+def _frozen(analysis: Analysis) -> list[dict[str, str | int]]:
+    return [{"name": group.name, "channels": group.channels, "reason": group.reason} for group in analysis.frozen]
 
 
 def _tensor(name: str, shape: Sequence[int | str | None], dtype: str) -> dict[str, object]:
