@@ -7,10 +7,11 @@ import onnx
 import onnxruntime
 import pytest
 from edgepareto.host.domain import Genome
-from edgepareto.host.errors import ConfigError, EvaluationError
+from edgepareto.host.errors import ConfigError, DataError, EvaluationError
 from edgepareto.host.pruning import analyse, prepare
-from edgepareto.host.pruning.repair import dense_activations, recovery
+from edgepareto.host.pruning.repair import live_memory, recovery
 from edgepareto.host.pruning.repair.recovery import fit_groups, fit_rows, match_moments
+from edgepareto.host.pruning.repair.segments import cut_segments
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fashion_mnist"
 
@@ -132,8 +133,17 @@ def test_a_fixed_batch_axis_is_recovered_one_batch_at_a_time(new_net, images, ru
     x = net.node("Reshape", net.relu(net.conv(x, 8, 6, stride=2)), net.constant([2, 96]))
     model = net.model(net.gemm(x, 96, 5), shape=(2, 3, 8, 8), result=(2, 5))
     analysis = analyse(model)
-    pruned = prepare(analysis, {"image": images[:33]}).prune(analysis.search_space().uniform(0.5))
+    prepared = prepare(analysis, {"image": images[:33]})
+    assert prepared.dense.images == 32
+    pruned = prepared.prune(analysis.search_space().uniform(0.5))
     assert run_model(pruned.model, images[:2]).shape == (2, 5)
+
+
+def test_fewer_samples_than_the_model_takes_at_a_time_are_refused_in_one_line(new_net, images):
+    net = new_net()
+    model = net.model(net.head(net.relu(net.conv("image", 3, 8)), 8), shape=(8, 3, 8, 8), result=(8, 5))
+    with pytest.raises(DataError, match=r"^5 calibration samples are used, the model takes 8 at a time; give more$"):
+        prepare(analyse(model), {"image": images[:5]})
 
 
 def test_activations_that_overflow_are_an_error_and_no_model(nets, images):
@@ -146,12 +156,27 @@ def test_activations_that_overflow_are_an_error_and_no_model(nets, images):
         prepared.prune(analysis.search_space().uniform(0.5))
 
 
-def test_large_activations_take_fewer_images(nets, monkeypatch):
+def test_large_activations_take_fewer_images(nets, images, monkeypatch):
     analysis = analyse(nets["residual"]())
-    segments = dense_activations.cut_segments(analysis)
-    assert dense_activations.affordable_images(analysis, segments, 512) == 512
-    monkeypatch.setattr(dense_activations, "LARGEST_LIVE_BYTES", 100 * 4 * 8 * 64 * 2)
-    assert 32 <= dense_activations.affordable_images(analysis, segments, 512) < 200
+    assert prepare(analysis, {"image": images}).dense.images == len(images)
+    monkeypatch.setattr(live_memory, "LARGEST_LIVE_BYTES", 40 * 4 * 8 * 64 * 2)
+    assert 32 <= prepare(analysis, {"image": images}).dense.images < len(images)
+
+
+def test_a_free_height_and_width_take_as_few_images_as_fixed_ones(new_net, monkeypatch):
+    net = new_net()
+    x = net.relu(net.conv("image", 3, 8, stride=2))
+    logits = net.head(net.node("Concat", x, net.relu(net.conv(x, 8, 8)), axis=1), 16)
+    samples = {"image": np.zeros((512, 3, 32, 24), dtype=np.float32)}
+    monkeypatch.setattr(live_memory, "LARGEST_LIVE_BYTES", 100 * 4 * 8 * 16 * 12)
+    counts = []
+    for shape in (("batch", 3, 32, 24), ("batch", 3, "height", "width"), (4, 3, 32, "width")):
+        analysis = analyse(net.model(logits, shape=shape))
+        counts.append(live_memory.affordable_images(analysis, cut_segments(analysis), samples))
+        logits = "logits"
+    assert 32 < counts[0] < 100
+    assert counts[1] == counts[0]
+    assert counts[2] == counts[0] - counts[0] % 4
 
 
 def test_several_inputs_and_outputs_are_kept_and_fed(new_net, images):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
@@ -33,16 +32,20 @@ __all__ = ["Model", "inspect", "prune"]
 IMAGES = 512  # what a search repairs with; more gain little (docs/pruning.md)
 UNCALIBRATED_CRITERIA = ("l1", "l2")
 Model = str | Path | onnx.ModelProto
-Images = Mapping[str, NDArray[np.float32]]
+Images = Mapping[str, NDArray[np.generic]]
 
 
-def inspect(model: Model) -> Analysis:
+def inspect(model: Model, *, on_progress: Callable[[str], None] | None = None) -> Analysis:
     """The channel groups of a model, and what is frozen and why. Symbolic input sizes are no obstacle.
 
     `analysis.search_space(step)` has the widths that each group may be cut to. Raises ModelError where it is no sound
-    ONNX model.
+    ONNX model. on_progress: told in words what begins.
     """
-    return analyse(_opened(model))
+    tell = on_progress or _ignore
+    tell("reading the model")
+    opened = _opened(model)
+    tell("looking for what can be pruned")
+    return analyse(opened)
 
 
 def prune(
@@ -56,6 +59,7 @@ def prune(
     recover: str | None = None,
     calibration: str | Path | None = None,
     settings: str | Path | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> PruneReport:
     """Remove a share of the channels of every group, repair the rest, and write the model where `output` is given.
 
@@ -65,6 +69,7 @@ def prune(
     criterion: what ranks channels, obs, l1, l2 or activation. recover: what repairs the rest, ls, moment or none.
     calibration: unlabelled samples for both, read with the [data] scale, offset and layout of `settings`; None: the
     settings' own. None of them given: obs and ls with calibration; l1 and none without, where accuracy is lost.
+    on_progress: told in words what begins.
     Raises ConfigError for wrong options, DataError for calibration that does not fit the model, ModelError for a broken
     model or one with nothing to prune, WrongUse for an output that cannot be written or would overwrite an input.
     """
@@ -80,7 +85,8 @@ def prune(
             must_not_overwrite(target, *_inputs(model, group_ratios, chosen))
     recipe = _recipe(chosen, criterion, recover)
     per_group, source = _group_ratios(group_ratios)
-    analysis = inspect(model)
+    tell = on_progress or _ignore
+    analysis = inspect(model, on_progress=tell)
     if not analysis.groups:
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in analysis.frozen) or "it has no layer with channels"
         raise ModelError(f"{_name(model)}: nothing can be pruned ({reasons})")
@@ -88,9 +94,13 @@ def prune(
     given = _images(analysis, chosen) if recipe.needs_calibration or calibration is not None else None
     images = given if recipe.needs_calibration else None
     genome = _genome(analysis, ratios, step)
-    pruned = prepare(analysis, images, criterion=recipe.criterion, images=IMAGES).prune(genome, recovery=recipe.recover)
+    tell(f"ranking channels by {recipe.criterion}")
+    prepared = prepare(analysis, images, criterion=recipe.criterion, images=IMAGES)
+    tell("cutting" if recipe.recover == "none" else f"cutting, and repairing by {recipe.recover}")
+    pruned = prepared.prune(genome, recovery=recipe.recover)
     start = time.perf_counter()
     if target is not None:
+        tell(f"writing {target}")
         write_model_bytes(pruned.content, target)
     seconds = {
         "analyse": pruned.seconds.analyse,
@@ -105,7 +115,7 @@ def prune(
         widths=genome.widths,
         criterion=recipe.criterion,
         recover=recipe.recover,
-        images=None if images is None else len(next(iter(images.values()))),
+        images=None if prepared.dense is None else prepared.dense.images,
         step=step,
         seconds=seconds,
         file=target,
@@ -120,6 +130,10 @@ class _Recipe:
     @property
     def needs_calibration(self) -> bool:
         return self.criterion not in UNCALIBRATED_CRITERIA or self.recover != "none"
+
+
+def _ignore(words: str) -> None:
+    """Nobody waits."""
 
 
 def _opened(model: Model) -> onnx.ModelProto:
@@ -196,7 +210,7 @@ def _images(analysis: Analysis, chosen: Settings) -> Images:
     batch = max(dataset.batches.values())
     if len(dataset) < batch:
         raise DataError(f"{source}: holds {len(dataset)} samples, the model takes {batch} at a time; add some")
-    return cast(Images, dataset.first(IMAGES).feed(slice(None)))
+    return dataset.first(IMAGES).feed(slice(None))
 
 
 def _genome(analysis: Analysis, ratios: tuple[float, ...], step: int) -> Genome:

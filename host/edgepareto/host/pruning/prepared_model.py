@@ -20,6 +20,7 @@ from edgepareto.host.pruning.importance import (
 )
 from edgepareto.host.pruning.repair.dense_activations import DenseActivations, observe
 from edgepareto.host.pruning.repair.layer_repair import repair_layer
+from edgepareto.host.pruning.repair.live_memory import fixed_batch
 from edgepareto.host.pruning.repair.recurrent_gates import unit_rows
 from edgepareto.host.pruning.repair.recurrent_repair import repair_gates
 from edgepareto.host.pruning.repair.segments import Chunks, Segment, run_segment
@@ -102,16 +103,16 @@ class PreparedModel:
 
 def prepare(
     analysis: Analysis,
-    calibration: Mapping[str, NDArray[np.float32]] | None,
+    calibration: Mapping[str, NDArray[np.generic]] | None,
     *,
     criterion: str = "obs",
     images: int = 512,
 ) -> PreparedModel:
     """Rank every group's channels and take the dense model's targets on the first `images` calibration samples.
 
-    calibration: per input, in the form the model takes, first axis samples; labels are never needed. None: only the
-    criteria l1 and l2 and no recovery. Raises ConfigError for an unknown criterion or one that needs the missing
-    calibration, DataError for calibration that does not fit the model.
+    calibration: per input, in the form and type the model takes, first axis samples; labels are never needed. None:
+    only the criteria l1 and l2 and no recovery. Raises ConfigError for an unknown criterion or one that needs the
+    missing calibration, DataError for calibration that does not fit the model.
     """
     if criterion not in CRITERIA:
         raise ConfigError(f"unknown criterion '{criterion}'; known: {', '.join(CRITERIA)}")
@@ -131,8 +132,8 @@ def prepare(
 
 
 def _first(
-    analysis: Analysis, calibration: Mapping[str, NDArray[np.float32]], images: int
-) -> dict[str, NDArray[np.float32]]:
+    analysis: Analysis, calibration: Mapping[str, NDArray[np.generic]], images: int
+) -> dict[str, NDArray[np.generic]]:
     names = [value.name for value in analysis.inputs]
     missing = [name for name in names if name not in calibration]
     if missing:
@@ -143,6 +144,9 @@ def _first(
         raise DataError(
             f"the calibration's inputs have {sorted(lengths)} samples; give every input the same, at least 1"
         )
+    batch = max(fixed_batch(value.shape) or 1 for value in analysis.inputs)
+    if max(lengths) < batch:
+        raise DataError(f"{max(lengths)} calibration samples are used, the model takes {batch} at a time; give more")
     for name, values in first.items():
         if not np.isfinite(values).all():
             raise DataError(f"the calibration's input '{name}' holds NaN or infinity; clean the data")

@@ -10,26 +10,24 @@ from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import Consumer
-from edgepareto.host.pruning.normal_form.shape_inference import Shape, elements_per_sample
 from edgepareto.host.pruning.repair.input_covariance import channel_covariance, consumer_of, input_covariance
 from edgepareto.host.pruning.repair.layer_repair import apply_layer, weight_rows
+from edgepareto.host.pruning.repair.live_memory import IMAGES_PER_CHUNK, affordable_images, fixed_batch
 from edgepareto.host.pruning.repair.patches import PatchSampler
 from edgepareto.host.pruning.repair.recurrent_repair import DenseGates, observe_gates, states_of
 from edgepareto.host.pruning.repair.segments import Chunks, Segment, cut_segments, run_segment
 from edgepareto.host.pruning.slice_model import slice_model
 from numpy.typing import NDArray
 
-__all__ = ["DenseActivations", "affordable_images", "observe"]
-
-IMAGES_PER_CHUNK = 32
-LARGEST_LIVE_BYTES = 2 << 30  # of all tensors that wait for a later piece; 512 images of 28 x 28 need a tenth of it
+__all__ = ["DenseActivations", "observe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseActivations:
     """What a candidate is repaired towards. Dictionaries are keyed by the layer's number in the dependency graph.
 
-    inputs: the calibration samples in chunks. targets: (rows, outputs) of the dense layer at the sampler's positions.
+    inputs: the calibration samples in chunks; images: how many they are, fewer than given where memory is short.
+    targets: (rows, outputs) of the dense layer at the sampler's positions.
     summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
     also makes up for what the other branch lost. partners: the same where that tensor is made later, with its dense
     values, (rows, outputs). variances: of the dense outputs, summed over them. covariances: (features, features) of the
@@ -37,6 +35,7 @@ class DenseActivations:
     """
 
     segments: tuple[Segment, ...]
+    images: int
     inputs: Mapping[str, Chunks]
     samplers: Mapping[int, PatchSampler]
     targets: Mapping[int, NDArray[np.float32]]
@@ -64,10 +63,10 @@ class DenseActivations:
         return found
 
 
-def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> DenseActivations:
+def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.generic]]) -> DenseActivations:
     """Run the dense model once over the samples, or as many of them as fit the memory, in the pieces of a candidate."""
     segments = cut_segments(analysis)
-    count = affordable_images(analysis, segments, max(len(values) for values in samples.values()))
+    count = affordable_images(analysis, segments, samples)
     inputs = {value.name: _chunks(samples[value.name][:count], value.shape) for value in analysis.inputs}
     draft = slice_model(analysis, np.ones(len(analysis.graph.classes), dtype=bool))
     samplers: dict[int, PatchSampler] = {}
@@ -126,6 +125,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
             live.pop(name, None)
     return DenseActivations(
         segments=segments,
+        images=count,
         inputs=inputs,
         samplers=samplers,
         targets=targets,
@@ -137,25 +137,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.float32]]) -> D
     )
 
 
-def affordable_images(analysis: Analysis, segments: Sequence[Segment], images: int) -> int:
-    """So many of these images, at least one chunk, that the dense activations fit LARGEST_LIVE_BYTES."""
-    live: set[str] = set()
-    largest = 1
-    for segment in segments:
-        live.update(segment.inputs)
-        live.update(segment.outputs)
-        largest = max(largest, sum(_bytes_per_image(analysis.shapes.get(name, ())) for name in live))
-        live.difference_update(segment.drop)
-    return min(images, max(IMAGES_PER_CHUNK, LARGEST_LIVE_BYTES // largest))
-
-
-def _bytes_per_image(shape: Shape) -> int:
-    return 4 * elements_per_sample(shape)
-
-
-def _chunks(samples: NDArray[np.float32], shape: Sequence[int | str | None]) -> Chunks:
-    """A fixed batch axis takes that many samples at a time; what does not fill the last batch is left out."""
-    fixed = shape[0] if shape and isinstance(shape[0], int) else None
-    size = fixed or IMAGES_PER_CHUNK
-    stop = len(samples) - len(samples) % size if fixed else len(samples)
-    return [samples[start : start + size] for start in range(0, stop, size)]
+def _chunks(samples: NDArray[np.generic], shape: Sequence[int | str | None]) -> Chunks:
+    """A fixed batch axis takes that many samples at a time."""
+    size = fixed_batch(shape) or IMAGES_PER_CHUNK
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
