@@ -8,13 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
 import pytest
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import DataError, Failed
 from edgepareto.host.export import sha256_of, write_sample_inputs
-from edgepareto.host.study.evaluate_candidate import EvaluationTask, expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.evaluate_candidate import (
+    CandidateEvaluator,
+    EvaluationTask,
+    expected_outputs_file,
+    inputs_file,
+    model_file,
+)
 from edgepareto.host.study.inputs import load_inputs
 from edgepareto.host.study.preparation import Preparation
+from onnx import numpy_helper
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -50,6 +59,21 @@ def test_any_number_of_processes_makes_the_same_models(task: EvaluationTask) -> 
         assert sha256_of(file) == candidate.model_sha256
         assert file.stat().st_size == candidate.bytes
         assert expected_outputs_file(task.models, str(candidate.model_sha256)).is_file()
+
+
+def test_a_model_of_half_precision_is_calibrated_in_half_precision(task: EvaluationTask) -> None:
+    model = onnx.load(task.model)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    half = task.model.with_name("half.onnx")
+    onnx.save(model, half)
+    shown = np.load(inputs_file(task.models))
+    np.savez(inputs_file(task.models), **{name: shown[name].astype(np.float16) for name in shown.files})
+    candidate = CandidateEvaluator(replace(task, model=half)).evaluate(CandidateId("0"), GENOMES[1], RECIPE)
+    assert candidate.failure is None
+    assert onnx.load(model_file(task.models, str(candidate.model_sha256))).graph.input[0] == model.graph.input[0]
 
 
 def test_what_a_users_metric_prints_or_raises_reaches_the_user_and_breaks_nothing(task: EvaluationTask) -> None:

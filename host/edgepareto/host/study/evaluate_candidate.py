@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name, score
 from edgepareto.host.config import DataConfig
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
@@ -117,10 +116,7 @@ class CandidateEvaluator:
         key = (recipe.criterion, recipe.images)
         if key not in self._prepared:
             assert self._calibration is not None, "checked before a search begins"
-            calibration = {
-                name: np.asarray(array, dtype=np.float32)
-                for name, array in self._calibration.feed(slice(0, recipe.images)).items()
-            }
+            calibration = self._calibration.feed(slice(0, recipe.images))
             self._prepared = {  # one at a time: a prepared model holds the dense activations
                 key: prepare(self._analysis, calibration, criterion=recipe.criterion, images=recipe.images)
             }
