@@ -157,3 +157,27 @@ def test_an_einsum_counts_the_work_that_is_left_down_to_a_single_channel(new_net
     model = net.model(net.gemm(net.node("ReduceMean", x, axes=[1], keepdims=0), 6, 5))
     assert analyse(model).macs == 16 * 4 * 27 + 16 * 4 * 16 + 16 * 16 * 6 + 30
     _assert_every_width_is_exact(model, run_model, images)
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 3])
+def test_heads_that_stand_on_the_axis_of_the_batch_count_as_work(new_net, run_model, images, batch):
+    net = new_net()
+    x = net.node("Reshape", net.relu(net.conv("image", 3, 6, stride=2)), net.constant([0, 3, 2, 16]))
+    x = net.node("Reshape", net.node("Transpose", x, perm=[0, 1, 3, 2]), net.constant([-1, 16, 2]))
+    x = net.node("MatMul", net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), x)
+    x = net.node("Transpose", net.node("Reshape", x, net.constant([-1, 3, 16, 2])), perm=[0, 1, 3, 2])
+    x = net.node("Reshape", x, net.constant([0, 6, 4, 4]))
+    model = net.model(net.head(x, 6), shape=(batch, 3, 8, 8), result=(batch, 5))
+    assert analyse(model).macs == 16 * 6 * 27 + 2 * 3 * 16 * 16 * 2 + 30
+    _assert_every_width_is_exact(model, run_model, images[: 1 if batch == 1 else 3])
+
+
+def test_a_weight_that_one_layer_reads_twice_stays_whole(new_net, run_model, images):
+    net = new_net()
+    x = net.node("ReduceMean", net.conv("image", 3, 4), axes=[3], keepdims=0)
+    state = net.node("Unsqueeze", net.head(net.conv("image", 3, 4), 4, 8), net.constant([0]))
+    weight = net.constant(net.random.normal(size=(1, 24, 8)) / 3)
+    every = net.node("GRU", net.node("Transpose", x, perm=[1, 0, 2]), weight, weight, "", "", state, hidden_size=8)
+    model = net.model(net.gemm(net.node("ReduceMean", every, axes=[0, 1], keepdims=0), 8, 5))
+    assert [group.channels for group in analyse(model).groups] == [4]
+    _assert_every_width_is_exact(model, run_model, images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -174,6 +176,8 @@ class GraphWalk:
         self._labels: dict[str, AxisLabels] = {}
         self._directions: dict[str, Directions] = {}
         self._inputs = {value.name for value in graph.input}
+        first = next((size for value in graph.input for size in shapes.get(value.name, ())[:1]), None)
+        self._batch = first if isinstance(first, int) else 0  # 0: it is free
         self._outputs = {value.name for value in graph.output}
         self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
         self._cut_for: dict[tuple[str, int], tuple[Labels, list[int]]] = {}  # (initializer, axis): labels, nodes
@@ -334,9 +338,9 @@ class GraphWalk:
     def freeze_loose_ties(self) -> None:
         """For after the last node: an axis of a tied weight that not all of its readers cut stays as it is."""
         for (tensor, _), (labels, nodes) in self._cut_for.items():
-            loose = next((number for number in self._readers.get(tensor, ()) if number not in nodes), None)
-            if loose is not None:
-                name = self._nodes[loose].name
+            loose = list((Counter(self._readers.get(tensor, ())) - Counter(nodes)).elements())
+            if loose:
+                name = self._nodes[loose[0]].name
                 self.table.freeze(labels.reshape(-1), f"shares its weights with '{name}', of which these cannot be cut")
 
     def positions(self, name: str, channel_axis: int | None) -> int:
@@ -344,4 +348,11 @@ class GraphWalk:
         shape = self._shapes.get(name, ())
         if channel_axis is not None:
             shape = (*shape[:channel_axis], *shape[channel_axis:][1:])
+        return self.elements_per_sample(shape)
+
+    def elements_per_sample(self, shape: Shape) -> int:
+        """The product of all sizes but the batch's, which may have merged with heads; a symbol counts as 1."""
+        numbers = [size for size in shape if isinstance(size, int)]
+        if self._batch and len(numbers) == len(shape) and any(size % self._batch == 0 for size in numbers):
+            return math.prod(numbers) // self._batch
         return elements_per_sample(shape)

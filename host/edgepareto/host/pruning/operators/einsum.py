@@ -5,7 +5,6 @@ from __future__ import annotations
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.graph_walk import GraphWalk, Product, Untracked
 from edgepareto.host.pruning.normal_form.attributes import text_attribute
-from edgepareto.host.pruning.normal_form.shape_inference import elements_per_sample
 from onnx import NodeProto
 
 __all__ = ["RULES"]
@@ -23,7 +22,7 @@ def einsum(node: NodeProto, walk: GraphWalk) -> None:
         for name, axes in zip(node.input, inputs, strict=True)
         for letter, size in zip(axes, walk.shape(name), strict=True)
     }
-    macs = elements_per_sample(tuple(sizes[letter] for letter in dict.fromkeys(output + "".join(inputs))))
+    macs = walk.elements_per_sample(tuple(sizes[letter] for letter in dict.fromkeys(output + "".join(inputs))))
     walk.products.append(Product(macs=macs, axes=tuple(labels for labels in made.values() if labels is not None)))
 
 
