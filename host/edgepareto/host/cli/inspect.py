@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import typer
-from edgepareto.host.cli.options import DebugOption, JsonOption, ModelArgument, QuietOption, StepOption
+from edgepareto.host.cli.options import DebugOption, JsonOption, ModelArgument, QuietOption, StepOption, session_of
 
 __all__ = ["inspect"]
 
 
 def inspect(
+    context: typer.Context,
     model: ModelArgument,
     step: StepOption = 1,
     as_json: JsonOption = False,
@@ -20,9 +21,10 @@ def inspect(
     Example: host inspect resnet.onnx
     """
     from edgepareto.host import api
-    from edgepareto.host.views import inspect_json, inspect_table, results_console
+    from edgepareto.host.views import inspect_json, inspect_table, results_console, show_spinner
 
-    analysis = api.inspect(model)
+    with show_spinner(quiet=session_of(context).quiet) as on_progress:
+        analysis = api.inspect(model, on_progress=on_progress)
     if as_json:
         typer.echo(inspect_json(analysis, step=step))
         return

@@ -14,12 +14,14 @@ from edgepareto.host.cli.options import (
     OutputOption,
     QuietOption,
     StepOption,
+    session_of,
 )
 
 __all__ = ["prune"]
 
 
 def prune(
+    context: typer.Context,
     model: ModelArgument,
     output: OutputOption,
     ratio: Annotated[
@@ -52,19 +54,21 @@ def prune(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import prune_json, prune_table, results_console
+    from edgepareto.host.views import prune_json, prune_table, results_console, show_spinner
 
-    report = api.prune(
-        model,
-        output,
-        ratio=ratio,
-        group_ratios=group_ratios,
-        step=step,
-        criterion=criterion,
-        recover=recover,
-        calibration=calibration,
-        settings=settings_file(),
-    )
+    with show_spinner(quiet=session_of(context).quiet) as on_progress:
+        report = api.prune(
+            model,
+            output,
+            ratio=ratio,
+            group_ratios=group_ratios,
+            step=step,
+            criterion=criterion,
+            recover=recover,
+            calibration=calibration,
+            settings=settings_file(),
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(prune_json(report))
         return

@@ -8,6 +8,7 @@ from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_
 from edgepareto.host.views.profile_view import ProfileResult, profile_json, profile_table
 from edgepareto.host.views.progress import Listener, show_progress
 from edgepareto.host.views.report import write_report
+from edgepareto.host.views.spinner import show_spinner
 from edgepareto.host.views.table import front_tables
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "prune_table",
     "results_console",
     "show_progress",
+    "show_spinner",
     "write_front_plot",
     "write_report",
 ]
