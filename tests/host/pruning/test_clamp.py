@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from edgepareto.host.pruning import Analysis, analyse
+from edgepareto.host.pruning import Analysis, analyse, prepare
 from edgepareto.host.pruning.repair.clamp import Clamp, clamp_of
 from edgepareto.host.pruning.repair.dense_activations import observe
 from edgepareto.host.pruning.repair.recovery import fit_rows
@@ -87,6 +87,52 @@ def test_the_clamp_behind_a_sum_applies_to_both_branches(new_net, images):
     rows = analysis.constants[layer.weight].reshape(8, -1)
     bias = 0 if layer.bias is None else analysis.constants[layer.bias]
     np.testing.assert_allclose(own, patches @ rows.T + bias, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_made_early_counts_although_its_sum_stands_behind_another_layer(new_net, images):
+    net = new_net()
+    stem = net.relu(net.conv("image", 3, 8))
+    inner = net.relu(net.conv(stem, 8, 8))
+    branch, between = net.conv(inner, 8, 8), net.conv(inner, 8, 8)
+    x = net.relu(net.node("Add", net.relu(net.node("Add", branch, stem)), between))
+    analysis = analyse(net.model(net.head(x, 8)))
+    layers = [segment for segment in cut_segments(analysis) if segment.layer is not None]
+    assert (layers[2].summand, layers[2].partner, layers[2].clamp) == (stem, None, RELU)
+    assert observe(analysis, {"image": images}).summands[2] == stem
+
+
+def test_one_tensor_may_be_added_to_two_layers_that_are_made_before_it(new_net, images):
+    net = new_net()
+    stem = net.relu(net.conv("image", 3, 8))
+    one, other = net.conv(stem, 8, 8), net.conv(stem, 8, 8)
+    late = net.relu(net.conv(stem, 8, 8))
+    x = net.node("Concat", net.node("Add", one, late), net.node("Add", other, late), axis=1)
+    dense = observe(analyse(net.model(net.head(x, 16))), {"image": images})
+    assert list(dense.partners) == [1, 2]
+
+
+def test_a_bias_in_an_add_of_its_own_is_repaired_like_one_in_the_layer(new_net, images, run_model):
+    pruned = []
+    for splits in (False, True):
+        net = new_net()
+
+        def dense(data, inputs, outputs, net=net, splits=splits):
+            weight = net.constant(net.random.normal(size=(inputs, outputs)) / np.sqrt(inputs))
+            bias = net.constant(net.random.normal(size=outputs) * 0.3)
+            return (
+                net.node("Add", net.node("MatMul", data, weight), bias)
+                if splits
+                else net.node("Gemm", data, weight, bias)
+            )
+
+        x = net.relu(dense(net.node("Flatten", "image"), 192, 24))
+        x = net.relu(net.node("Add", dense(net.relu(dense(x, 24, 24)), 24, 24), x))
+        analysis = analyse(net.model(dense(net.relu(dense(x, 24, 16)), 16, 5)))
+        clamps = [segment.clamp for segment in cut_segments(analysis) if segment.layer is not None]
+        assert clamps == [RELU, RELU, RELU, RELU, None]
+        genome = analysis.search_space().uniform(0.5)
+        pruned.append(run_model(prepare(analysis, {"image": images}).prune(genome).model, images))
+    np.testing.assert_allclose(pruned[1], pruned[0], rtol=1e-3, atol=1e-3)
 
 
 def run_all(analysis: Analysis, images: np.ndarray, name: str) -> list[np.ndarray]:

@@ -229,7 +229,7 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
                 if not (reads_exact and whole and draft.kept[layer.outputs].all()):
                     repair_gates(draft, layer, segment, live, dense.gates[segment.layer], recovery)
                     fitted.add(layer.weight)
-            elif not reads_exact or not whole:
+            elif not (reads_exact and whole and (segment.summand is None or segment.summand in exact)):
                 inputs = dense.samplers[segment.layer].gather(live[layer.data])
                 targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
                 added = _added(draft, dense, segment, live)

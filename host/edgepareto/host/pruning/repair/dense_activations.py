@@ -73,7 +73,7 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.generic]]) -> D
     targets: dict[int, NDArray[np.float32]] = {}
     summands: dict[int, str] = {}
     partners: dict[int, NDArray[np.float32]] = {}
-    waiting: dict[str, tuple[int, Chunks]] = {}
+    waiting: dict[int, tuple[str, Chunks]] = {}
     variances: dict[int, float] = {}
     covariances: dict[int, NDArray[np.float64]] = {}
     gates: dict[int, DenseGates] = {}
@@ -110,13 +110,14 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.generic]]) -> D
                     layer, segment.layer, draft.nodes[layer.node], weight, live[layer.data]
                 )
         if segment.layer in targets and segment.partner is not None:
-            waiting[segment.partner] = segment.layer, live[analysis.graph.layers[segment.layer].data]
+            waiting[segment.layer] = segment.partner, live[analysis.graph.layers[segment.layer].data]
         made = {name for node in draft.nodes[segment.start : segment.stop] for name in node.output}
-        awaited = tuple(name for name in waiting if name in made)
-        results = run_segment(replace(segment, outputs=(*segment.outputs, *awaited)), draft, live)
-        for name in awaited:
-            number, data = waiting.pop(name)
-            other = samplers[number].gather_outputs(results[name], data)
+        arriving = [number for number, (partner, _) in waiting.items() if partner in made]
+        outputs_too = dict.fromkeys([*segment.outputs, *(waiting[number][0] for number in arriving)])
+        results = run_segment(replace(segment, outputs=tuple(outputs_too)), draft, live)
+        for number in arriving:
+            partner, data = waiting.pop(number)
+            other = samplers[number].gather_outputs(results[partner], data)
             if other is not None and other.shape == targets[number].shape:
                 partners[number] = other
                 targets[number] = targets[number] + other

@@ -24,6 +24,7 @@ from onnx import numpy_helper
 __all__ = ["Chunks", "Segment", "cut_segments", "run_segment"]
 
 Chunks = list[NDArray[np.generic]]
+NOTHING: tuple[None, None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,9 @@ class Segment:
     """Nodes start..stop of the graph. layer: the repairable layer it starts with; None only before the first one.
 
     inputs: activations read; outputs: those a later segment reads; drop: inputs that no later segment reads.
-    summand: the tensor that an Add, the only reader of the layer's output, adds to it; partner: the same where a later
-    segment makes it. clamp: the activation that is then the only reader, of the sum or else of the layer's output.
+    summand: the tensor that an Add, the only reader of the layer's output, adds to it, where it is made before the
+    segment; partner: where it is made later. clamp: the activation that is then the only reader, of the sum or else of
+    the layer's output. The output of a MatMul is what it is with the bias, which an Add of its own adds.
     """
 
     start: int
@@ -54,20 +56,26 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
     bounds = sorted({0, *starts})
     reads = [_read(node) for node in nodes]
     last_read = {name: index for index, names in enumerate(reads) for name in names}
+    readers: dict[str, list[int]] = {}
+    for index, names in enumerate(reads):
+        for name in dict.fromkeys(names):
+            readers.setdefault(name, []).append(index)
+    maker = {name: index for index, node in enumerate(nodes) for name in node.output}
     segments: list[Segment] = []
     for start, stop in zip(bounds, [*bounds[1:], len(nodes)], strict=True):
         made = {name for node in nodes[start:stop] for name in node.output}
         read = list(dict.fromkeys(name for names in reads[start:stop] for name in names))
         outside = [name for name in read if name not in made]
         inputs = tuple(name for name in outside if name not in analysis.constants)
-        other, clamp = _follows(nodes[start].output[0], analysis) if start in starts else (None, None)
+        other, clamp = _follows(analysis.graph.layers[starts[start]], analysis, readers) if start in starts else NOTHING
+        is_made_before = other is not None and maker.get(other, -1) < start
         segments.append(
             Segment(
                 start=start,
                 stop=stop,
                 layer=starts.get(start),
-                summand=other if other in inputs else None,
-                partner=None if other in inputs else other,
+                summand=other if is_made_before else None,
+                partner=None if is_made_before else other,
                 clamp=clamp,
                 inputs=inputs,
                 outputs=tuple(
@@ -80,22 +88,31 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _follows(output: str, analysis: Analysis) -> tuple[str | None, Clamp | None]:
+def _follows(layer: Layer, analysis: Analysis, readers: Mapping[str, Sequence[int]]) -> tuple[str | None, Clamp | None]:
     """What is added to the layer's output at once, and the clamp behind."""
-    other = None
-    reader = _only_reader(output, analysis)
+    output, other = layer.output, None
+    reader = _only_reader(output, analysis, readers)
+    if reader is not None and _adds_bias(reader, layer, analysis):
+        output = reader.output[0]
+        reader = _only_reader(output, analysis, readers)
     if reader is not None and reader.op_type == "Add":
         other = next((name for name in reader.input if name != output and name not in analysis.constants), None)
         if other is None:
-            return None, None
-        reader = _only_reader(reader.output[0], analysis)
+            return NOTHING
+        reader = _only_reader(reader.output[0], analysis, readers)
     return other, None if reader is None else clamp_of(reader, analysis.constants)
 
 
-def _only_reader(name: str, analysis: Analysis) -> onnx.NodeProto | None:
+def _adds_bias(reader: onnx.NodeProto, layer: Layer, analysis: Analysis) -> bool:
+    """The layer's bias, which is no input of its own node."""
+    own = analysis.model.graph.node[layer.node].input
+    return reader.op_type == "Add" and layer.bias in reader.input and layer.bias not in own
+
+
+def _only_reader(name: str, analysis: Analysis, readers: Mapping[str, Sequence[int]]) -> onnx.NodeProto | None:
     graph = analysis.model.graph
-    readers = [node for node in graph.node if name in _read(node)]
-    return readers[0] if len(readers) == 1 and all(name != value.name for value in graph.output) else None
+    of_name = readers.get(name, ())
+    return graph.node[of_name[0]] if len(of_name) == 1 and all(name != value.name for value in graph.output) else None
 
 
 def is_repairable(layer: Layer) -> bool:
