@@ -91,6 +91,24 @@ def test_the_taps_of_a_layer_too_wide_for_a_covariance_of_its_own_are_alike(nets
     assert all(len(consumer.covariance) == consumer.weights.shape[1] for consumer in alike)
 
 
+def test_a_flattened_map_too_wide_for_a_covariance_of_its_own_has_the_mean_over_its_copies_at_once(
+    nets, images, monkeypatch
+):
+    analysis = analyse(nets["flattened"]())
+    number, layer = next((n, layer) for n, layer in enumerate(analysis.graph.layers) if len(layer.inputs) == 8 * 4)
+    cell = np.unique(layer.inputs)[::-1]
+    found = []
+    monkeypatch.setattr(input_covariance, "LARGEST", 16)  # the mean over the copies, of the whole covariance
+    for widest in (32, 31):
+        monkeypatch.setattr(input_covariance, "WIDEST", widest)
+        dense = prepare(analysis, {"image": images}).dense
+        found.append((len(dense.covariances[number]), *dense.consumers(analysis, cell)))
+    (whole, expected), (shared, consumer) = found
+    assert (whole, shared) == (32, 8)
+    np.testing.assert_array_equal(consumer.weights, expected.weights)
+    np.testing.assert_allclose(consumer.covariance, expected.covariance, rtol=1e-5)
+
+
 def _first_cell(analysis: Analysis) -> np.ndarray:
     return analysis.group_cells[0].classes[0]
 
