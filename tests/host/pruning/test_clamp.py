@@ -80,9 +80,9 @@ def test_the_clamp_behind_a_sum_applies_to_both_branches(new_net, images):
         (None, None, None),
     ]
     dense = observe(analysis, {"image": images})
-    assert list(dense.partners) == [1]
-    own = dense.targets[1] - dense.partners[1]
-    patches = dense.samplers[1].gather(run_all(analysis, images, stem)).reshape(len(own), -1)
+    assert [number for number, of in dense.layers.items() if of.partner is not None] == [1]
+    own = dense.layers[1].targets - dense.layers[1].partner
+    patches = dense.layers[1].sampler.gather(run_all(analysis, images, stem)).reshape(len(own), -1)
     layer = analysis.graph.layers[1]
     rows = analysis.constants[layer.weight].reshape(8, -1)
     bias = 0 if layer.bias is None else analysis.constants[layer.bias]
@@ -98,7 +98,7 @@ def test_what_is_made_early_counts_although_its_sum_stands_behind_another_layer(
     analysis = analyse(net.model(net.head(x, 8)))
     layers = [segment for segment in cut_segments(analysis) if segment.layer is not None]
     assert (layers[2].summand, layers[2].partner, layers[2].clamp) == (stem, None, RELU)
-    assert observe(analysis, {"image": images}).summands[2] == stem
+    assert observe(analysis, {"image": images}).layers[2].summand == stem
 
 
 def test_one_tensor_may_be_added_to_two_layers_that_are_made_before_it(new_net, images):
@@ -108,7 +108,7 @@ def test_one_tensor_may_be_added_to_two_layers_that_are_made_before_it(new_net, 
     late = net.relu(net.conv(stem, 8, 8))
     x = net.node("Concat", net.node("Add", one, late), net.node("Add", other, late), axis=1)
     dense = observe(analyse(net.model(net.head(x, 16))), {"image": images})
-    assert list(dense.partners) == [1, 2]
+    assert [number for number, of in dense.layers.items() if of.partner is not None] == [1, 2]
 
 
 def test_a_bias_in_an_add_of_its_own_is_repaired_like_one_in_the_layer(new_net, images, run_model):

@@ -12,18 +12,18 @@ from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
 from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import LayerKind
+from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import (
     activation_order,
     magnitude_order,
     surgeon_order,
 )
-from edgepareto.host.pruning.repair.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.repair.dense_activations import DenseActivations, DenseLayer, observe
 from edgepareto.host.pruning.repair.layer_repair import repair_layer
 from edgepareto.host.pruning.repair.live_memory import fixed_batch
 from edgepareto.host.pruning.repair.recurrent_gates import unit_rows
 from edgepareto.host.pruning.repair.recurrent_repair import repair_gates
-from edgepareto.host.pruning.repair.segments import Chunks, Segment, run_segment
+from edgepareto.host.pruning.repair.segments import Chunks, run_segment
 from edgepareto.host.pruning.repair.sensitivity import measure_sensitivities
 from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
 from numpy.typing import NDArray
@@ -230,9 +230,9 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
                     repair_gates(draft, layer, segment, live, dense.gates[segment.layer], recovery)
                     fitted.add(layer.weight)
             elif not (reads_exact and whole and (segment.summand is None or segment.summand in exact)):
-                inputs = dense.samplers[segment.layer].gather(live[layer.data])
-                targets = dense.targets[segment.layer][:, draft.kept[layer.outputs]]
-                added = _added(draft, dense, segment, live)
+                inputs = dense.layers[segment.layer].sampler.gather(live[layer.data])
+                targets = dense.layers[segment.layer].targets[:, draft.kept[layer.outputs]]
+                added = _added(draft, dense.layers[segment.layer], layer, live)
                 alone = segment.summand is None and segment.partner is None
                 clamp = segment.clamp if alone or added is not None else None
                 repair_layer(draft, layer, inputs, targets, recovery, clamp, added)
@@ -244,17 +244,12 @@ def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
             live.pop(name, None)
 
 
-def _added(
-    draft: Draft, dense: DenseActivations, segment: Segment, live: Mapping[str, Chunks]
-) -> NDArray[np.float32] | None:
+def _added(draft: Draft, dense: DenseLayer, layer: Layer, live: Mapping[str, Chunks]) -> NDArray[np.float32] | None:
     """What meets the layer's outputs in an Add: of the candidate, or of the dense model where it is still to come."""
-    assert segment.layer is not None, "only layers are repaired"
-    layer = draft.analysis.graph.layers[segment.layer]
-    if segment.layer in dense.partners:
-        return dense.partners[segment.layer][:, draft.kept[layer.outputs]]
-    if segment.layer not in dense.summands:
+    if dense.partner is not None:
+        return dense.partner[:, draft.kept[layer.outputs]]
+    if dense.summand is None:
         return None
-    other = live[dense.summands[segment.layer]]
-    added = dense.samplers[segment.layer].gather_outputs(other, live[layer.data])
+    added = dense.sampler.gather_outputs(live[dense.summand], live[layer.data])
     assert added is not None, "shaped as in the dense model, but for its channels"
     return added

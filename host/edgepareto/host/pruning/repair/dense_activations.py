@@ -16,10 +16,25 @@ from edgepareto.host.pruning.repair.live_memory import IMAGES_PER_CHUNK, afforda
 from edgepareto.host.pruning.repair.patches import PatchSampler
 from edgepareto.host.pruning.repair.recurrent_repair import DenseGates, observe_gates, states_of
 from edgepareto.host.pruning.repair.segments import Chunks, Segment, cut_segments, run_segment
-from edgepareto.host.pruning.slice_model import slice_model
+from edgepareto.host.pruning.slice_model import Draft, slice_model
 from numpy.typing import NDArray
 
-__all__ = ["DenseActivations", "observe"]
+__all__ = ["DenseActivations", "DenseLayer", "observe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseLayer:
+    """What one layer is repaired towards. targets: (rows, outputs) of the dense layer at the sampler's positions.
+
+    summand: the tensor that an Add adds to its outputs at once; the targets are then the sum, so that the layer also
+    makes up for what the other branch lost. partner: the same where that tensor is made later, its dense values, (rows,
+    outputs).
+    """
+
+    sampler: PatchSampler
+    targets: NDArray[np.float32]
+    summand: str | None = None
+    partner: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +42,17 @@ class DenseActivations:
     """What a candidate is repaired towards. Dictionaries are keyed by the layer's number in the dependency graph.
 
     inputs: the calibration samples in chunks; images: how many they are, fewer than given where memory is short.
-    targets: (rows, outputs) of the dense layer at the sampler's positions.
-    summands: layers that an Add follows at once, with the tensor it adds; their targets are the sum, so that the layer
-    also makes up for what the other branch lost. partners: the same where that tensor is made later, with its dense
-    values, (rows, outputs). variances: of the dense outputs, summed over them. covariances: (features, features) of the
-    layer's input. gates: of the layers of kind GATES, which have no sampler and targets.
+    layers: all that are repaired but those of kind GATES, which are in `gates`. variances: of the dense outputs, summed
+    over them. covariances: (features, features) of the layer's input.
     """
 
     segments: tuple[Segment, ...]
     images: int
     inputs: Mapping[str, Chunks]
-    samplers: Mapping[int, PatchSampler]
-    targets: Mapping[int, NDArray[np.float32]]
-    summands: Mapping[int, str]
-    partners: Mapping[int, NDArray[np.float32]]
+    layers: Mapping[int, DenseLayer]
+    gates: Mapping[int, DenseGates]
     variances: Mapping[int, float]
     covariances: Mapping[int, NDArray[np.float64]]
-    gates: Mapping[int, DenseGates]
 
     def consumers(
         self, analysis: Analysis, classes: Labels, sensitivities: Mapping[int, float] | None = None
@@ -69,58 +78,33 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.generic]]) -> D
     count = affordable_images(analysis, segments, samples)
     inputs = {value.name: _chunks(samples[value.name][:count], value.shape) for value in analysis.inputs}
     draft = slice_model(analysis, np.ones(len(analysis.graph.classes), dtype=bool))
-    samplers: dict[int, PatchSampler] = {}
-    targets: dict[int, NDArray[np.float32]] = {}
-    summands: dict[int, str] = {}
-    partners: dict[int, NDArray[np.float32]] = {}
-    waiting: dict[int, tuple[str, Chunks]] = {}
+    layers: dict[int, DenseLayer] = {}
+    gates: dict[int, DenseGates] = {}
     variances: dict[int, float] = {}
     covariances: dict[int, NDArray[np.float64]] = {}
-    gates: dict[int, DenseGates] = {}
+    waiting: dict[int, tuple[str, Chunks]] = {}
     live: dict[str, Chunks] = dict(inputs)
     for segment in segments:
-        if segment.layer is not None and analysis.graph.layers[segment.layer].kind is LayerKind.GATES:
-            layer, memory = analysis.graph.layers[segment.layer : segment.layer + 2]
-            states = states_of(draft, segment, live)
-            gates[segment.layer] = observe_gates(draft, layer, segment.layer, live, states)
-            variances.update(dict.fromkeys((segment.layer, segment.layer + 1), gates[segment.layer].variance))
-            if layer.inputs is not None:
-                covariances[segment.layer] = channel_covariance(live[layer.data], linear=True, about_mean=True)
-            side_by_side = [chunk.swapaxes(1, 2).reshape(-1, len(memory.outputs)) for chunk in states]
-            covariances[segment.layer + 1] = channel_covariance(side_by_side, linear=True, about_mean=True)
-        elif segment.layer is not None:
-            layer = analysis.graph.layers[segment.layer]
-            weight = analysis.constants[layer.weight]
-            sampler = PatchSampler(layer, segment.layer, draft.nodes[layer.node], weight.shape[2:])
-            bias = analysis.constants[layer.bias].reshape(-1) if layer.bias is not None else None
-            patches = sampler.gather(live[layer.data])
-            samplers[segment.layer] = sampler
-            outputs = apply_layer(
-                patches, weight_rows(weight, layer), None if bias is None else bias.astype(np.float32), layer
-            )
-            variances[segment.layer] = float(outputs.var(axis=0, dtype=np.float64).sum())
-            targets[segment.layer] = outputs
-            if segment.summand is not None:
-                other = sampler.gather_outputs(live[segment.summand], live[layer.data])
-                if other is not None and other.shape == outputs.shape:
-                    summands[segment.layer] = segment.summand
-                    targets[segment.layer] = outputs + other
+        number = segment.layer
+        if number is not None and analysis.graph.layers[number].kind is LayerKind.GATES:
+            gates[number], of_inputs = _observe_recurrent(draft, number, segment, live)
+            variances.update(dict.fromkeys((number, number + 1), gates[number].variance))
+            covariances.update(of_inputs)
+        elif number is not None:
+            layer = analysis.graph.layers[number]
+            layers[number], variances[number] = _observe_layer(draft, number, segment, live)
             if layer.input_axis is not None and layer.inputs is not None:
-                covariances[segment.layer] = input_covariance(
-                    layer, segment.layer, draft.nodes[layer.node], weight, live[layer.data]
-                )
-        if segment.layer in targets and segment.partner is not None:
-            waiting[segment.layer] = segment.partner, live[analysis.graph.layers[segment.layer].data]
+                node, weight = draft.nodes[layer.node], analysis.constants[layer.weight]
+                covariances[number] = input_covariance(layer, number, node, weight, live[layer.data])
+            if segment.partner is not None:
+                waiting[number] = segment.partner, live[layer.data]
         made = {name for node in draft.nodes[segment.start : segment.stop] for name in node.output}
-        arriving = [number for number, (partner, _) in waiting.items() if partner in made]
-        outputs_too = dict.fromkeys([*segment.outputs, *(waiting[number][0] for number in arriving)])
+        arriving = [waiter for waiter, (partner, _) in waiting.items() if partner in made]
+        outputs_too = dict.fromkeys([*segment.outputs, *(waiting[waiter][0] for waiter in arriving)])
         results = run_segment(replace(segment, outputs=tuple(outputs_too)), draft, live)
-        for number in arriving:
-            partner, data = waiting.pop(number)
-            other = samplers[number].gather_outputs(results[partner], data)
-            if other is not None and other.shape == targets[number].shape:
-                partners[number] = other
-                targets[number] = targets[number] + other
+        for waiter in arriving:
+            partner, data = waiting.pop(waiter)
+            layers[waiter] = _with_partner(layers[waiter], results[partner], data)
         live.update((name, results[name]) for name in segment.outputs)
         for name in segment.drop:
             live.pop(name, None)
@@ -128,14 +112,48 @@ def observe(analysis: Analysis, samples: Mapping[str, NDArray[np.generic]]) -> D
         segments=segments,
         images=count,
         inputs=inputs,
-        samplers=samplers,
-        targets=targets,
-        summands=summands,
-        partners=partners,
+        layers=layers,
+        gates=gates,
         variances=variances,
         covariances=covariances,
-        gates=gates,
     )
+
+
+def _observe_layer(draft: Draft, number: int, segment: Segment, live: Mapping[str, Chunks]) -> tuple[DenseLayer, float]:
+    """And the variance of its outputs, summed over them."""
+    layer = draft.analysis.graph.layers[number]
+    weight = draft.analysis.constants[layer.weight]
+    bias = draft.analysis.constants[layer.bias].reshape(-1).astype(np.float32) if layer.bias is not None else None
+    sampler = PatchSampler(layer, number, draft.nodes[layer.node], weight.shape[2:])
+    outputs = apply_layer(sampler.gather(live[layer.data]), weight_rows(weight, layer), bias, layer)
+    variance = float(outputs.var(axis=0, dtype=np.float64).sum())
+    if segment.summand is not None:
+        other = sampler.gather_outputs(live[segment.summand], live[layer.data])
+        if other is not None and other.shape == outputs.shape:
+            return DenseLayer(sampler=sampler, targets=outputs + other, summand=segment.summand), variance
+    return DenseLayer(sampler=sampler, targets=outputs), variance
+
+
+def _with_partner(layer: DenseLayer, partner: Chunks, data: Chunks) -> DenseLayer:
+    """data: what the layer reads."""
+    other = layer.sampler.gather_outputs(partner, data)
+    if other is None or other.shape != layer.targets.shape:
+        return layer
+    return replace(layer, partner=other, targets=layer.targets + other)
+
+
+def _observe_recurrent(
+    draft: Draft, number: int, segment: Segment, live: Mapping[str, Chunks]
+) -> tuple[DenseGates, dict[int, NDArray[np.float64]]]:
+    """And the covariances of what the gates and the memory, the next layer, read."""
+    layer, memory = draft.analysis.graph.layers[number : number + 2]
+    states = states_of(draft, segment, live)
+    covariances = {}
+    if layer.inputs is not None:
+        covariances[number] = channel_covariance(live[layer.data], linear=True, about_mean=True)
+    side_by_side = [chunk.swapaxes(1, 2).reshape(-1, len(memory.outputs)) for chunk in states]
+    covariances[number + 1] = channel_covariance(side_by_side, linear=True, about_mean=True)
+    return observe_gates(draft, layer, number, live, states), covariances
 
 
 def _chunks(samples: NDArray[np.generic], shape: Sequence[int | str | None]) -> Chunks:
