@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgepareto.host.export import read_model
 from edgepareto.host.pruning import Analysis, analyse
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from markdown_table import markdown_table
 
 __all__ = ["architectures_prunable"]

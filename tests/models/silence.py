@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from edgepareto.host.pruning import Analysis
-from edgepareto.host.pruning.graph_walk import BlockCut, IndexCut
+from edgepareto.host.pruning.cuts import BlockCut, IndexCut
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -15,13 +15,17 @@ __all__ = ["outputs_of", "relative_difference", "silenced"]
 Feeds = dict[str, NDArray[np.generic]]
 
 
-def silenced(analysis: Analysis, kept: NDArray[np.bool_]) -> onnx.ModelProto:
-    """The dense model in which every channel that `kept` lacks gives zero: the arrays that make it are zero there."""
+def silenced(analysis: Analysis, kept: NDArray[np.bool_], *, readers_too: bool = False) -> onnx.ModelProto:
+    """The dense model in which every channel that `kept` lacks gives zero: the arrays that make it are zero there.
+
+    readers_too: those that read it as well, for networks that turn a zero into something else (Sigmoid).
+    """
     arrays = {name: value.copy() for name, value in analysis.constants.items()}
     made_by = {layer.weight: layer.output_axis for layer in analysis.graph.layers}
     for cut in analysis.graph.cuts:
-        if isinstance(cut, IndexCut) or cut.axis != made_by.get(cut.tensor, cut.axis):
-            continue  # what reads the channel stays as it is
+        reads = not isinstance(cut, IndexCut) and cut.axis != made_by.get(cut.tensor, cut.axis)
+        if isinstance(cut, IndexCut) or (reads and not readers_too):
+            continue
         blocks = cut.labels if isinstance(cut, BlockCut) else [cut.labels]
         for part, labels in zip(np.split(arrays[cut.tensor], len(blocks)), blocks, strict=True):
             gone = [slice(None)] * part.ndim

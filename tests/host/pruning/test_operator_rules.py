@@ -17,7 +17,7 @@ import onnx
 import onnx.backend.test.case.node as node_cases
 import pytest
 from edgepareto.host.pruning import Analysis, analyse, prepare
-from edgepareto.host.pruning.graph_walk import BlockCut, IndexCut
+from edgepareto.host.pruning.cuts import BlockCut, IndexCut
 from edgepareto.host.pruning.operators import RULES
 from edgepareto.host.pruning.slice_model import Kept, kept_classes
 from models.silence import outputs_of

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgepareto.host.pruning import analyse
-from edgepareto.host.pruning.graph_walk import LayerKind
+from edgepareto.host.pruning.layer import LayerKind
 from edgepareto.host.pruning.repair.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.repair.patches import PatchSampler
 

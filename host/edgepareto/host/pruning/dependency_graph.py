@@ -11,19 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import Classes, Labels
-from edgepareto.host.pruning.graph_walk import (
-    AttributeCount,
-    BlockCut,
-    Count,
-    Cut,
-    GraphWalk,
-    IndexCut,
-    Layer,
-    LayerKind,
-    Product,
-    Untracked,
-    WeightsMissing,
-)
+from edgepareto.host.pruning.cuts import AttributeCount, BlockCut, Count, Cut, IndexCut
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked, WeightsMissing
+from edgepareto.host.pruning.layer import Layer, LayerKind, Product
 from edgepareto.host.pruning.normal_form.graph_names import captured_names
 from edgepareto.host.pruning.normal_form.normalise import default_opset
 from edgepareto.host.pruning.normal_form.shape_inference import Shape

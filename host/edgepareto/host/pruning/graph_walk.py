@@ -6,29 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import AxisLabels, Labels, LabelTable
+from edgepareto.host.pruning.cuts import AttributeCount, BlockCut, Count, Cut, IndexCut
+from edgepareto.host.pruning.layer import Layer, Product
 from edgepareto.host.pruning.normal_form.graph_names import captured_names
 from edgepareto.host.pruning.normal_form.shape_inference import Shape, elements_per_sample
 from numpy.typing import NDArray
 
-__all__ = [
-    "AttributeCount",
-    "BlockCut",
-    "Count",
-    "Cut",
-    "Directions",
-    "GraphWalk",
-    "IndexCut",
-    "Layer",
-    "LayerKind",
-    "Product",
-    "Untracked",
-    "WeightsMissing",
-]
+__all__ = ["Directions", "GraphWalk", "Untracked", "WeightsMissing"]
 
 
 class Untracked(Exception):
@@ -40,63 +28,6 @@ class WeightsMissing(Untracked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """Index i of this axis of this initializer lives as long as labels[i]."""
-
-    tensor: str
-    axis: int
-    labels: Labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockCut:
-    """labels: (blocks, n). In block b, one of as many equal parts of axis 0, index i of `axis` lives as labels[b, i].
-
-    Every block keeps equally many (a grouped convolution's weight, the two directions of an LSTM).
-    """
-
-    tensor: str
-    axis: int
-    labels: Labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexCut:
-    """This initializer holds positions on an axis with labels `source`: those that are gone vanish, the others move up.
-
-    labels: of its entries, in order.
-    """
-
-    tensor: str
-    source: Labels
-    labels: Labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """Entry `position` of this 1-D initializer (a Reshape target, a Split size) is the number of these labels kept.
-
-    behind: the axis' other labels, where the entry counts from its end (a negative bound of a Slice).
-    """
-
-    tensor: str
-    position: int
-    labels: Labels
-    behind: Labels | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributeCount:
-    """The same for a node's attribute; position None: a single integer."""
-
-    node: int
-    attribute: str
-    position: int | None
-    labels: Labels
-    behind: Labels | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Directions:
     """A tensor of two directions (an axis of size 2) with units of their own. labels: (2, units) of the unit axis."""
 
@@ -104,52 +35,6 @@ class Directions:
     direction_axis: int
     unit_axis: int
     labels: Labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """A MatMul of two activations. Its MACs per sample are `macs` times the part that is kept on each of these axes."""
-
-    macs: int
-    axes: tuple[Labels, ...]
-
-
-class LayerKind(str, Enum):
-    CONV = "conv"
-    GROUPED = "grouped"  # a convolution in several groups; depthwise is the one with one input channel per group
-    LINEAR = "linear"  # Gemm, MatMul: features on the last axis
-    GATES = "gates"  # LSTM, GRU, RNN: what the gates make of the input; its outputs are units, not rows
-    MEMORY = "memory"  # what they make of the last state; repaired with the GATES of the same node
-    OTHER = "other"  # counted, cut, but never repaired
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """A node with weights. positions: output positions per sample, so its MACs are positions x elements of its weight;
-    across: labels of those axes of positions that lose some when channels go.
-
-    weight axes: input_axis is cut by `inputs` (labels of the data's channels; None: not tracked), output_axis by
-    `outputs`. A depthwise weight has no input axis. groups: of a grouped convolution (depthwise: 1, it has as many as
-    it keeps channels); the inputs are `groups` equal runs. bias: an initializer of one value per output channel; None
-    and can_add_bias: the node takes one as its third input. tied: other nodes read the weight too.
-    """
-
-    name: str
-    node: int
-    kind: LayerKind
-    data: str
-    output: str
-    weight: str
-    bias: str | None
-    can_add_bias: bool
-    inputs: Labels | None
-    outputs: Labels
-    input_axis: int | None
-    output_axis: int
-    positions: int
-    across: tuple[Labels, ...] = ()
-    groups: int = 1
-    tied: bool = False
 
 
 class GraphWalk:

@@ -12,12 +12,12 @@ from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
 from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import (
     activation_order,
     magnitude_order,
     surgeon_order,
 )
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.repair.dense_activations import DenseActivations, DenseLayer, observe
 from edgepareto.host.pruning.repair.layer_repair import repair_layer
 from edgepareto.host.pruning.repair.live_memory import fixed_batch

@@ -9,7 +9,7 @@ import onnx
 from edgepareto.host.domain import Genome
 from edgepareto.host.pruning.analysis import Analysis, count_macs, count_parameters
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import AttributeCount, BlockCut, Count, Cut, IndexCut
+from edgepareto.host.pruning.cuts import AttributeCount, BlockCut, Count, Cut, IndexCut
 from edgepareto.host.pruning.model_bytes import model_bytes
 from numpy.typing import NDArray
 

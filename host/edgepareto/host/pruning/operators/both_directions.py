@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Count, Directions, GraphWalk
+from edgepareto.host.pruning.cuts import Count
+from edgepareto.host.pruning.graph_walk import Directions, GraphWalk
 from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute
 from onnx import NodeProto
 

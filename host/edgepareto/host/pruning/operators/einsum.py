@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import GraphWalk, Product, Untracked
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
+from edgepareto.host.pruning.layer import Product
 from edgepareto.host.pruning.normal_form.attributes import text_attribute
 from onnx import NodeProto
 

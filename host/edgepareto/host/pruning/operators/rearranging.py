@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Count, GraphWalk, Untracked
+from edgepareto.host.pruning.cuts import Count
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
 from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute, text_attribute
 from onnx import NodeProto
 

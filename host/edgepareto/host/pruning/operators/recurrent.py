@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import (
-    AttributeCount,
-    Directions,
-    GraphWalk,
-    Layer,
-    LayerKind,
-    Untracked,
-)
+from edgepareto.host.pruning.cuts import AttributeCount
+from edgepareto.host.pruning.graph_walk import Directions, GraphWalk, Untracked
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.normal_form.attributes import int_attribute
 from onnx import NodeProto
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import AttributeCount, Count, GraphWalk, IndexCut, Untracked
+from edgepareto.host.pruning.cuts import AttributeCount, Count, IndexCut
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked
 from edgepareto.host.pruning.normal_form.attributes import int_attribute, ints_attribute
 from edgepareto.host.pruning.normal_form.shape_inference import Shape
 from edgepareto.host.pruning.operators.carrying_axis import carrying_axis

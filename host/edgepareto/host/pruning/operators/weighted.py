@@ -6,15 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import (
-    AttributeCount,
-    GraphWalk,
-    Layer,
-    LayerKind,
-    Product,
-    Untracked,
-    WeightsMissing,
-)
+from edgepareto.host.pruning.cuts import AttributeCount
+from edgepareto.host.pruning.graph_walk import GraphWalk, Untracked, WeightsMissing
+from edgepareto.host.pruning.layer import Layer, LayerKind, Product
 from edgepareto.host.pruning.normal_form.attributes import (
     float_attribute,
     int_attribute,

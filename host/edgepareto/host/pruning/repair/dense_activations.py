@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from edgepareto.host.pruning.analysis import Analysis
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.importance import Consumer
+from edgepareto.host.pruning.layer import LayerKind
 from edgepareto.host.pruning.repair.input_covariance import channel_covariance, consumer_of, input_covariance
 from edgepareto.host.pruning.repair.layer_repair import apply_layer, weight_rows
 from edgepareto.host.pruning.repair.live_memory import IMAGES_PER_CHUNK, affordable_images, fixed_batch

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import onnx
 from edgepareto.host.pruning.channel_labels import Labels
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.importance import Consumer
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.repair.layer_repair import weight_rows
 from edgepareto.host.pruning.repair.patches import PatchSampler
 from edgepareto.host.pruning.repair.segments import Chunks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.repair.clamp import Clamp
 from edgepareto.host.pruning.repair.recovery import Repair, fit_groups, fit_rows, match_moments
 from edgepareto.host.pruning.slice_model import Draft

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.normal_form.attributes import ints_attribute, text_attribute
 from edgepareto.host.pruning.repair.segments import Chunks
 from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
-from edgepareto.host.pruning.graph_walk import Layer
+from edgepareto.host.pruning.layer import Layer
 from edgepareto.host.pruning.normal_form.attributes import text_attribute
 from edgepareto.host.pruning.repair.patches import POSITIONS_PER_IMAGE, SEED
 from edgepareto.host.pruning.repair.recovery import Repair, fit_rows, match_moments

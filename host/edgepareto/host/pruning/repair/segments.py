@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.analysis import Analysis
-from edgepareto.host.pruning.graph_walk import Layer, LayerKind
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from edgepareto.host.pruning.layer import Layer, LayerKind
 from edgepareto.host.pruning.normal_form.graph_names import captured_names
 from edgepareto.host.pruning.repair.clamp import Clamp, clamp_of
 from edgepareto.host.pruning.slice_model import Draft

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 from edgepareto.host.pruning.analysis import Analysis
-from edgepareto.host.pruning.graph_walk import LayerKind
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from edgepareto.host.pruning.layer import LayerKind
 from edgepareto.host.pruning.repair.segments import Chunks
 from numpy.typing import NDArray
 
