@@ -190,3 +190,21 @@ def test_a_step_counts_the_features_of_a_head_not_the_heads(nets):
     assert [group.features for group in analysis.groups] == [12, 1]
     assert [gene.widths for gene in analysis.search_space(4).genes] == [(1, 2, 3), (4, 8, 10)]
     assert [gene.widths for gene in analysis.search_space(8).genes] == [(2, 3), (8, 10)]
+
+
+def test_groups_that_do_not_divide_the_channels_are_said_so(new_net):
+    """The checker lets it pass; a runtime would not."""
+    net = new_net()
+    x = net.conv("image", 3, 8)
+    weight = net.constant(net.random.normal(size=(6, 2, 1, 1)))
+    x = net.node("Conv", x, weight, group=4, kernel_shape=[1, 1], name="uneven")
+    net.nodes.append(helper.make_node("Relu", [x], ["last"], name="last"))
+    graph = helper.make_graph(
+        net.nodes,
+        "net",
+        [helper.make_tensor_value_info("image", 1, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("last", 1, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in net.tensors.items()],
+    )
+    reasons = _only_reasons(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert "which has channels that its 4 groups do not divide" in reasons[0]

@@ -133,6 +133,8 @@ def _product(node: NodeProto, walk: GraphWalk) -> None:
 
 def _balanced(walk: GraphWalk, outputs: int, channels: Labels | None, groups: int) -> Labels:
     """New labels for a grouped convolution's outputs. Each group keeps as many inputs, and outputs, as the others."""
+    if outputs % groups or (channels is not None and len(channels) % groups):
+        raise Untracked(f"has channels that its {groups} groups do not divide")
     made = walk.table.fresh(outputs)
     walk.table.balance(made.reshape(groups, -1))
     if channels is not None:
