@@ -36,10 +36,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_for_a_model_of_ones_own_run_in_their_order(folder: Path):
     journey = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("host ") and "127.0.0.1" not in line]
-    assert [words[0] for words in journey] == ["inspect", "init", "config", "search", "front", "export"]
+    assert [words[0] for words in journey] == ["inspect", "init", "config", "search", "front", "export", "prune"]
     for words in journey:
         assert main([*words, *(SHORT if words[0] == "search" else [])]) == 0, words
-    assert {"small.onnx", "small.onnx.json", "fronts.html"} <= {file.name for file in folder.iterdir()}
+    assert {"small.onnx", "small.onnx.json", "fronts.html", "half.onnx"} <= {file.name for file in folder.iterdir()}
 
 
 def test_the_agent_of_the_first_board_answers_at_the_address_that_the_readme_searches(folder: Path):
