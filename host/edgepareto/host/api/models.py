@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -102,13 +102,8 @@ def prune(
     if target is not None:
         tell(f"writing {target}")
         write_model_bytes(pruned.content, target)
-    seconds = {
-        "analyse": pruned.seconds.analyse,
-        "rank": pruned.seconds.rank,
-        "slice": pruned.seconds.slice,
-        "recover": pruned.seconds.recover,
-        "serialise": pruned.seconds.serialise + time.perf_counter() - start,
-    }
+    seconds = asdict(pruned.seconds)
+    seconds["serialise"] += time.perf_counter() - start
     return PruneReport(
         analysis=analysis,
         pruned=pruned,
