@@ -118,7 +118,7 @@ def test_a_full_disk_is_a_failure_in_one_line(host, project: Path):
 def test_a_mistake_of_ours_is_one_line_that_asks_for_a_report_and_debug_shows_where(host, monkeypatch):
     from edgepareto.host import api
 
-    def broken(model: Path) -> None:
+    def broken(model: Path, on_progress: object) -> None:
         raise KeyError("conv1")
 
     monkeypatch.setattr(api, "inspect", broken)
@@ -134,7 +134,7 @@ def test_a_mistake_of_ours_is_one_line_that_asks_for_a_report_and_debug_shows_wh
 def test_ctrl_c_is_exit_code_130(host, monkeypatch):
     from edgepareto.host import api
 
-    def interrupted(model: Path) -> None:
+    def interrupted(model: Path, on_progress: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "inspect", interrupted)

@@ -223,7 +223,9 @@ def test_the_json_has_the_documented_names_and_no_others(host, project: Path, ve
     save(uneven(), project / "net.onnx")  # whatever is only there at times is there
     page = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
     documented = page.split(f"**`host {verb} --json`**")[1].split("```")[1]
-    words = ("--ratio", "0.5", "-o", "out.onnx") if verb == "prune" else ()
+    few = np.random.default_rng(0).standard_normal((20, 1, 6, 6), dtype=np.float32)
+    np.savez(project / "few.npz", x=few)
+    words = ("--ratio", "0.5", "-o", "out.onnx", "--calibration", "few.npz") if verb == "prune" else ()
     report = json.loads(host(verb, "net.onnx", "--json", *words).out)
 
     def names(value: object) -> set[str]:
@@ -251,4 +253,13 @@ def test_the_table_of_a_prune_has_every_group_before_and_after_and_what_is_froze
     assert ["second", "8", "4"] in words
     assert any(row[:2] == ["last", "3"] and "output" in row for row in words)
     assert "ranked by obs, repaired by ls on 64 samples" in rows
-    assert rows[-1].startswith("out.onnx written, 2 groups pruned in ")
+    assert rows[-1].startswith("out.onnx written, 2 of 2 groups pruned in ")
+
+
+def test_whole_numbers_without_a_scale_and_few_samples_are_doubted(host, tmp_path):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "whole.npz", x=random.integers(0, 256, size=(40, 1, 6, 6), dtype=np.uint8))
+    shown = host("prune", "net.onnx", "--ratio", "0.5", "--calibration", str(tmp_path / "whole.npz"), "-o", "o.onnx")
+    words = " ".join(shown.out.split())
+    assert "holds whole numbers up to 255, fed as they are" in words
+    assert "holds only 40 samples; about 500 repair well" in words

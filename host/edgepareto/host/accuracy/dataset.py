@@ -16,6 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Array", "Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
 
+SAMPLES_TO_REPAIR = 500  # docs/pruning.md
+FEWEST_TO_REPAIR = 64  # below it a repair follows the noise of the samples
+
 Array = NDArray[np.generic]
 IMAGE_AXES = 4
 
@@ -58,6 +61,20 @@ class Dataset:
         scale and offset apply where integers are stored and the model takes floats; floats are taken as they are.
         """
         return {name: self._as_input(array[rows], self.dtypes[name]) for name, array in self.inputs.items()}
+
+    def doubts(self) -> tuple[str, ...]:
+        """What a user of these samples as calibration may have forgotten, one line each."""
+        found = []
+        for name, array in self.inputs.items():
+            is_scaled = (self.scale, self.offset) != (1.0, 0.0)
+            if array.dtype.kind in "iu" and self.dtypes[name].kind == "f" and not is_scaled and array.size:
+                found.append(
+                    f"{self.source}: {name} holds whole numbers up to {array.max()}, fed as they are; if the model was "
+                    'trained on others, set scale (such as "1/255") and offset under [data] in edgepareto.toml'
+                )
+        if len(self) < FEWEST_TO_REPAIR:
+            found.append(f"{self.source}: holds only {len(self)} samples; about {SAMPLES_TO_REPAIR} repair well")
+        return tuple(found)
 
     def chunks(self, size: int = 500) -> Iterator[slice]:
         """Slices that together cover every sample once, so that no metric needs all inputs in memory as floats."""

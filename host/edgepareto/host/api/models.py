@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from edgepareto.host.accuracy import load_dataset
+from edgepareto.host.accuracy import Dataset, load_dataset
 from edgepareto.host.api.group_ratios import ratios_per_group, read_group_ratios
 from edgepareto.host.config import Flags, Settings, read_settings
 from edgepareto.host.config.section import did_you_mean
 from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
-from edgepareto.host.errors import ConfigError, DataError, ModelError
+from edgepareto.host.errors import ConfigError, DataError, EvaluationError, ModelError
 from edgepareto.host.export import (
     must_not_overwrite,
     output_must_be_writable,
@@ -23,7 +23,7 @@ from edgepareto.host.export import (
     weight_files,
     write_model_bytes,
 )
-from edgepareto.host.pruning import Analysis, analyse, prepare
+from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
 from edgepareto.host.views import PruneReport
 from numpy.typing import NDArray
 
@@ -91,11 +91,11 @@ def prune(
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in analysis.frozen) or "it has no layer with channels"
         raise ModelError(f"{_name(model)}: nothing can be pruned ({reasons})")
     ratios = ratios_per_group(per_group, analysis, default=ratio or 0.0, source=source)
-    given = _images(analysis, chosen) if recipe.needs_calibration or calibration is not None else None
-    images = given if recipe.needs_calibration else None
+    dataset = _dataset(analysis, chosen) if recipe.needs_calibration or calibration is not None else None
+    images = dataset.first(IMAGES).feed(slice(None)) if dataset is not None and recipe.needs_calibration else None
     genome = _genome(analysis, ratios, step)
     tell(f"ranking channels by {recipe.criterion}")
-    prepared = prepare(analysis, images, criterion=recipe.criterion, images=IMAGES)
+    prepared = _prepared(analysis, images, recipe.criterion)
     tell("cutting" if recipe.recover == "none" else f"cutting, and repairing by {recipe.recover}")
     pruned = prepared.prune(genome, recovery=recipe.recover)
     start = time.perf_counter()
@@ -114,6 +114,7 @@ def prune(
         step=step,
         seconds=seconds,
         file=target,
+        doubts=() if dataset is None or images is None else dataset.doubts(),
     )
 
 
@@ -153,6 +154,8 @@ def _check_options(
         raise ConfigError(
             "no ratio: give --ratio, the share of every group's channels to remove, or --group-ratios FILE"
         )
+    if ratio is not None and not isinstance(ratio, (int, float)):
+        raise ConfigError(f"ratio {ratio!r}: must be a number such as 0.5, the share of channels to remove")
     if ratio is not None and not 0 <= ratio < 1:
         raise ConfigError(f"--ratio {ratio:g}: must be 0 or more and below 1, the share of channels to remove")
     if step < 1:
@@ -198,14 +201,25 @@ def _inputs(model: Model, group_ratios: Mapping[str, float] | str | Path | None,
     return inputs
 
 
-def _images(analysis: Analysis, chosen: Settings) -> Images:
+def _prepared(analysis: Analysis, images: Images | None, criterion: str) -> PreparedModel:
+    """As `prepare`; a dense model that does not run on the calibration is the user's to mend, not a failure of ours."""
+    try:
+        return prepare(analysis, images, criterion=criterion, images=IMAGES)
+    except EvaluationError as error:
+        raise DataError(
+            f"the unpruned model does not run on the calibration: {error}; mend either, or prune without calibration "
+            "(--criterion l1 --recover none)"
+        ) from error
+
+
+def _dataset(analysis: Analysis, chosen: Settings) -> Dataset:
     source = chosen.data.calibration
     assert source is not None, "needed only where it is there"
     dataset = load_dataset(source, chosen.data, analysis.inputs, folder=chosen.folder, labelled=False)
     batch = max(dataset.batches.values())
     if len(dataset) < batch:
         raise DataError(f"{source}: holds {len(dataset)} samples, the model takes {batch} at a time; add some")
-    return dataset.first(IMAGES).feed(slice(None))
+    return dataset
 
 
 def _genome(analysis: Analysis, ratios: tuple[float, ...], step: int) -> Genome:

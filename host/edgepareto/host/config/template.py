@@ -14,7 +14,7 @@ model = "{model}"              # an ONNX classifier with a symbolic batch axis
 # .npz files with keys x (samples) and y (labels), a folder of images by class, or "module:function".
 calibration = "calibration.npz" # 512 or more samples, no labels: what repairs a pruned model
 validation = "validation.npz"   # labelled, never trained on: what the search scores
-test = "test.npz"               # labelled, only for reporting a finished front
+# test = "test.npz"             # labelled, only for reporting a finished front
 scale = "1/255"                 # integers become x * scale + offset; floats are taken as they are
 offset = 0
 layout = "NCHW"                 # axis order in the files; "NHWC" is turned

@@ -196,11 +196,19 @@ class GraphWalk:
             self.table.freeze(labelled[0], reason)
         return labelled[0]
 
+    def _check_size(self, tensor: str, axis: int, labels: Labels) -> None:
+        """A model that contradicts itself is not made to agree by a cut."""
+        value = self._constants.get(tensor)
+        if value is not None and value.shape[axis] != labels.shape[-1]:
+            raise Untracked(f"has {labels.shape[-1]} channels where its weight '{tensor}' has {value.shape[axis]}")
+
     def cut(self, tensor: str, axis: int, labels: Labels) -> None:
+        self._check_size(tensor, axis, labels)
         if self._is_first_cut(tensor, axis, labels):
             self.cuts.append(Cut(tensor=tensor, axis=axis, labels=labels))
 
     def cut_blocks(self, tensor: str, axis: int, labels: Labels) -> None:
+        self._check_size(tensor, axis, labels)
         if self._is_first_cut(tensor, axis, labels):
             self.cuts.append(BlockCut(tensor=tensor, axis=axis, labels=labels))
 

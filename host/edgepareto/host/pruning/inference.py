@@ -20,7 +20,7 @@ ORT_ERRORS = (
     state.NotImplemented,
     state.RuntimeException,
 )
-ERRORS_ONLY = 3
+FATAL_ONLY = 4  # what it logs besides would stand raw between our own lines; errors are raised as well
 
 
 def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
@@ -28,6 +28,6 @@ def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     content = str(model) if isinstance(model, Path) else model
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

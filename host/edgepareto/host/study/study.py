@@ -99,6 +99,8 @@ def _search(
     records = [_record(store, config, device, profilers) for device in config.devices]
     for record in records:
         _say_what_is_missing(record, listener)
+    for doubt in inputs.calibration.doubts():
+        listener(StudyNotice(text=doubt, is_warning=True))
     workshop = _Workshop(inputs, store, preparation, threads)
     dense = workshop.prepare([spaces[config.devices[0].name].dense()], inputs.search_recipe)[0]
     if dense.failure is not None:

@@ -31,7 +31,8 @@ class PruneReport:
     """What a prune did. widths: kept channels, in the order of the analysis' groups. seconds: by phase.
 
     criterion: what ranked the channels. recover: what repaired the rest, "none" where nothing did. images: calibration
-    samples that were used, None where none were needed. file: None where the model was not written.
+    samples that were used, None where none were needed. file: None where the model was not written. doubts: what may be
+    wrong with the calibration, one line each.
     """
 
     analysis: Analysis
@@ -43,6 +44,7 @@ class PruneReport:
     step: int
     seconds: Mapping[str, float]
     file: Path | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -104,6 +106,8 @@ def prune_json(report: PruneReport) -> str:
     }
     if report.images is not None:
         record["calibration_images"] = report.images
+    if report.doubts:
+        record["doubts"] = list(report.doubts)
     if report.file is not None:
         record["file"] = str(report.file)
     return json.dumps(record, indent=2)
@@ -143,16 +147,20 @@ def prune_table(report: PruneReport) -> Iterator[RenderableType]:
     if narrow:
         whole = f"{narrow} of {len(analysis.groups)} groups are no wider and stay whole"
         yield Text(f"! step {report.step}: {whole}", style="bold yellow")
+    for doubt in report.doubts:
+        yield Text(f"! {doubt}", style="bold yellow")
+    pruned = sum(kept < group.channels for group, kept in zip(analysis.groups, report.widths, strict=True))
     if report.recovered:
         yield Text(f"ranked by {report.criterion}, repaired by {report.recover} on {report.images} samples")
-    else:
+    elif pruned:
         hint = "without --calibration " if report.images is None else ""
         yield Text(
             f"! ranked by {report.criterion}, not repaired: {hint}the accuracy is close to guessing",
             style="bold yellow",
         )
     written = "" if report.file is None else f"{report.file} written, "
-    yield Text(f"{written}{len(analysis.groups)} groups pruned in {sum(report.seconds.values()):.2f} s")
+    counted = f"{pruned} of {len(analysis.groups)} groups pruned"
+    yield Text(f"{written}{counted} in {sum(report.seconds.values()):.2f} s")
 
 
 def _frozen_table(analysis: Analysis) -> Iterator[RenderableType]:
