@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from models.random_graphs import layers, operators, rearranging
+from models.random_graphs import layers, operators, rearranging, structures
 from models.random_graphs.builder import Builder, Pick, Rule, Tensor
 from numpy.typing import NDArray
 
@@ -24,8 +24,8 @@ MOST_VALUES = 1500  # of one sample's tensor
 LAYERS: dict[int, tuple[Rule, ...]] = {2: layers.ON_ROWS, 3: layers.ON_SEQUENCES, 4: layers.ON_MAPS}  # by rank
 BETWEEN: dict[int, tuple[Rule, ...]] = {
     2: (*operators.ON_ROWS, *rearranging.ON_ROWS),
-    3: (*operators.ON_SEQUENCES, *rearranging.ON_SEQUENCES),
-    4: (*operators.ON_MAPS, *rearranging.ON_MAPS),
+    3: (*operators.ON_SEQUENCES, *rearranging.ON_SEQUENCES, *structures.ON_SEQUENCES),
+    4: (*operators.ON_MAPS, *rearranging.ON_MAPS, *structures.ON_MAPS),
 }
 ANYWHERE: tuple[Rule, ...] = (*operators.ANYWHERE, *rearranging.ANYWHERE)
 WILD: tuple[Rule, ...] = (*operators.WILD, *rearranging.WILD)
