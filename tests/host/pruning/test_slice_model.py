@@ -181,3 +181,13 @@ def test_a_weight_that_one_layer_reads_twice_stays_whole(new_net, run_model, ima
     model = net.model(net.gemm(net.node("ReduceMean", every, axes=[0, 1], keepdims=0), 8, 5))
     assert [group.channels for group in analyse(model).groups] == [4]
     _assert_every_width_is_exact(model, run_model, images)
+
+
+def test_torn_channels_that_become_indices_are_looked_after_up_to_a_reshape(new_net, run_model, images):
+    """An index has more axes behind its table than before."""
+    net = new_net()
+    x = net.node("Reshape", net.head(net.relu(net.conv("image", 3, 4)), 4, 12), net.constant([0, 3, 4]))
+    x = net.node("Cast", net.node("Clip", x, net.constant(0.0), net.constant(3.0)), to=7)
+    x = net.node("Gather", net.constant(net.random.normal(size=(4, 3))), x)
+    x = net.gemm(net.node("Reshape", x, net.constant([0, 36])), 36, 5)
+    _assert_every_width_is_exact(net.model(x), run_model, images)

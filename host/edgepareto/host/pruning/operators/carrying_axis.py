@@ -33,9 +33,10 @@ def carrying_axis(walk: GraphWalk, tensor: str, axes: Sequence[int]) -> int:
             rank = len(walk.all_shape(name))
             for axis, place in places.items():
                 votes[axis] += _vote(node, name, place, rank, walk)
-            moved = {axis: after for axis, place in places.items() if (after := _after(node, place, rank, walk)) >= 0}
+            made = len(walk.all_shape(node.output[0]))
+            after = {axis: _after(node, place, rank, walk) for axis, place in places.items()}
+            moved = {axis: place for axis, place in after.items() if 0 <= place < made}
             if moved:
-                made = len(walk.all_shape(node.output[0]))
                 waiting.extend((output, moved) for output in node.output if len(walk.all_shape(output)) == made)
     return max(axes, key=lambda axis: (votes[axis], -axis))
 

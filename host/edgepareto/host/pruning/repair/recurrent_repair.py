@@ -21,6 +21,7 @@ from edgepareto.host.pruning.repair.recurrent_gates import GatePart, GateWeights
 from edgepareto.host.pruning.repair.segments import Chunks, Segment, run_segment
 from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
+from scipy.special import expit
 
 __all__ = ["DenseGates", "observe_gates", "repair_gates", "states_of"]
 
@@ -147,7 +148,7 @@ def _features(part: GatePart, inputs: Array, states: Array, terms: Sequence[Arra
     columns = [inputs] if part.reads_input else []
     if part.resets:
         reset = terms[0][direction][:, states.shape[1] :]
-        columns.append(states / (1 + np.exp(-reset)))
+        columns.append(states * expit(reset))
     elif part.reads_state:
         columns.append(states)
     return np.concatenate(columns, axis=1)
