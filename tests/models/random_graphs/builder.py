@@ -36,7 +36,8 @@ class Builder:
         self.batch: int | str = ("batch", "batch", "batch", 1, 2)[pick(5)]
         self.rows = self.batch if isinstance(self.batch, int) else 3
         self.free, self.shares, self.writes_nodes = not pick(8), not pick(4), not pick(6)
-        self.quiet, self.sums = True, False
+        self.quiet = not self.shares  # a tensor that two read in another way is not zero for both
+        self.sums = False
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[np.generic]] = {}
         self.kernels: dict[tuple[int, ...], list[Tensor]] = {}  # of convolutions so far, for tied ones
