@@ -31,6 +31,7 @@ INFO = DeviceInfo(
     shares_host_cores=True,
     profile_note="made up",
     host_boot_id="boot-of-the-host",
+    fixes_clocks=True,
 )
 DEVICE = Device(info=INFO, meter=METER)
 BOARD = Board(clock=SystemClock(), sys_root=Path("/"), meter=None, default_threads=1, shared=True)

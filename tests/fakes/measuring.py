@@ -16,6 +16,7 @@ from edgepareto.agent.profiling.trace import (
     CandidateSpec,
     CandidateTrace,
     LatencyBlock,
+    OperatorTime,
     PowerWindow,
     Progress,
 )
@@ -120,9 +121,16 @@ def trace_of(spec: CandidateSpec, request: BatchRequest, *, is_anchor: bool, run
             throttle_bits=0,
             contention=0.0,
             free_memory_bytes=3 << 30,
+            power_mode="MAXN",
+            fan_level=2,
+            time_in_state=((600_000_000, 70), (1_500_000_000, 12_340)),
+            clocks_fixed=True,
         ),
         after=Conditions(temperature_c=0.0, governor="performance", throttle_bits=1 << 18, contention=0.01),
         peak_rss_bytes=61 << 20,
+        operators=(OperatorTime(name="conv1", op_type="Conv", total_ns=12_000, runs=10),),
+        anchor_ratio=1.01,
+        voided=2,
     )
 
 

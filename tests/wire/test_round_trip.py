@@ -11,7 +11,8 @@ from edgepareto.agent import wire as agent_wire
 from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.errors import MeterStatus, Status
 from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
-from edgepareto.host.domain import DeviceName
+from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, DeviceName
+from edgepareto.host.domain import Purpose as HostPurpose
 from edgepareto.host.fleet import wire as host_wire
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from fakes.fake_agent import DEVICE
@@ -91,6 +92,35 @@ def test_every_field_of_a_trace_reaches_the_host_unchanged():
 def test_the_agent_forgets_no_field_of_the_contract(message):
     forgotten = {f.name for f in message.DESCRIPTOR.fields} - {f.name for f, _ in message.ListFields()}
     assert forgotten == set()
+
+
+@pytest.mark.parametrize("governor", ["performance", None])
+def test_what_a_batch_asks_beside_its_models_reaches_the_agent(tmp_path: Path, governor: str | None):
+    entry = BatchEntry(
+        candidate=CandidateId("c0"),
+        purpose=HostPurpose.SEARCH,
+        attempt=0,
+        model=tmp_path / "m",
+        model_sha256="ab" * 32,
+        expected_outputs=tmp_path / "o",
+    )
+    batch = Batch(
+        request_key="k",
+        preset="audit",
+        order_seed=7,
+        anchor=entry,
+        entries=(),
+        inputs=tmp_path / "i",
+        anchor_baseline=AnchorBaseline(latency_ns=12_345, boot_id="boot-1", governor=governor),
+        time_operators=True,
+    )
+    names = {tmp_path / "o": "ef" * 32, tmp_path / "i": "cd" * 32}
+    blobs = {"ab" * 32: tmp_path / "m", **{sha256: path for path, sha256 in names.items()}}
+    asked = agent_wire.batch_request(host_wire.profile_request(batch, names, "lease"), blobs)
+    assert plain(asked.anchor_baseline) == plain(batch.anchor_baseline)
+    assert (asked.time_operators, asked.preset, asked.order_seed) == (True, "audit", 7)
+    without = replace(batch, anchor_baseline=None)
+    assert agent_wire.batch_request(host_wire.profile_request(without, names, ""), blobs).anchor_baseline is None
 
 
 def test_what_is_unknown_is_absent_and_not_zero():

@@ -32,7 +32,7 @@ class InstalledRuntime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
     """board_id: stable across boots. host_boot_id: boot id of the machine that the agent's process runs on, another
-    thing than the boot_id of a simulated board. None: not known."""
+    thing than the boot_id of a simulated board. None: not known. fixes_clocks: while a lease is held."""
 
     agent_version: str
     board_id: str
@@ -48,6 +48,7 @@ class DeviceInfo:
     shares_host_cores: bool
     profile_note: str | None
     host_boot_id: str | None
+    fixes_clocks: bool = False
 
 
 def read_device_info(root: Path, *, default_threads: int, shares_host_cores: bool) -> DeviceInfo:

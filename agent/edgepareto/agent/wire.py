@@ -13,10 +13,12 @@ from edgepareto.agent.errors import ProtocolMismatch, RequestError
 from edgepareto.agent.lease import Grant
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import (
+    AnchorBaseline,
     BatchRequest,
     CandidateSpec,
     CandidateTrace,
     LatencyBlock,
+    OperatorTime,
     PowerWindow,
     Progress,
     Purpose,
@@ -86,6 +88,7 @@ def device_info(device: Device) -> pb.DeviceInfo:
         shares_host_cores=info.shares_host_cores,
         profile_note=info.profile_note,
         host_boot_id=info.host_boot_id,
+        fixes_clocks=info.fixes_clocks,
     )
 
 
@@ -138,6 +141,8 @@ def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> Batc
         inputs=blobs[message.inputs_sha256],
         relative_tolerance=message.relative_tolerance,
         measure_energy=message.measure_energy,
+        anchor_baseline=_anchor_baseline(message.anchor_baseline) if message.HasField("anchor_baseline") else None,
+        time_operators=message.time_operators,
     )
 
 
@@ -185,6 +190,9 @@ def result(trace: CandidateTrace, device: Device) -> pb.CandidateResult:
         agent_version=device.info.agent_version,
         anchor=trace.is_anchor,
         simulated=device.info.simulated,
+        operators=[_operator(operator) for operator in trace.operators],
+        anchor_ratio=trace.anchor_ratio,
+        voided=trace.voided,
     )
 
 
@@ -246,11 +254,29 @@ def _window(window: PowerWindow) -> pb.PowerWindow:
 
 
 def _conditions(conditions: Conditions) -> pb.Conditions:
-    return pb.Conditions(
+    message = pb.Conditions(
         temperature_c=conditions.temperature_c,
         frequency_hz=conditions.frequency_hz,
         governor=conditions.governor,
         throttle_bits=conditions.throttle_bits,
         contention=conditions.contention,
         free_memory_bytes=conditions.free_memory_bytes,
+        power_mode=conditions.power_mode,
+        fan_level=conditions.fan_level,
+        time_in_state=[pb.FrequencyTime(frequency_hz=hz, duration_ms=ms) for hz, ms in conditions.time_in_state],
+    )
+    if conditions.clocks_fixed is not None:  # the stub takes no None for a bool
+        message.clocks_fixed = conditions.clocks_fixed
+    return message
+
+
+def _operator(operator: OperatorTime) -> pb.OperatorTime:
+    return pb.OperatorTime(name=operator.name, op_type=operator.op_type, total_ns=operator.total_ns, runs=operator.runs)
+
+
+def _anchor_baseline(message: pb.AnchorBaseline) -> AnchorBaseline:
+    return AnchorBaseline(
+        latency_ns=message.latency_ns,
+        boot_id=message.boot_id,
+        governor=message.governor if message.HasField("governor") else None,
     )

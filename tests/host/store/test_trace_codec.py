@@ -12,6 +12,7 @@ from edgepareto.host.domain import (
     Meter,
     MeterQuality,
     MeterStatus,
+    OperatorTime,
     PowerWindow,
     ProfileTrace,
     Purpose,
@@ -35,7 +36,11 @@ conditions = st.builds(
     governor=st.none() | text,
     throttle_bits=st.none() | counts,
     contention=maybe_float,
+    power_mode=st.none() | text,
+    time_in_state=st.lists(st.tuples(counts, counts), max_size=3).map(tuple),
+    clocks_fixed=st.none() | st.booleans(),
 )
+operators = st.builds(OperatorTime, name=text, op_type=text, total_ns=counts, runs=counts)
 meters = st.builds(
     Meter,
     kind=text,
@@ -94,6 +99,9 @@ traces = st.builds(
     before=conditions,
     after=conditions,
     peak_rss_bytes=st.none() | counts,
+    operators=st.lists(operators, max_size=2).map(tuple),
+    anchor_ratio=maybe_float,
+    voided=counts,
 )
 
 

@@ -11,7 +11,12 @@ __all__ = ["Conditions", "CpuTime", "contention", "read_conditions", "read_cpu_t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """None: this box does not tell. contention: share of CPU time used by others, 0..1."""
+    """None: this box does not tell. contention: share of CPU time used by others, 0..1.
+
+    throttle_bits: as get_throttled of a Raspberry Pi: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit,
+    now; 16 to 19 the same since boot. power_mode: nvpmodel's on a Jetson. fan_level: cooling state, 0 off.
+    time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales.
+    """
 
     temperature_c: float | None = None
     frequency_hz: float | None = None
@@ -19,6 +24,10 @@ class Conditions:
     throttle_bits: int | None = None
     contention: float | None = None
     free_memory_bytes: int | None = None
+    power_mode: str | None = None
+    fan_level: int | None = None
+    time_in_state: tuple[tuple[int, int], ...] = ()
+    clocks_fixed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

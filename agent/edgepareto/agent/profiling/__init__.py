@@ -4,10 +4,12 @@ from edgepareto.agent.profiling.batch import profile_batch
 from edgepareto.agent.profiling.board import Board, MeterSetting
 from edgepareto.agent.profiling.schedule import PRESETS, Preset
 from edgepareto.agent.profiling.trace import (
+    AnchorBaseline,
     BatchRequest,
     CandidateSpec,
     CandidateTrace,
     LatencyBlock,
+    OperatorTime,
     PowerWindow,
     Progress,
     Purpose,
@@ -16,6 +18,7 @@ from edgepareto.agent.profiling.worker_client import Deadline
 
 __all__ = [
     "PRESETS",
+    "AnchorBaseline",
     "BatchRequest",
     "Board",
     "CandidateSpec",
@@ -23,6 +26,7 @@ __all__ = [
     "Deadline",
     "LatencyBlock",
     "MeterSetting",
+    "OperatorTime",
     "PowerWindow",
     "Preset",
     "Progress",

@@ -11,7 +11,17 @@ from edgepareto.agent.errors import MeterStatus, Status
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
 
-__all__ = ["BatchRequest", "CandidateSpec", "CandidateTrace", "LatencyBlock", "PowerWindow", "Progress", "Purpose"]
+__all__ = [
+    "AnchorBaseline",
+    "BatchRequest",
+    "CandidateSpec",
+    "CandidateTrace",
+    "LatencyBlock",
+    "OperatorTime",
+    "PowerWindow",
+    "Progress",
+    "Purpose",
+]
 
 
 class Purpose(str, Enum):
@@ -33,8 +43,20 @@ class CandidateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorBaseline:
+    """What the anchor took in the study's first batches on that boot under that governor; nothing elsewhere."""
+
+    latency_ns: int
+    boot_id: str
+    governor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes every order."""
+    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes every order.
+
+    anchor_baseline None: not known yet. time_operators: also the time of each operator, after the latency rounds.
+    """
 
     request_key: str
     preset: str
@@ -45,6 +67,8 @@ class BatchRequest:
     inputs: Path
     relative_tolerance: float
     measure_energy: bool
+    anchor_baseline: AnchorBaseline | None = None
+    time_operators: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +99,21 @@ class PowerWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """One node of the model as the runtime ran it, by the runtime's own profile: total_ns over `runs` runs."""
+
+    name: str
+    op_type: str
+    total_ns: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateTrace:
-    """One job. Where status is not OK, `message` says why and blocks may be empty. Idle windows are in every trace."""
+    """One job. Where status is not OK, `message` says why and blocks may be empty. Idle windows are in every trace.
+
+    anchor_ratio: the anchor's latency in this batch over its baseline. voided: blocks and windows measured again.
+    """
 
     spec: CandidateSpec
     is_anchor: bool
@@ -97,11 +134,14 @@ class CandidateTrace:
     before: Conditions
     after: Conditions
     peak_rss_bytes: int | None
+    operators: tuple[OperatorTime, ...] = ()
+    anchor_ratio: float | None = None
+    voided: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """stage: validate, preflight, latency, energy or post."""
+    """stage: validate, preflight, cool-down, latency, operators, energy or post."""
 
     stage: str
     candidate_id: str

@@ -1,6 +1,6 @@
 """The field's words as frozen values, and the pure rules over them. No I/O."""
 
-from edgepareto.host.domain.batch import MAXIMUM_BATCH, Batch, BatchEntry
+from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
@@ -22,6 +22,7 @@ from edgepareto.host.domain.trace import (
     Conditions,
     LatencyBlock,
     MeterStatus,
+    OperatorTime,
     PowerWindow,
     ProfileTrace,
     Purpose,
@@ -34,6 +35,7 @@ __all__ = [
     "MAXIMUM_BATCH",
     "RECOVERIES",
     "Activity",
+    "AnchorBaseline",
     "Batch",
     "BatchEntry",
     "Candidate",
@@ -57,6 +59,7 @@ __all__ = [
     "Meter",
     "MeterQuality",
     "MeterStatus",
+    "OperatorTime",
     "PowerWindow",
     "ProfileTrace",
     "Purpose",

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgepareto.host.domain.candidate import CandidateId
 from edgepareto.host.domain.trace import Purpose
 
-__all__ = ["MAXIMUM_BATCH", "Batch", "BatchEntry"]
+__all__ = ["MAXIMUM_BATCH", "AnchorBaseline", "Batch", "BatchEntry"]
 
 MAXIMUM_BATCH = 5  # beside the anchor; every model stays loaded for the whole batch (docs/measurement.md)
 
@@ -29,10 +29,20 @@ class BatchEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorBaseline:
+    """What the anchor took in a study's first batches on one boot of a board under one governor."""
+
+    latency_ns: int
+    boot_id: str
+    governor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The unit of request key, journal entry and store transaction.
 
     inputs: .npz, one key per input; row i of the first axis is fed as it stands (with its batch axis of 1).
+    anchor_baseline None: not known yet. time_operators: also the time of each operator.
     """
 
     request_key: str
@@ -45,3 +55,5 @@ class Batch:
     threads: int = 0  # 0: the device's default
     relative_tolerance: float = 1e-3
     measure_energy: bool = True
+    anchor_baseline: AnchorBaseline | None = None
+    time_operators: bool = False

@@ -41,7 +41,10 @@ class RuntimeVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """A device's agent about itself. `meter` None: none found. `shares_host_cores`: not while the host computes."""
+    """A device's agent about itself. `meter` None: none found. `shares_host_cores`: not while the host computes.
+
+    fixes_clocks: while a lease is held, because the board's owner allows it.
+    """
 
     name: DeviceName
     agent_version: str
@@ -58,3 +61,4 @@ class DeviceInfo:
     default_threads: int
     shares_host_cores: bool
     profile_note: str | None = None
+    fixes_clocks: bool = False

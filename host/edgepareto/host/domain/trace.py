@@ -12,6 +12,7 @@ __all__ = [
     "Conditions",
     "LatencyBlock",
     "MeterStatus",
+    "OperatorTime",
     "PowerWindow",
     "ProfileTrace",
     "Purpose",
@@ -113,17 +114,42 @@ class PowerWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
+    """None: this box does not tell. contention: share of CPU time used by others, 0..1.
+
+    throttle_bits: as get_throttled of a Raspberry Pi: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit,
+    now; 16 to 19 the same since boot. power_mode: nvpmodel's on a Jetson. fan_level: cooling state, 0 off.
+    time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales.
+    """
+
     temperature_c: float | None = None
     frequency_hz: float | None = None
     governor: str | None = None
     throttle_bits: int | None = None
     contention: float | None = None
     free_memory_bytes: int | None = None
+    power_mode: str | None = None
+    fan_level: int | None = None
+    time_in_state: tuple[tuple[int, int], ...] = ()
+    clocks_fixed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """One node of the model as the runtime ran it, by the runtime's own profile: total_ns over `runs` runs."""
+
+    name: str
+    op_type: str
+    total_ns: int
+    runs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTrace:
-    """One job: one candidate in one batch on one device. Where status is not OK, `message` says why."""
+    """One job: one candidate in one batch on one device. Where status is not OK, `message` says why.
+
+    operators: where they were asked for. anchor_ratio: the anchor's latency in this batch over its baseline on this
+    boot. voided: blocks and windows that were void (throttling, a meter's fault) and measured again.
+    """
 
     candidate: CandidateId
     device: DeviceName
@@ -152,3 +178,6 @@ class ProfileTrace:
     before: Conditions
     after: Conditions
     peak_rss_bytes: int | None
+    operators: tuple[OperatorTime, ...] = ()
+    anchor_ratio: float | None = None
+    voided: int = 0

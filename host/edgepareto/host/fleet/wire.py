@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgepareto.host.domain import (
+    AnchorBaseline,
     Batch,
     BatchEntry,
     CandidateId,
@@ -18,6 +19,7 @@ from edgepareto.host.domain import (
     Meter,
     MeterQuality,
     MeterStatus,
+    OperatorTime,
     PowerWindow,
     ProfileTrace,
     Purpose,
@@ -71,6 +73,7 @@ def device_info(message: pb.DeviceInfo, name: DeviceName, *, host_boot_id: str |
         default_threads=message.default_threads,
         shares_host_cores=message.shares_host_cores or (same_machine and not message.simulated),
         profile_note=message.profile_note if message.HasField("profile_note") else None,
+        fixes_clocks=message.fixes_clocks,
     )
 
 
@@ -87,6 +90,8 @@ def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> p
         inputs_sha256=blobs[batch.inputs],
         relative_tolerance=batch.relative_tolerance,
         measure_energy=batch.measure_energy,
+        anchor_baseline=None if batch.anchor_baseline is None else _anchor_baseline(batch.anchor_baseline),
+        time_operators=batch.time_operators,
     )
 
 
@@ -129,6 +134,11 @@ def profile_trace(data: bytes, device: DeviceName) -> ProfileTrace:
         before=_conditions(message.before),
         after=_conditions(message.after),
         peak_rss_bytes=message.peak_rss_bytes if message.HasField("peak_rss_bytes") else None,
+        operators=tuple(
+            OperatorTime(name=o.name, op_type=o.op_type, total_ns=o.total_ns, runs=o.runs) for o in message.operators
+        ),
+        anchor_ratio=message.anchor_ratio if message.HasField("anchor_ratio") else None,
+        voided=message.voided,
     )
 
 
@@ -140,6 +150,10 @@ def _candidate_request(entry: BatchEntry, blobs: Mapping[Path, str]) -> pb.Candi
         model_sha256=entry.model_sha256,
         expected_outputs_sha256=blobs[entry.expected_outputs],
     )
+
+
+def _anchor_baseline(baseline: AnchorBaseline) -> pb.AnchorBaseline:
+    return pb.AnchorBaseline(latency_ns=baseline.latency_ns, boot_id=baseline.boot_id, governor=baseline.governor)
 
 
 def _meter(message: pb.MeterInfo) -> Meter:
@@ -196,6 +210,10 @@ def _conditions(message: pb.Conditions) -> Conditions:
         throttle_bits=message.throttle_bits if message.HasField("throttle_bits") else None,
         contention=message.contention if message.HasField("contention") else None,
         free_memory_bytes=message.free_memory_bytes if message.HasField("free_memory_bytes") else None,
+        power_mode=message.power_mode if message.HasField("power_mode") else None,
+        fan_level=message.fan_level if message.HasField("fan_level") else None,
+        time_in_state=tuple((state.frequency_hz, state.duration_ms) for state in message.time_in_state),
+        clocks_fixed=message.clocks_fixed if message.HasField("clocks_fixed") else None,
     )
 
 

@@ -21,6 +21,7 @@ from edgepareto.host.domain import (
     Meter,
     MeterQuality,
     MeterStatus,
+    OperatorTime,
     PowerWindow,
     ProfileTrace,
     Purpose,
@@ -45,12 +46,15 @@ def encode_trace(trace: ProfileTrace) -> bytes:
     packed = [_pack(values) for values in series]
     header = {
         "format": FORMAT,
-        "trace": _scalars(trace, leave_out=("tags", "runtime", "blocks", "meter", "windows", "before", "after")),
+        "trace": _scalars(
+            trace, leave_out=("tags", "runtime", "blocks", "meter", "windows", "before", "after", "operators")
+        ),
         "tags": sorted(trace.tags),
         "runtime": None if trace.runtime is None else _scalars(trace.runtime),
         "meter": None if trace.meter is None else _scalars(trace.meter),
         "before": _scalars(trace.before),
         "after": _scalars(trace.after),
+        "operators": [_scalars(operator) for operator in trace.operators],
         "blocks": [_scalars(block, leave_out=("run_ns",)) for block in trace.blocks],
         "windows": [_scalars(window, leave_out=("timestamp_ns", "power_uw", "bus_uv")) for window in trace.windows],
         "series": [(len(values), width) for values, (width, _) in zip(series, packed, strict=True)],
@@ -84,13 +88,22 @@ def decode_trace(data: bytes) -> ProfileTrace:
             meter=meter and Meter(**{**meter, "quality": MeterQuality(meter["quality"])}),
             blocks=blocks,
             windows=windows,
-            before=Conditions(**header["before"]),
-            after=Conditions(**header["after"]),
+            before=_conditions(header["before"]),
+            after=_conditions(header["after"]),
+            operators=tuple(
+                OperatorTime(**operator) for operator in header.get("operators", ())
+            ),  # not in older traces
         )
     except (zlib.error, ValueError, KeyError, TypeError, StopIteration) as error:
         raise StudyError(
             f"a stored trace cannot be read ({error}): the file is damaged or of a newer edgepareto"
         ) from error
+
+
+def _conditions(raw: dict[str, object]) -> Conditions:
+    states = raw.get("time_in_state", ())
+    assert isinstance(states, (list, tuple))
+    return Conditions(**{**raw, "time_in_state": tuple(map(tuple, states))})  # type: ignore[arg-type]  # our own, read back
 
 
 def _scalars(value: object, leave_out: tuple[str, ...] = ()) -> dict[str, object]:

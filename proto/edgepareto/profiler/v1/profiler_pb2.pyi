@@ -129,7 +129,7 @@ class MeterInfo(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., quality: _Optional[_Union[MeterInfo.Quality, str]] = ..., address: _Optional[int] = ..., shunt_ohm: _Optional[float] = ..., config: _Optional[int] = ..., calibration: _Optional[int] = ..., rail: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class DeviceInfo(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id")
+    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id", "fixes_clocks")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     BOARD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class DeviceInfo(_message.Message):
     SHARES_HOST_CORES_FIELD_NUMBER: _ClassVar[int]
     PROFILE_NOTE_FIELD_NUMBER: _ClassVar[int]
     HOST_BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIXES_CLOCKS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     board_id: str
@@ -162,7 +163,8 @@ class DeviceInfo(_message.Message):
     shares_host_cores: bool
     profile_note: str
     host_boot_id: str
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ...) -> None: ...
+    fixes_clocks: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ..., fixes_clocks: bool = ...) -> None: ...
 
 class AcquireLeaseRequest(_message.Message):
     __slots__ = ("owner", "ttl_s")
@@ -265,7 +267,7 @@ class RuntimeOptions(_message.Message):
     def __init__(self, name: _Optional[str] = ..., threads: _Optional[int] = ..., provider: _Optional[str] = ...) -> None: ...
 
 class ProfileRequest(_message.Message):
-    __slots__ = ("lease_id", "request_key", "preset", "order_seed", "anchor", "candidates", "runtime", "inputs_sha256", "relative_tolerance", "measure_energy")
+    __slots__ = ("lease_id", "request_key", "preset", "order_seed", "anchor", "candidates", "runtime", "inputs_sha256", "relative_tolerance", "measure_energy", "anchor_baseline", "time_operators")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_KEY_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +278,8 @@ class ProfileRequest(_message.Message):
     INPUTS_SHA256_FIELD_NUMBER: _ClassVar[int]
     RELATIVE_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     MEASURE_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_BASELINE_FIELD_NUMBER: _ClassVar[int]
+    TIME_OPERATORS_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
     request_key: str
     preset: str
@@ -286,7 +290,19 @@ class ProfileRequest(_message.Message):
     inputs_sha256: str
     relative_tolerance: float
     measure_energy: bool
-    def __init__(self, lease_id: _Optional[str] = ..., request_key: _Optional[str] = ..., preset: _Optional[str] = ..., order_seed: _Optional[int] = ..., anchor: _Optional[_Union[CandidateRequest, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateRequest, _Mapping]]] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ..., inputs_sha256: _Optional[str] = ..., relative_tolerance: _Optional[float] = ..., measure_energy: bool = ...) -> None: ...
+    anchor_baseline: AnchorBaseline
+    time_operators: bool
+    def __init__(self, lease_id: _Optional[str] = ..., request_key: _Optional[str] = ..., preset: _Optional[str] = ..., order_seed: _Optional[int] = ..., anchor: _Optional[_Union[CandidateRequest, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateRequest, _Mapping]]] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ..., inputs_sha256: _Optional[str] = ..., relative_tolerance: _Optional[float] = ..., measure_energy: bool = ..., anchor_baseline: _Optional[_Union[AnchorBaseline, _Mapping]] = ..., time_operators: bool = ...) -> None: ...
+
+class AnchorBaseline(_message.Message):
+    __slots__ = ("latency_ns", "boot_id", "governor")
+    LATENCY_NS_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    GOVERNOR_FIELD_NUMBER: _ClassVar[int]
+    latency_ns: int
+    boot_id: str
+    governor: str
+    def __init__(self, latency_ns: _Optional[int] = ..., boot_id: _Optional[str] = ..., governor: _Optional[str] = ...) -> None: ...
 
 class FetchResultRequest(_message.Message):
     __slots__ = ("request_key",)
@@ -335,20 +351,36 @@ class BatchDone(_message.Message):
     def __init__(self, request_key: _Optional[str] = ..., from_journal: bool = ...) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("temperature_c", "frequency_hz", "governor", "throttle_bits", "contention", "free_memory_bytes")
+    __slots__ = ("temperature_c", "frequency_hz", "governor", "throttle_bits", "contention", "free_memory_bytes", "power_mode", "fan_level", "time_in_state", "clocks_fixed")
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
     GOVERNOR_FIELD_NUMBER: _ClassVar[int]
     THROTTLE_BITS_FIELD_NUMBER: _ClassVar[int]
     CONTENTION_FIELD_NUMBER: _ClassVar[int]
     FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    POWER_MODE_FIELD_NUMBER: _ClassVar[int]
+    FAN_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_STATE_FIELD_NUMBER: _ClassVar[int]
+    CLOCKS_FIXED_FIELD_NUMBER: _ClassVar[int]
     temperature_c: float
     frequency_hz: float
     governor: str
     throttle_bits: int
     contention: float
     free_memory_bytes: int
-    def __init__(self, temperature_c: _Optional[float] = ..., frequency_hz: _Optional[float] = ..., governor: _Optional[str] = ..., throttle_bits: _Optional[int] = ..., contention: _Optional[float] = ..., free_memory_bytes: _Optional[int] = ...) -> None: ...
+    power_mode: str
+    fan_level: int
+    time_in_state: _containers.RepeatedCompositeFieldContainer[FrequencyTime]
+    clocks_fixed: bool
+    def __init__(self, temperature_c: _Optional[float] = ..., frequency_hz: _Optional[float] = ..., governor: _Optional[str] = ..., throttle_bits: _Optional[int] = ..., contention: _Optional[float] = ..., free_memory_bytes: _Optional[int] = ..., power_mode: _Optional[str] = ..., fan_level: _Optional[int] = ..., time_in_state: _Optional[_Iterable[_Union[FrequencyTime, _Mapping]]] = ..., clocks_fixed: bool = ...) -> None: ...
+
+class FrequencyTime(_message.Message):
+    __slots__ = ("frequency_hz", "duration_ms")
+    FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    frequency_hz: int
+    duration_ms: int
+    def __init__(self, frequency_hz: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class LatencyBlock(_message.Message):
     __slots__ = ("round", "position", "start_ns", "run_ns")
@@ -418,7 +450,7 @@ class RuntimeUsed(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CandidateResult(_message.Message):
-    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "status", "message", "tags", "preset", "protocol_version", "job_id", "runtime", "load_ns", "first_run_ns", "output_error", "blocks", "meter_status", "meter", "windows", "before", "after", "peak_rss_bytes", "order_seed", "board_id", "boot_id", "agent_version", "anchor", "simulated")
+    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "status", "message", "tags", "preset", "protocol_version", "job_id", "runtime", "load_ns", "first_run_ns", "output_error", "blocks", "meter_status", "meter", "windows", "before", "after", "peak_rss_bytes", "order_seed", "board_id", "boot_id", "agent_version", "anchor", "simulated", "operators", "anchor_ratio", "voided")
     CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -446,6 +478,9 @@ class CandidateResult(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     ANCHOR_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_RATIO_FIELD_NUMBER: _ClassVar[int]
+    VOIDED_FIELD_NUMBER: _ClassVar[int]
     candidate_id: str
     purpose: Purpose
     attempt: int
@@ -473,4 +508,19 @@ class CandidateResult(_message.Message):
     agent_version: str
     anchor: bool
     simulated: bool
-    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., message: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., preset: _Optional[str] = ..., protocol_version: _Optional[int] = ..., job_id: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeUsed, _Mapping]] = ..., load_ns: _Optional[int] = ..., first_run_ns: _Optional[int] = ..., output_error: _Optional[float] = ..., blocks: _Optional[_Iterable[_Union[LatencyBlock, _Mapping]]] = ..., meter_status: _Optional[_Union[MeterStatus, str]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., windows: _Optional[_Iterable[_Union[PowerWindow, _Mapping]]] = ..., before: _Optional[_Union[Conditions, _Mapping]] = ..., after: _Optional[_Union[Conditions, _Mapping]] = ..., peak_rss_bytes: _Optional[int] = ..., order_seed: _Optional[int] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., anchor: bool = ..., simulated: bool = ...) -> None: ...
+    operators: _containers.RepeatedCompositeFieldContainer[OperatorTime]
+    anchor_ratio: float
+    voided: int
+    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., message: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., preset: _Optional[str] = ..., protocol_version: _Optional[int] = ..., job_id: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeUsed, _Mapping]] = ..., load_ns: _Optional[int] = ..., first_run_ns: _Optional[int] = ..., output_error: _Optional[float] = ..., blocks: _Optional[_Iterable[_Union[LatencyBlock, _Mapping]]] = ..., meter_status: _Optional[_Union[MeterStatus, str]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., windows: _Optional[_Iterable[_Union[PowerWindow, _Mapping]]] = ..., before: _Optional[_Union[Conditions, _Mapping]] = ..., after: _Optional[_Union[Conditions, _Mapping]] = ..., peak_rss_bytes: _Optional[int] = ..., order_seed: _Optional[int] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., anchor: bool = ..., simulated: bool = ..., operators: _Optional[_Iterable[_Union[OperatorTime, _Mapping]]] = ..., anchor_ratio: _Optional[float] = ..., voided: _Optional[int] = ...) -> None: ...
+
+class OperatorTime(_message.Message):
+    __slots__ = ("name", "op_type", "total_ns", "runs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_NS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    op_type: str
+    total_ns: int
+    runs: int
+    def __init__(self, name: _Optional[str] = ..., op_type: _Optional[str] = ..., total_ns: _Optional[int] = ..., runs: _Optional[int] = ...) -> None: ...
