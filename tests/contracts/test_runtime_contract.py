@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,19 @@ class RuntimeContract:
         with pytest.raises(WorkerError, match="sample inputs") as caught:
             runtime.outputs(feed)
         assert caught.value.status is Status.LOAD_FAILED
+
+    def test_tells_the_time_of_every_node_and_leaves_no_file(
+        self, open_runtime: OpenRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        runtime = open_runtime(CPU)
+        runtime.load(written(tmp_path, linear()))
+        before = set(tmp_path.iterdir())
+        ten, twenty = (runtime.time_operators([{"x": np.ones((1, 2), np.float32)}] * runs) for runs in (10, 20))
+        assert [(cost.op_type, bool(cost.name)) for cost in ten] == [("MatMul", True)]
+        assert [cost.name for cost in twenty] == [cost.name for cost in ten]
+        assert ten[0].total_ns >= 0
+        assert set(tmp_path.iterdir()) == before
 
 
 class TestOnnxRuntime(RuntimeContract):

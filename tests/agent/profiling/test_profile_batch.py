@@ -274,3 +274,30 @@ def test_a_board_that_works_for_others_is_not_measured_unless_it_is_shared(bench
     assert [t.status for t in tagged] == [Status.OK] * 2
     assert all("CONTENDED" in t.tags for t in tagged)
     assert all(t.after.contention == pytest.approx(0.5, abs=0.01) for t in tagged)
+
+
+def test_operators_are_timed_where_they_are_asked_for_and_after_all_rounds(bench: Bench) -> None:
+    request = bench.request(bench.spec("anchor"), bench.spec("wide", channels=8))
+    assert [trace.operators for trace in bench.measure(request)] == [(), ()]
+    bench.steps.clear()
+    traces = bench.measure(replace(request, time_operators=True))
+    for trace in traces:  # beside it may stand what turns this processor's layout of tensors back
+        assert "Conv" in [operator.op_type for operator in trace.operators]
+        assert {operator.runs for operator in trace.operators} == {20}
+    stages = [step.stage for step in bench.steps]
+    assert max(i for i, stage in enumerate(stages) if stage == "latency") < stages.index("operators")
+
+
+def test_a_worker_that_dies_while_its_operators_are_timed_costs_these_alone(bench: Bench) -> None:
+    def kill(step: Progress) -> None:
+        if step.stage == "operators" and step.candidate_id == "frail":
+            os.kill(bench.pids["frail"], signal.SIGKILL)
+
+    bench.on_step = kill
+    request = bench.request(bench.spec("anchor"), bench.spec("frail"), bench.spec("other", channels=8))
+    anchor, frail, other = bench.measure(replace(request, time_operators=True))
+    assert (frail.status, frail.operators, len(frail.blocks)) == (Status.OK, (), len(other.blocks))
+    assert "NO_OPERATOR_TIMES" in frail.tags
+    assert anchor.operators
+    assert other.operators
+    assert "NO_OPERATOR_TIMES" not in anchor.tags | other.tags

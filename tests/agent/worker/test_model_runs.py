@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgepareto.agent.errors import Status, WorkerError
-from edgepareto.agent.runtime import RuntimeUsed
+from edgepareto.agent.runtime import OperatorCost, RuntimeUsed
 from edgepareto.agent.worker.model_runs import ModelRuns
-from edgepareto.agent.worker.protocol import Block, Check, Load, WarmUp, Window
+from edgepareto.agent.worker.protocol import Block, Check, Load, TimeOperators, WarmUp, Window
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class Doubling:
         self.fed.append(float(feed["x"].flat[0]))
         self.clock.ns += self.run_ns
 
+    def time_operators(self, feeds: Sequence[Feed]) -> tuple[OperatorCost, ...]:
+        for feed in feeds:
+            self.run(feed)
+        return (OperatorCost(name="double", op_type="Mul", total_ns=self.run_ns * len(feeds)),)
+
 
 def loaded(folder: Path, run_ms: float = 2.0, rows: int = 3) -> tuple[ModelRuns, Doubling]:
     clock = SteppedClock()
@@ -87,6 +92,14 @@ def test_the_sample_rows_are_cycled_over_all_runs_since_loading(tmp_path: Path) 
     model.warm_up(WarmUp(seconds=0, runs=3))
     model.block(Block(seconds=0, runs=3))
     assert runtime.fed == [1, 2, 3, 1, 2, 3, 1]
+
+
+def test_operators_are_timed_on_the_sample_rows_in_turn_without_moving_those_of_the_blocks(tmp_path: Path) -> None:
+    model, runtime = loaded(tmp_path)
+    timed = model.time_operators(TimeOperators(runs=4))
+    assert (timed.runs, timed.operators[0].total_ns) == (4, 8 * MS)
+    model.block(Block(seconds=0, runs=1))
+    assert runtime.fed == [1, 1, 2, 3, 1, 2]
 
 
 def test_the_largest_difference_of_all_rows_decides_on_the_outputs(tmp_path: Path) -> None:

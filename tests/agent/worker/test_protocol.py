@@ -4,7 +4,7 @@ import math
 
 import pytest
 from edgepareto.agent.errors import Status
-from edgepareto.agent.runtime import RuntimeUsed
+from edgepareto.agent.runtime import OperatorCost, RuntimeUsed
 from edgepareto.agent.worker.json_fields import MalformedMessage
 from edgepareto.agent.worker.protocol import (
     Block,
@@ -17,8 +17,10 @@ from edgepareto.agent.worker.protocol import (
     Loaded,
     Memory,
     MemoryUsed,
+    OperatorsTimed,
     Ready,
     Reply,
+    TimeOperators,
     WarmedUp,
     WarmUp,
     Window,
@@ -39,6 +41,7 @@ USED = RuntimeUsed(name="onnxruntime", version="1", provider="CPU", threads=2, o
         WarmUp(seconds=0.5, runs=5),
         Block(seconds=0, runs=10),
         Window(guard_s=0.25, window_s=5.0, inferences=30),
+        TimeOperators(runs=20),
         Memory(),
     ],
 )
@@ -58,6 +61,7 @@ def test_every_command_arrives_as_it_was_sent_on_one_line(command: Command) -> N
         WarmedUp(runs=3),
         BlockDone(start_ns=2**62 + 1, run_ns=(1, 2, 3)),
         WindowDone(start_ns=1, end_ns=2, inferences=3),
+        OperatorsTimed(runs=2, operators=(OperatorCost(name="a/b", op_type="Conv", total_ns=7),)),
         MemoryUsed(peak_rss_bytes=5, private_bytes=None),
         Failed(status=Status.OUTPUT_MISMATCH, message="a\nb"),
     ],
@@ -80,6 +84,7 @@ def test_every_reply_arrives_as_it_was_sent_on_one_line(reply: Reply) -> None:
         '{"is": "BlockDone", "start_ns": 1, "run_ns": [1, 2.5]}',
         '{"is": "BlockDone", "start_ns": true, "run_ns": []}',
         '{"is": "Failed", "status": "FINE", "message": ""}',
+        '{"is": "OperatorsTimed", "runs": 1, "operators": [3]}',
         '{"is": "Loaded", "runtime": [], "load_ns": 1, "first_run_ns": 1}',
         '{"is": "Checked", "output_error": "small"}',
     ],

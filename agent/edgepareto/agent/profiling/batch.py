@@ -107,6 +107,7 @@ class _Batch:
         self._obey(judge(after, when="while the batch was timed", shared=self._board.shared))
         if self._board.simulation is None:
             self._obey(judge_change(before, after, self._anchor.blocks, shared=self._board.shared))
+        self._time_operators([self._anchor])
         self._close([self._anchor])
         meter = self._sampler.description if self._sampler else None
         return tuple(job.trace(self._request, meter=meter, before=before, after=after) for job in self._jobs)
@@ -179,6 +180,7 @@ class _Batch:
         else:
             verdict = f"{self._anchor.spec.candidate_id} ended with {self._anchor.status.value}: {self._anchor.message}"
             self._void(group, Status.ANCHOR_DRIFT, f"not measured, because the batch's anchor {verdict}")
+        self._time_operators(group)
         self._close(group)
         return contention
 
@@ -271,6 +273,13 @@ class _Batch:
     def _tag(self, *tags: str) -> None:
         for job in self._jobs:
             job.tags.update(tags)
+
+    def _time_operators(self, jobs: Sequence[Job]) -> None:
+        """After everything that is measured beside others, so that no number depends on it."""
+        for job in jobs:
+            if self._request.time_operators and job.is_measurable:
+                self._progress("operators", job)
+                job.time_operators()
 
     def _close(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

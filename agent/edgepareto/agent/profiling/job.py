@@ -10,12 +10,22 @@ from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.errors import MeterError, MeterStatus, Status, WorkerError
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.schedule import Preset
-from edgepareto.agent.profiling.trace import BatchRequest, CandidateSpec, CandidateTrace, LatencyBlock, PowerWindow
+from edgepareto.agent.profiling.trace import (
+    BatchRequest,
+    CandidateSpec,
+    CandidateTrace,
+    LatencyBlock,
+    OperatorTime,
+    PowerWindow,
+)
 from edgepareto.agent.profiling.worker_client import WorkerClient
 from edgepareto.agent.runtime.runtime import RuntimeUsed
-from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, WarmUp
+from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, TimeOperators, WarmUp
 
 __all__ = ["Job"]
+
+OPERATOR_RUNS = 20  # enough for the shares: the latency itself comes from the blocks
+NO_OPERATOR_TIMES = "NO_OPERATOR_TIMES"  # they were asked for and the runtime could not tell them
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,6 +50,7 @@ class Job:
     meter_status: MeterStatus = MeterStatus.OK
     windows: list[PowerWindow] = field(default_factory=list)
     peak_rss_bytes: int | None = None
+    operators: tuple[OperatorTime, ...] = ()
 
     @property
     def is_anchor(self) -> bool:
@@ -90,6 +101,22 @@ class Job:
                 self.lose_energy(error)
 
         self._with_worker(steps)
+
+    def time_operators(self) -> None:
+        """Last of all: a worker that fails here, such as for memory, costs these times alone."""
+        if not self.is_measurable or self.operators:
+            return
+        assert self.worker is not None
+        try:
+            timed = self.worker.time_operators(TimeOperators(runs=OPERATOR_RUNS))
+        except WorkerError:
+            self.tags.add(NO_OPERATOR_TIMES)
+            self.stop()  # it may be gone already, and nothing more is asked of it
+            return
+        self.operators = tuple(
+            OperatorTime(name=cost.name, op_type=cost.op_type, total_ns=cost.total_ns, runs=timed.runs)
+            for cost in timed.operators
+        )
 
     def lose_energy(self, error: MeterError) -> None:
         if self.status is Status.OK and self.meter_status is MeterStatus.OK:
@@ -142,6 +169,7 @@ class Job:
             before=before,
             after=after,
             peak_rss_bytes=self.peak_rss_bytes,
+            operators=self.operators,
         )
 
     def _with_worker(self, steps: Callable[[WorkerClient], None]) -> None:

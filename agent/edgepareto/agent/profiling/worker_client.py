@@ -22,8 +22,10 @@ from edgepareto.agent.worker.protocol import (
     Loaded,
     Memory,
     MemoryUsed,
+    OperatorsTimed,
     Ready,
     Reply,
+    TimeOperators,
     WarmedUp,
     WarmUp,
     Window,
@@ -36,6 +38,7 @@ from edgepareto.agent.worker.spawner import Child, ChildGone, ChildSilent, Spawn
 __all__ = ["DEADLINE", "Deadline", "WorkerClient", "worker_command"]
 
 START_S = 10.0  # expected at most on the slowest board: to import the libraries, or to load the model and run it once
+PROFILE_SLOWDOWN = 2  # of a run whose nodes are written down: a generous guess, for the deadline only
 CHECKED_ROWS = 100  # sample rows whose outputs are compared: a generous guess, for the deadline only
 
 _Answer = TypeVar("_Answer", bound=Reply)
@@ -104,6 +107,10 @@ class WorkerClient:
     def window(self, command: Window) -> WindowDone:
         guards_s = 2 * self._expected_s(command.guard_s, 1)
         return self._ask(command, WindowDone, guards_s + self._expected_s(command.window_s, command.inferences))
+
+    def time_operators(self, command: TimeOperators) -> OperatorsTimed:
+        """The model is loaded once more, and the runtime writes down every node of every run."""
+        return self._ask(command, OperatorsTimed, START_S + PROFILE_SLOWDOWN * command.runs * self._run_s)
 
     def memory(self) -> MemoryUsed:
         return self._ask(Memory(), MemoryUsed, 0)

@@ -1,6 +1,6 @@
 """What runs a model: one Protocol, its implementations by name. Importing this room loads no heavy library."""
 
 from edgepareto.agent.runtime.registry import RUNTIME_NAMES, open_runtime
-from edgepareto.agent.runtime.runtime import Runtime, RuntimeOptions, RuntimeUsed
+from edgepareto.agent.runtime.runtime import OperatorCost, Runtime, RuntimeOptions, RuntimeUsed
 
-__all__ = ["RUNTIME_NAMES", "Runtime", "RuntimeOptions", "RuntimeUsed", "open_runtime"]
+__all__ = ["RUNTIME_NAMES", "OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed", "open_runtime"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Feed = Mapping[str, NDArray[np.generic]]
 
-__all__ = ["Runtime", "RuntimeOptions", "RuntimeUsed"]
+__all__ = ["OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,15 @@ class RuntimeUsed:
     options: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCost:
+    """One node as the runtime ran it, after its own fusions. total_ns over all timed runs."""
+
+    name: str
+    op_type: str
+    total_ns: int
+
+
 class Runtime(Protocol):
     """One loaded model. Not thread-safe. A model that cannot be loaded raises WorkerError with its verdict."""
 
@@ -49,4 +58,11 @@ class Runtime(Protocol):
 
     def run(self, feed: Feed) -> None:
         """One inference. The caller takes the clock before and after it."""
+        ...
+
+    def time_operators(self, feeds: Sequence[Feed]) -> tuple[OperatorCost, ...]:
+        """One inference per feed after a few to warm up, by the runtime's own profile; in order of execution.
+
+        Apart from `run`, which it leaves as fast as it was.
+        """
         ...

@@ -18,7 +18,7 @@ import onnxruntime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
 from numpy.typing import NDArray
 
-__all__ = ["list_operators"]
+__all__ = ["list_operators", "named_operators"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -29,6 +29,11 @@ _FREE = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 def list_operators(model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tuple[Operator, ...]:
     """One run of the model on `feed`, in execution order. The model is one that the runtime has already run."""
+    return tuple(operator for _, _, operator in named_operators(model, feed))
+
+
+def named_operators(model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tuple[tuple[str, str, Operator], ...]:
+    """The same with the name of each node (its type and place where it has none) and its type."""
     with TemporaryDirectory() as folder:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = settings.inter_op_num_threads = 1
@@ -43,13 +48,21 @@ def list_operators(model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tupl
         session = onnxruntime.InferenceSession(os.fspath(model), settings, providers=["CPUExecutionProvider"])
         session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    nodes = [event["args"] for event in events if event["cat"] == "Node" and event["name"].endswith("_kernel_time")]
+    nodes = [
+        (event["name"].removesuffix("_kernel_time") or f"{event['args']['op_name']}#{place}", event["args"])
+        for place, event in enumerate(events)
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
+    ]
     operators = (
-        _operator(node["op_name"], _shapes(node["input_type_shape"]), _shapes(node["output_type_shape"]))
-        for node in nodes
+        (
+            name,
+            node["op_name"],
+            _operator(node["op_name"], _shapes(node["input_type_shape"]), _shapes(node["output_type_shape"])),
+        )
+        for name, node in nodes
         if node["op_name"] not in _FREE
     )
-    return tuple(operator for operator in operators if operator.outputs)
+    return tuple(named for named in operators if named[2].outputs)
 
 
 def _shapes(typed: Sequence[Mapping[str, Sequence[int]]]) -> list[Shape]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.onnx_runtime import OnnxRuntime
-from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
+from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeOptions, RuntimeUsed
 from edgepareto.agent.simulation.board_file import read_settings
 from edgepareto.agent.simulation.clock import BoardTime
-from edgepareto.agent.simulation.operators import list_operators
+from edgepareto.agent.simulation.cost_model import Operator, OpKind
+from edgepareto.agent.simulation.operators import list_operators, named_operators
 from numpy.typing import NDArray
 
 __all__ = ["SimulatedRuntime"]
@@ -74,6 +75,26 @@ class SimulatedRuntime:
         self._time.advance(self._run_ns[place], self._run_w[place])
         if self._pace:
             time.sleep(self._run_ns[place] * 1e-9 * self._pace)
+
+    def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
+        """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them."""
+        assert self._model is not None, "load comes first"
+        named = named_operators(self._model, feeds[0])
+        table, threads = self._profile.costs, self._threads
+        nothing = Operator(kind=OpKind.ELEMENTWISE, outputs=1, reduction=0, channels=1, moved=0)
+        between_s = table.latency_s((nothing,), threads)
+        noise = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, 2]))
+        log_factors = _RUN_NOISE * noise.standard_normal(len(named))
+        return tuple(
+            OperatorCost(
+                name=name,
+                op_type=op_type,
+                total_ns=round(
+                    (table.latency_s((operator,), threads) - between_s) * 1e9 * len(feeds) * float(np.exp(log_factor))
+                ),
+            )
+            for (name, op_type, operator), log_factor in zip(named, log_factors, strict=True)
+        )
 
     def _draw(self, block: int, feed: Mapping[str, NDArray[np.generic]]) -> None:
         if self._latency_ns is None:

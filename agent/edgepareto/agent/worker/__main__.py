@@ -25,6 +25,7 @@ from edgepareto.agent.worker.protocol import (
     Memory,
     Ready,
     Reply,
+    TimeOperators,
     WarmUp,
     Window,
     decode_command,
@@ -81,6 +82,8 @@ def _answer(model: ModelRuns, command: Command) -> Reply:
             return model.block(command)
         if isinstance(command, Window):
             return model.window(command)
+        if isinstance(command, TimeOperators):
+            return model.time_operators(command)
         assert isinstance(command, Memory)
         return process.memory_used()
     except WorkerError as error:

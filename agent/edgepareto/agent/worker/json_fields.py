@@ -77,6 +77,12 @@ class JsonFields:
             return JsonFields(value)
         raise self._wrong(name, "an object")
 
+    def objects(self, name: str) -> tuple[JsonFields, ...]:
+        value = self._members.get(name)
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            return tuple(JsonFields(item) for item in value)
+        raise self._wrong(name, "a list of objects")
+
     def texts(self, name: str) -> dict[str, str]:
         inner = self.fields(name)
         return {key: inner.text(key) for key in inner._members}

@@ -21,6 +21,8 @@ from edgepareto.agent.worker.protocol import (
     Checked,
     Load,
     Loaded,
+    OperatorsTimed,
+    TimeOperators,
     WarmedUp,
     WarmUp,
     Window,
@@ -100,6 +102,11 @@ class ModelRuns:
         stamps = self._run(command.window_s, command.inferences)
         self._run(command.guard_s, 1)
         return WindowDone(start_ns=stamps.ns[0], end_ns=stamps.ns[-1], inferences=stamps.runs)
+
+    def time_operators(self, command: TimeOperators) -> OperatorsTimed:
+        rows = itertools.cycle(self._rows)
+        timed = self._runtime.time_operators(list(itertools.islice(rows, command.runs)))
+        return OperatorsTimed(runs=command.runs, operators=timed)
 
     def _run(self, seconds: float, runs: int) -> _Stamps:
         """Back to back for at least `seconds` and at least `runs` runs, with the garbage collector off."""

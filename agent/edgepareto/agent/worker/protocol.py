@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from edgepareto.agent.errors import Status
-from edgepareto.agent.runtime.runtime import RuntimeUsed
+from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeUsed
 from edgepareto.agent.worker.json_fields import JsonFields, MalformedMessage
 
 __all__ = [
@@ -25,8 +25,10 @@ __all__ = [
     "Loaded",
     "Memory",
     "MemoryUsed",
+    "OperatorsTimed",
     "Ready",
     "Reply",
+    "TimeOperators",
     "WarmUp",
     "WarmedUp",
     "Window",
@@ -77,6 +79,13 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeOperators:
+    """Run that often in a session of its own which the runtime profiles."""
+
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """How much memory does the worker use?"""
 
@@ -121,6 +130,12 @@ class WindowDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorsTimed:
+    runs: int
+    operators: tuple[OperatorCost, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUsed:
     """peak_rss_bytes since exec; private_bytes: what would be free if the worker ended. None: /proc does not tell."""
 
@@ -134,8 +149,8 @@ class Failed:
     message: str
 
 
-Command = Load | Check | WarmUp | Block | Window | Memory
-Reply = Ready | Loaded | Checked | WarmedUp | BlockDone | WindowDone | MemoryUsed | Failed
+Command = Load | Check | WarmUp | Block | Window | TimeOperators | Memory
+Reply = Ready | Loaded | Checked | WarmedUp | BlockDone | WindowDone | OperatorsTimed | MemoryUsed | Failed
 _Message = TypeVar("_Message", bound=Command | Reply)
 
 
@@ -180,6 +195,7 @@ _COMMANDS: dict[str, Callable[[JsonFields], Command]] = {
     "Window": lambda f: Window(
         guard_s=f.number("guard_s"), window_s=f.number("window_s"), inferences=f.integer("inferences")
     ),
+    "TimeOperators": lambda f: TimeOperators(runs=f.integer("runs")),
     "Memory": lambda f: Memory(),
 }
 _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
@@ -192,6 +208,13 @@ _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
     "BlockDone": lambda f: BlockDone(start_ns=f.integer("start_ns"), run_ns=f.integers("run_ns")),
     "WindowDone": lambda f: WindowDone(
         start_ns=f.integer("start_ns"), end_ns=f.integer("end_ns"), inferences=f.integer("inferences")
+    ),
+    "OperatorsTimed": lambda f: OperatorsTimed(
+        runs=f.integer("runs"),
+        operators=tuple(
+            OperatorCost(name=o.text("name"), op_type=o.text("op_type"), total_ns=o.integer("total_ns"))
+            for o in f.objects("operators")
+        ),
     ),
     "MemoryUsed": lambda f: MemoryUsed(
         peak_rss_bytes=f.optional_integer("peak_rss_bytes"), private_bytes=f.optional_integer("private_bytes")
