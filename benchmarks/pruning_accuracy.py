@@ -29,11 +29,11 @@ def accuracy_lost(ratios: tuple[float, ...]) -> str:
         calibration, test = _load("calibration.npz", analysis), _load("test.npz", analysis)
         feed = calibration.first(SEARCH_IMAGES).feed(slice(None))
         prepared = {criterion: prepare(analysis, feed, criterion=criterion) for criterion in ("obs", "l1")}
-        dense = score(analysis.model.SerializeToString(), test, metric_by_name("top1"))
+        dense = score(analysis.model.SerializeToString(), test, metric_by_name("top1")).value
         for ratio in ratios:
             genome = analysis.search_space().uniform(1 - ratio)
             candidates = [prepared[criterion].prune(genome, recovery=recovery) for criterion, recovery in WAYS]
-            accuracies = [score(candidate.content, test, metric_by_name("top1")) for candidate in candidates]
+            accuracies = [score(candidate.content, test, metric_by_name("top1")).value for candidate in candidates]
             rows.append(
                 [
                     f"{name}, {100 * dense:.1f} %",

@@ -123,6 +123,7 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         parameters=4,
         bytes=5,
         model_sha256="f",
+        validation_hits=b"\x03\0\0\0\xa0",
     )
     failed = Candidate(id=CandidateId("b"), genome=Genome(widths=(8, 8)), recipe=Recipe(), failure="singular")
     asked = (Genome(widths=(8, 16)), Genome(widths=(16, 16)))
@@ -131,7 +132,7 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         store.save_device(DEVICE)
         store.save_candidate(scored)
         store.save_candidate(failed)
-        store.save_candidate(replace(scored, test_accuracy=0.5))
+        store.save_candidate(replace(scored, test_accuracy=0.5, test_hits=b"\x01\0\0\0\x80"))
         store.save_generation(PI, 0, asked)
         store.save_batch(batch(0), elapsed_s=1.5)
         store.save_note(PI, "no meter")
@@ -139,7 +140,10 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     with StudyStore.open_for_reading(tmp_path / "new" / "study") as store:
         assert store.identity() == IDENTITY
         assert store.devices() == (DEVICE,)
-        assert store.candidates() == {"a": replace(scored, test_accuracy=0.5), "b": failed}
+        assert store.candidates() == {
+            "a": replace(scored, test_accuracy=0.5, test_hits=b"\x01\0\0\0\x80"),
+            "b": failed,
+        }
         assert store.generation(PI, 0) == asked
         assert store.generation(PI, 1) is None
         assert store.batch("key 0") == batch(0)
@@ -254,10 +258,87 @@ def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
     file.close()
     for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
         with (
-            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 1; upgrade"),
+            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 2; upgrade"),
             opened(tmp_path),
         ):
             pass
+
+
+SCHEMA_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE devices (name TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE candidates (
+    id TEXT PRIMARY KEY, widths TEXT NOT NULL, criterion TEXT NOT NULL, recovery TEXT NOT NULL, images INTEGER NOT NULL,
+    accuracy REAL, test_accuracy REAL, macs INTEGER, parameters INTEGER, bytes INTEGER, model_sha256 TEXT, failure TEXT
+);
+CREATE TABLE generations (
+    device TEXT NOT NULL, generation INTEGER NOT NULL, genomes TEXT NOT NULL, PRIMARY KEY (device, generation)
+);
+CREATE TABLE batches (
+    request_key TEXT PRIMARY KEY, device TEXT NOT NULL, phase TEXT NOT NULL, round INTEGER NOT NULL,
+    number INTEGER NOT NULL, retired INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE traces (
+    request_key TEXT NOT NULL REFERENCES batches, position INTEGER NOT NULL, candidate TEXT NOT NULL,
+    status TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (request_key, position)
+);
+CREATE TABLE notes (device TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, text));
+INSERT INTO candidates VALUES ('a', '[8, 16]', 'obs', 'ls', 512, 0.9, NULL, 3, 4, 5, 'f', NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_study_of_schema_1_is_read_and_goes_on_with_nothing_lost(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "study.sqlite") as file:
+        file.executescript(SCHEMA_1)
+    file.close()
+    old = Candidate(
+        id=CandidateId("a"),
+        genome=Genome(widths=(8, 16)),
+        recipe=Recipe(images=512),
+        accuracy=0.9,
+        macs=3,
+        parameters=4,
+        bytes=5,
+        model_sha256="f",
+    )
+    with StudyStore.open_for_reading(tmp_path) as store:
+        assert store.candidates() == {"a": old}
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_candidate(replace(old, validation_hits=b"hits"))
+        store.save_batch(batch(0), elapsed_s=0)
+        assert store.candidates() == {"a": replace(old, validation_hits=b"hits")}
+        assert store.batches(PI) == (batch(0),)
+
+
+def test_what_was_remeasured_is_on_no_path_of_the_search_and_always_counts(tmp_path: Path) -> None:
+    again = batch(0, Phase.REMEASURE, key="again")
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_batch(batch(0), elapsed_s=0)
+        store.save_batch(again, elapsed_s=0)
+        store.save_batch(batch(1), elapsed_s=0)
+        assert store.batches(PI) == (batch(0), batch(1), again)
+        store.save_batch(batch(0, key="other"), elapsed_s=0)
+        assert store.batches(PI) == (batch(0, key="other"), again)
+        assert store.batch("key 0") is not None
+        assert store.batches(PI) == (batch(0), again)
+
+
+def test_a_damaged_trace_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_batch(batch(0), elapsed_s=0)
+        store.save_batch(batch(1), elapsed_s=0)
+    with sqlite3.connect(tmp_path / "study.sqlite") as file:
+        file.execute("UPDATE traces SET data = substr(data, 1, 20) WHERE request_key = 'key 1' AND candidate = 'b'")
+    file.close()
+    damaged: list[str] = []
+    with StudyStore.open_for_reading(tmp_path) as store:
+        found = store.batches(PI, damaged.append)
+        assert found == (batch(0), replace(batch(1), traces=(trace("dense"), trace("a"))))
+        assert len(damaged) == 1
+        with pytest.raises(StudyError, match=r"pi1, search batch 1, candidate b: a stored trace cannot be read"):
+            store.batches(PI)
+    assert "pi1, search batch 1, candidate b: a stored trace cannot be read" in damaged[0]
 
 
 def test_what_is_no_study_is_said_to_be_none(tmp_path: Path) -> None:

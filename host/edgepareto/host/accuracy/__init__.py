@@ -2,7 +2,7 @@
 
 from edgepareto.host.accuracy.dataset import Dataset, InputSpec, load_dataset, uniform_dataset
 from edgepareto.host.accuracy.evaluator import predictor, score
-from edgepareto.host.accuracy.metrics import METRICS, Metric, Predict, metric_by_name
+from edgepareto.host.accuracy.metrics import METRICS, Metric, Predict, Score, metric_by_name
 
 __all__ = [
     "METRICS",
@@ -10,6 +10,7 @@ __all__ = [
     "InputSpec",
     "Metric",
     "Predict",
+    "Score",
     "load_dataset",
     "metric_by_name",
     "predictor",

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from edgepareto.host.accuracy.dataset import Array, Dataset
-from edgepareto.host.accuracy.metrics import Metric, Predict
+from edgepareto.host.accuracy.metrics import Metric, Predict, Score
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 
 __all__ = ["predictor", "score"]
 
 
-def score(model: bytes | Path, dataset: Dataset, metric: Metric, *, batch: int = 100) -> float:
+def score(model: bytes | Path, dataset: Dataset, metric: Metric, *, batch: int = 100) -> Score:
     """The metric of a model on a dataset. Deterministic: one thread, fixed batches.
 
     Raises EvaluationError where ONNX Runtime refuses the model, and what the metric raises.

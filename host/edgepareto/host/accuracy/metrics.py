@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from edgepareto.host.accuracy.dataset import Dataset
 from edgepareto.host.accuracy.sources import WHAT_USER_CODE_RAISES, user_function
 from edgepareto.host.config import is_function
+from edgepareto.host.domain.paired_accuracy import pack_hits
 from edgepareto.host.errors import ConfigError, DataError, EvaluationError
 from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metric", "Predict", "metric_by_name", "precision", "top1"]
+__all__ = ["METRICS", "Metric", "Predict", "Score", "metric_by_name", "precision", "top1"]
 
 Predict = Callable[[Mapping[str, NDArray[np.generic]]], NDArray[np.generic]]
 """The model: inputs of any number of samples, as `Dataset.feed` gives them, to its first output, one row each."""
 
-Metric = Callable[[Predict, Dataset], float]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a metric says of a model, more is better. hits: which samples were right, as `pack_hits` gives it; None
+    where the value is no share of samples."""
+
+    value: float
+    hits: bytes | None = None
 
 
-def top1(predict: Predict, dataset: Dataset) -> float:
+Metric = Callable[[Predict, Dataset], Score]
+
+
+def top1(predict: Predict, dataset: Dataset) -> Score:
     """The share of samples whose highest output is their label."""
     predicted, _ = _classes(predict, dataset, "top1")
-    return float(np.mean(predicted == dataset.labels))
+    hits = np.asarray(predicted == dataset.labels)
+    return Score(value=float(np.mean(hits)), hits=pack_hits(hits))
 
 
-def precision(predict: Predict, dataset: Dataset) -> float:
+def precision(predict: Predict, dataset: Dataset) -> Score:
     """TP / (TP + FP). With two classes that of class 1; with more the mean over classes (macro).
 
     A class that is never predicted has TP + FP = 0. It counts as 0 where it has samples, because a model must not gain
@@ -40,9 +53,9 @@ def precision(predict: Predict, dataset: Dataset) -> float:
     hits = np.bincount(predicted[predicted == labels], minlength=classes)
     per_class = hits / np.maximum(positives, 1)
     if classes == 2:
-        return float(per_class[1])
+        return Score(value=float(per_class[1]))
     present = (positives > 0) | (np.bincount(labels, minlength=classes) > 0)
-    return float(per_class[present].mean())
+    return Score(value=float(per_class[present].mean()))
 
 
 METRICS: Mapping[str, Metric] = {"top1": top1, "precision": precision}
@@ -59,14 +72,14 @@ def metric_by_name(name: str, *, folder: Path | None = None) -> Metric:
         raise ConfigError(f"metric {name} is not known; choose {', '.join(METRICS)} or module:function")
     function = user_function(name, folder=folder or Path.cwd())
 
-    def from_user(predict: Predict, dataset: Dataset) -> float:
+    def from_user(predict: Predict, dataset: Dataset) -> Score:
         try:
             value = function(predict, dataset)
         except WHAT_USER_CODE_RAISES as error:
             raise EvaluationError(f"metric {name} raised {type(error).__name__}: {error}") from error
         if not isinstance(value, (int, float, np.number)) or not math.isfinite(float(value)):
             raise EvaluationError(f"metric {name} returned {value!r}; it must return a finite number, more is better")
-        return float(value)
+        return Score(value=float(value))
 
     return from_user
 

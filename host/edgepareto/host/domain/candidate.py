@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from edgepareto.host.domain.genome import Genome
+from edgepareto.host.domain.paired_accuracy import PackedHits
 
 __all__ = ["CRITERIA", "RECOVERIES", "Candidate", "CandidateId", "Recipe", "candidate_id"]
 
@@ -30,7 +31,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A genome that was pruned, recovered and scored. `failure` says why it could not be; the scores are then None."""
+    """A genome that was pruned, recovered and scored. `failure` says why it could not be; the scores are then None.
+
+    validation_hits, test_hits: which samples it got right (`paired_accuracy`); None where the metric counts no samples.
+    """
 
     id: CandidateId
     genome: Genome
@@ -42,6 +46,8 @@ class Candidate:
     bytes: int | None = None
     model_sha256: str | None = None
     failure: str | None = None
+    validation_hits: PackedHits | None = None
+    test_hits: PackedHits | None = None
 
 
 def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_sha256: str) -> CandidateId:

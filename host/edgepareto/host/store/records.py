@@ -24,10 +24,14 @@ BUDGETS = ("generations", "measurements", "minutes", "workers")  # may change fr
 
 
 class Phase(str, Enum):
-    """When a batch was measured: a generation of the search, or a round of the end phase."""
+    """When a batch was measured: a generation of the search, a round of the end phase, or on request after both.
+
+    A remeasured batch belongs to no path of the search: a replay never meets it, and every front pools it.
+    """
 
     SEARCH = "search"
     END = "end"
+    REMEASURE = "remeasure"
 
 
 class DeviceState(str, Enum):
@@ -148,7 +152,8 @@ class DeviceRecord:
 class BatchRecord:
     """A finished batch: the anchor's trace first, then the entries' in order.
 
-    round: the generation, or the round of the end phase. number: its place among the device's batches.
+    round: the generation, or the round of the end phase. number: its place among the device's batches of the search and
+    its end phase, or among its remeasured ones.
     """
 
     request_key: str

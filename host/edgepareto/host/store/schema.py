@@ -10,7 +10,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -35,7 +35,13 @@ CREATE TABLE notes (device TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (devic
 """
 
 # From the version named to the next one; each runs in the transaction that also raises user_version.
-MIGRATIONS: Mapping[int, str] = {0: TABLES}
+MIGRATIONS: Mapping[int, str] = {
+    0: TABLES,
+    1: """
+        ALTER TABLE candidates ADD COLUMN validation_hits BLOB;
+        ALTER TABLE candidates ADD COLUMN test_hits BLOB;
+    """,
+}
 
 
 def migrate(connection: sqlite3.Connection, file: Path) -> None:

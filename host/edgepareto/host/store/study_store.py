@@ -10,12 +10,12 @@ import errno
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, Recipe
+from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, ProfileTrace, Recipe
 from edgepareto.host.errors import StoreError, StudyError
 from edgepareto.host.store.records import BatchRecord, DeviceRecord, DeviceState, Phase, StudyIdentity
 from edgepareto.host.store.schema import SCHEMA_VERSION, migrate, schema_version
@@ -25,9 +25,11 @@ from edgepareto.host.store.trace_codec import decode_trace, encode_trace
 __all__ = ["STUDY_FILE", "StudyStore"]
 
 STUDY_FILE = "study.sqlite"
+ON_A_PATH = "phase != 'remeasure'"
 BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
 CANDIDATE_COLUMNS = (
-    "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure"
+    "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure, "
+    "validation_hits, test_hits"
 )
 
 
@@ -133,6 +135,8 @@ class StudyStore:
                 bytes=row[9],
                 model_sha256=row[10],
                 failure=row[11],
+                validation_hits=row[12],
+                test_hits=row[13],
             )
             for row in rows
         )
@@ -143,6 +147,7 @@ class StudyStore:
         values = (
             *(c.id, json.dumps(c.genome.widths), c.recipe.criterion, c.recipe.recovery, c.recipe.images, c.accuracy),
             *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
+            *(c.validation_hits, c.test_hits),
         )
         with self._writing() as connection:
             connection.execute(
@@ -167,20 +172,24 @@ class StudyStore:
         ):
             with self._writing() as connection:
                 connection.execute(
-                    "UPDATE batches SET retired = (request_key != ?) WHERE device = ? AND number >= ?",
+                    f"UPDATE batches SET retired = (request_key != ?) WHERE device = ? AND number >= ? AND {ON_A_PATH}",
                     (request_key, device, number),
                 )
         found = self._batches("request_key = ?", request_key)
         return found[0] if found else None
 
-    def batches(self, device: DeviceName) -> tuple[BatchRecord, ...]:
-        """The device's batches that count, in the order in which they were measured."""
-        return self._batches("device = ?", device)
+    def batches(self, device: DeviceName, on_damaged: Callable[[str], None] | None = None) -> tuple[BatchRecord, ...]:
+        """The device's batches that count, in the order in which they were measured.
+
+        A trace that cannot be read raises StudyError; with `on_damaged`, which is told the line, it is left out.
+        """
+        return self._batches("device = ?", device, on_damaged)
 
     def save_batch(self, batch: BatchRecord, *, elapsed_s: float) -> None:
         """All of the batch or nothing of it.
 
-        What the device had from this number on is retired: a search that goes on with another budget left that path.
+        What the search had on the device from this number on is retired: it goes on with another budget and left that
+        path. A remeasured batch is on no path.
         elapsed_s: how long the search has taken, over all runs of the study.
         """
         traces = [
@@ -188,9 +197,11 @@ class StudyStore:
             for position, trace in enumerate(batch.traces)
         ]
         with self._writing() as connection:
-            connection.execute(
-                "UPDATE batches SET retired = 1 WHERE device = ? AND number >= ?", (batch.device, batch.number)
-            )
+            if batch.phase is not Phase.REMEASURE:
+                connection.execute(
+                    f"UPDATE batches SET retired = 1 WHERE device = ? AND number >= ? AND {ON_A_PATH}",
+                    (batch.device, batch.number),
+                )
             connection.execute(
                 "INSERT INTO batches (request_key, device, phase, round, number) VALUES (?, ?, ?, ?, ?)",
                 (batch.request_key, batch.device, batch.phase.value, batch.round, batch.number),
@@ -206,10 +217,13 @@ class StudyStore:
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?)", (device, text))
 
-    def _batches(self, condition: str, value: str) -> tuple[BatchRecord, ...]:
+    def _batches(
+        self, condition: str, value: str, on_damaged: Callable[[str], None] | None = None
+    ) -> tuple[BatchRecord, ...]:
         rows = self._read(
-            "SELECT request_key, device, phase, round, number, data FROM batches JOIN traces USING (request_key) "
-            f"WHERE retired = 0 AND {condition} ORDER BY number, position",
+            "SELECT request_key, device, phase, round, number, candidate, data "
+            "FROM batches JOIN traces USING (request_key) "
+            f"WHERE retired = 0 AND {condition} ORDER BY NOT {ON_A_PATH}, number, position",
             value,
         )
         return tuple(
@@ -219,10 +233,21 @@ class StudyStore:
                 phase=Phase(phase),
                 round=generation,
                 number=number,
-                traces=tuple(decode_trace(row[-1]) for row in group),
+                traces=tuple(trace for row in group if (trace := self._trace(row, on_damaged)) is not None),
             )
-            for (key, device, phase, generation, number), group in groupby(rows, key=lambda row: row[:-1])
+            for (key, device, phase, generation, number), group in groupby(rows, key=lambda row: row[:5])
         )
+
+    def _trace(self, row: sqlite3.Row, on_damaged: Callable[[str], None] | None) -> ProfileTrace | None:
+        try:
+            return decode_trace(row["data"])
+        except StudyError as error:
+            batch = f"{row['phase']} batch {row['number']}"
+            line = f"{self._file}: {row['device']}, {batch}, candidate {row['candidate']}: {error}"
+            if on_damaged is None:
+                raise StudyError(line) from error
+            on_damaged(line)
+            return None
 
     def _read(self, query: str, *values: str | int) -> list[sqlite3.Row]:
         with self._lock, _plain_errors(self._file):

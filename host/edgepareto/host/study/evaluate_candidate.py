@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name, score
+from edgepareto.host.accuracy import Dataset, Score, load_dataset, metric_by_name, score
 from edgepareto.host.config import DataConfig
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import EvaluationError
@@ -83,7 +83,7 @@ class CandidateEvaluator:
             pruned = self._model(recipe).prune(genome, recovery=recipe.recovery)
             content = pruned.model.SerializeToString(deterministic=True)
             sha256 = hashlib.sha256(content).hexdigest()
-            accuracy = self._score(content, self._task.data.validation)
+            scored = self._score(content, self._task.data.validation)
             file = model_file(self._task.models, sha256)
             write_whole(file, content)
             expected_outputs(file, inputs_file(self._task.models), expected_outputs_file(self._task.models, sha256))
@@ -93,18 +93,19 @@ class CandidateEvaluator:
             id=candidate,
             genome=genome,
             recipe=recipe,
-            accuracy=accuracy,
+            accuracy=scored.value,
+            validation_hits=scored.hits,
             macs=pruned.macs,
             parameters=pruned.parameters,
             bytes=len(content),
             model_sha256=sha256,
         )
 
-    def score_on_test(self, sha256: str) -> float:
+    def score_on_test(self, sha256: str) -> Score:
         """A stored model's score on the test split. Raises EvaluationError."""
         return self._score(model_file(self._task.models, sha256), self._task.data.test)
 
-    def _score(self, model: bytes | Path, source: str | None) -> float:
+    def _score(self, model: bytes | Path, source: str | None) -> Score:
         assert source is not None, "checked before a search begins"
         if source not in self._scored:
             dataset = self._data(source, labelled=True)

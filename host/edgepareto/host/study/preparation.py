@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from edgepareto.host import errors
+from edgepareto.host.accuracy import Score
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import EdgeParetoError, Failed
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
@@ -81,10 +82,10 @@ class Preparation:
             for future in waiting:
                 future.cancel()
 
-    def test_scores(self, sha256s: Sequence[str]) -> dict[str, float]:
+    def test_scores(self, sha256s: Sequence[str]) -> dict[str, Score]:
         """The test split's score of stored models. Raises as `candidates`, and EvaluationError."""
         futures = {sha256: self._threads.submit(self._ask, {"test": sha256}) for sha256 in sha256s}
-        return {sha256: float(str(future.result()["score"])) for sha256, future in futures.items()}
+        return {sha256: _score(future.result()) for sha256, future in futures.items()}
 
     def _ask(self, request: Answer) -> Answer:
         process = self._idle.get()
@@ -152,9 +153,18 @@ def _error(name: str, message: str) -> EdgeParetoError:
     return kind(message) if isinstance(kind, type) and issubclass(kind, EdgeParetoError) else Failed(message)
 
 
+def _score(answer: Answer) -> Score:
+    return Score(value=float(str(answer["score"])), hits=_hits(answer["hits"]))
+
+
+def _hits(text: object) -> bytes | None:
+    return None if text is None else bytes.fromhex(str(text))
+
+
 def _candidate(answer: Answer) -> Candidate:
     genome, recipe = answer["genome"], answer["recipe"]
     assert isinstance(genome, dict)
     assert isinstance(recipe, dict)
     fields = {**answer, "genome": Genome(widths=tuple(genome["widths"])), "recipe": Recipe(**recipe)}
+    fields["validation_hits"] = _hits(answer["validation_hits"])
     return Candidate(**fields)  # type: ignore[arg-type]  # our own asdict, read back

@@ -43,12 +43,17 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 def _answer(evaluator: CandidateEvaluator, request: dict[str, object]) -> dict[str, object]:
     if "test" in request:
-        return {"score": evaluator.score_on_test(str(request["test"]))}
+        score = evaluator.score_on_test(str(request["test"]))
+        return {"score": score.value, "hits": _hex(score.hits)}
     widths, recipe = request["widths"], request["recipe"]
     assert isinstance(widths, list)
     assert isinstance(recipe, dict)
     found = evaluator.evaluate(CandidateId(str(request["id"])), Genome(widths=tuple(widths)), Recipe(**recipe))
-    return asdict(found)
+    return asdict(found) | {"validation_hits": _hex(found.validation_hits)}
+
+
+def _hex(hits: bytes | None) -> str | None:
+    return None if hits is None else hits.hex()
 
 
 def _error(error: EdgeParetoError) -> dict[str, object]:

@@ -218,7 +218,8 @@ class _Workshop:
         scores = self._preparation.test_scores([c.model_sha256 for c in missing if c.model_sha256 is not None])
         for candidate in missing:
             if candidate.model_sha256 is not None:
-                self._keep(replace(candidate, test_accuracy=scores[candidate.model_sha256]))
+                score = scores[candidate.model_sha256]
+                self._keep(replace(candidate, test_accuracy=score.value, test_hits=score.hits))
 
     def _is_ready(self, name: CandidateId) -> bool:
         """A model file that was lost is made again: its bits follow from its row."""
