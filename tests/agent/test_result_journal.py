@@ -51,3 +51,10 @@ def test_the_oldest_entries_make_room_for_new_ones(tmp_path: Path):
         for entry in tmp_path.iterdir():
             os.utime(entry, ns=(entry.stat().st_mtime_ns - 10**9 * (3 - age),) * 2)
     assert [journal.read(key) is not None for key in "abc"] == [False, True, True]
+
+
+def test_entries_of_before_a_restart_count_and_make_room(tmp_path: Path):
+    ResultJournal(tmp_path, limit_bytes=3000).write(finished("a", 2000))
+    journal = ResultJournal(tmp_path, limit_bytes=3000)
+    journal.write(finished("b", 2000))
+    assert [journal.read(key) is not None for key in "ab"] == [False, True]

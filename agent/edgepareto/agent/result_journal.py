@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class ResultJournal:
         folder.mkdir(parents=True, exist_ok=True)
         for partial in folder.glob(f"*{PARTIAL_SUFFIX}"):
             partial.unlink()
+        self._used_bytes = sum(entry.stat().st_size for entry in self._entries())
 
     def write(self, batch: FinishedBatch) -> None:
         """Durable when it returns: written beside, synced, renamed. Raises OSError, then nothing is left of it."""
@@ -57,6 +59,7 @@ class ResultJournal:
                 file.flush()
                 os.fsync(file.fileno())
             partial.rename(final)
+            self._used_bytes += final.stat().st_size
         finally:
             partial.unlink(missing_ok=True)
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -87,13 +90,19 @@ class ResultJournal:
         return self._folder / (hashlib.sha256(request_key.encode()).hexdigest() + ENTRY_SUFFIX)
 
     def _make_room(self, size_bytes: int) -> None:
-        entries = sorted(((p.stat(), p) for p in self._folder.glob(f"*{ENTRY_SUFFIX}")), key=lambda e: e[0].st_mtime_ns)
-        used = sum(stat.st_size for stat, _ in entries)
+        """The folder is listed only where it is full: with every batch, its thousands of entries would cost memory."""
+        if self._used_bytes + size_bytes <= self._limit_bytes:
+            return
+        entries = sorted(((p.stat(), p) for p in self._entries()), key=lambda entry: entry[0].st_mtime_ns)
+        self._used_bytes = sum(stat.st_size for stat, _ in entries)
         for stat, path in entries:
-            if used + size_bytes <= self._limit_bytes:
+            if self._used_bytes + size_bytes <= self._limit_bytes:
                 return
             path.unlink()
-            used -= stat.st_size
+            self._used_bytes -= stat.st_size
+
+    def _entries(self) -> Iterator[Path]:
+        return self._folder.glob(f"*{ENTRY_SUFFIX}")
 
 
 def _parsed(head_line: bytes, body: bytes) -> FinishedBatch | None:
