@@ -52,6 +52,7 @@ def test_a_batch_is_answered_anchor_first_then_in_the_order_asked(start_agent, f
 def test_the_same_key_is_never_measured_twice_also_after_the_agent_was_killed(
     start_agent_process, files, tmp_path: Path
 ):
+    """T20: killed after the batch."""
     first = start_agent_process()
     with connected(first, tmp_path) as client:
         before = client.profile(files.batch(), quiet)
@@ -288,6 +289,7 @@ def test_a_peer_that_froze_is_a_lost_device_and_does_not_hang_the_search(
 def test_an_agent_that_is_restarted_at_once_goes_on_without_the_study_noticing(
     start_agent_process, files, tmp_path: Path
 ):
+    """T20: killed in the middle of the batch; the restarted agent measures it, once."""
     agent = start_agent_process()
     agent.hold.touch()
     restarted = []

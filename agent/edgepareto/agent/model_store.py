@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from edgepareto.agent.errors import MissingBlob, NoRoom, RequestError, UploadCorrupt
+from edgepareto.agent.errors import MissingBlob, NoRoom, RequestError, Status, UploadCorrupt
 
 __all__ = ["DEFAULT_QUOTA_BYTES", "ModelStore"]
 
@@ -141,13 +141,17 @@ def _write_checked(file: BinaryIO, name: str, size_bytes: int, chunks: Iterable[
     for chunk in chunks:
         received += len(chunk)
         if received > size_bytes:
-            raise UploadCorrupt(f"blob {name}: more than the declared {size_bytes} bytes arrived; send it again")
+            raise _corrupt(name, f"more than the declared {size_bytes} bytes arrived")
         digest.update(chunk)
         file.write(chunk)
     if received != size_bytes:
-        raise UploadCorrupt(f"blob {name}: {received} bytes arrived, {size_bytes} were declared; send it again")
+        raise _corrupt(name, f"{received} bytes arrived, {size_bytes} were declared")
     if digest.hexdigest() != name:
-        raise UploadCorrupt(f"blob {name}: the bytes that arrived hash to {digest.hexdigest()}; send it again")
+        raise _corrupt(name, f"the bytes that arrived hash to {digest.hexdigest()}")
+
+
+def _corrupt(name: str, told: str) -> UploadCorrupt:
+    return UploadCorrupt(f"{Status.UPLOAD_CORRUPT.value}: blob {name}: {told}; send it again")
 
 
 def _sha256_of(path: Path) -> str:
