@@ -32,6 +32,17 @@ def test_unknown_sizes_are_refused_with_the_flag_to_give():
         require_known_shapes(classifier(side=("H", "W")))
 
 
+def test_an_input_of_text_or_of_anything_but_a_tensor_is_refused_in_one_line():
+    model = classifier()
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    with pytest.raises(ModelError, match=r"^input x takes text, allowed are tensors of numbers; cut .* off the graph"):
+        require_known_shapes(model)
+    element = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1])
+    model.graph.input[0].type.CopyFrom(onnx.helper.make_sequence_type_proto(element))
+    with pytest.raises(ModelError, match="input x takes sequence_type"):
+        require_known_shapes(model)
+
+
 @pytest.mark.parametrize(
     ("shape", "words"),
     [

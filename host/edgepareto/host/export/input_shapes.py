@@ -63,8 +63,17 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
 
 
 def require_known_shapes(model: onnx.ModelProto) -> None:
-    """Raises ModelError with the flag to give where an input has an unknown size other than its first axis."""
+    """Raises ModelError where an input is not made of numbers, or, with the flag to give, where it has an unknown size
+    other than its first axis.
+    """
     for value in _inputs(model):
+        kind = value.type.tensor_type.elem_type  # 0, undefined, where it is a sequence, a map or an optional
+        if kind in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+            seen = "text" if kind == onnx.TensorProto.STRING else str(value.type.WhichOneof("value"))
+            raise ModelError(
+                f"input {value.name} takes {seen}, allowed are tensors of numbers; cut what turns it into numbers off "
+                "the graph and export the rest"
+            )
         axes = value.type.tensor_type.shape.dim
         if any(not axis.HasField("dim_value") for axis in axes[1:]):
             example = ",".join(
