@@ -21,12 +21,15 @@ from edgepareto.host.domain import (
     Recipe,
     Repeatability,
     RuntimeVersion,
+    Shrinkage,
     StudyFronts,
     front,
     knee,
 )
+from edgepareto.host.domain.paired_accuracy import pack_hits
 
-LIMITS = Repeatability(latency=0.02, energy=0.03, repeats=12)
+LIMITS = Repeatability(latency=0.02, energy=0.03, repeats=12, anchor_jobs=9)
+SAMPLES = 2000
 
 
 def study_fronts(*, preset: str = "quick", complete: bool = True, has_test_split: bool = True) -> StudyFronts:
@@ -90,6 +93,7 @@ def device_front(
         ),
         others=tuple(point for point in points if point.candidate.id not in chosen),
         hypervolume=0.7312,
+        shrinkage=Shrinkage(candidates=7, latency=0.012, energy=-0.004 if metered else None),
         limits=LIMITS,
         has_energy=metered,
         runtime="onnxruntime",
@@ -118,13 +122,17 @@ def _point(
         parameters=int(latency_s * 1e7),
         bytes=int(latency_s * 4e7),
         model_sha256=f"{index:064x}",
+        validation_hits=pack_hits(np.arange(SAMPLES) < accuracy * SAMPLES),
+        test_hits=pack_hits(np.arange(SAMPLES) < (accuracy - 0.004) * SAMPLES) if test else None,
     )
     measurement = Measurement(
         candidate=candidate.id,
         device=DeviceName(device),
         latency_s=Interval(value=latency_s, low=latency_s * 0.99, high=latency_s * 1.01),
         energy_j=Interval(value=energy_j, low=energy_j * 0.97, high=energy_j * 1.03) if metered else None,
-        dynamic_energy_j=None,
+        dynamic_energy_j=Interval(value=energy_j / 2, low=energy_j * 0.49, high=energy_j * 0.51) if metered else None,
+        energy_systematic_j=energy_j * 0.016 if metered else None,
+        reproducible=True,
         jobs=3,
         simulated=simulated,
         preset=preset,

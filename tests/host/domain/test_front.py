@@ -66,6 +66,29 @@ def test_dominance_is_a_strict_partial_order(cloud: list[Estimate], r: Repeatabi
             assert dominates(a, c, r)
 
 
+def equal_when_close(a: Estimate, b: Estimate, limit: float) -> bool:
+    """The rule that is no order: closer than the limit counts as equal in that objective."""
+    gains = [y - x for x, y in zip(a.costs, b.costs, strict=True)]
+    return all(gain >= -limit for gain in gains) and any(gain > limit for gain in gains)
+
+
+def test_a_rule_that_calls_close_values_equal_makes_a_circle_and_would_fail_these_properties() -> None:
+    """Three points, each better than the next by 0.06 in one objective and worse by 0.03 in two; the limit is 0.05."""
+    circle = [
+        Estimate(candidate=CandidateId(str(i)), error=error, latency_s=math.exp(t), energy_j=math.exp(j))
+        for i, (error, t, j) in enumerate([(0.0, 0.03, 0.06), (0.03, 0.06, 0.0), (0.06, 0.0, 0.03)])
+    ]
+    a, b, c = circle
+    assert equal_when_close(b, a, 0.05)
+    assert equal_when_close(c, b, 0.05)
+    assert not equal_when_close(c, a, 0.05)  # so it is not transitive
+    assert equal_when_close(a, c, 0.05)
+    assert [e for e in circle if not any(equal_when_close(other, e, 0.05) for other in circle)] == []
+    assert front(circle, Repeatability(latency=0.05, energy=0.05, repeats=9)) == tuple(
+        sorted(circle, key=lambda e: e.latency_s)
+    )
+
+
 @given(clouds(), limits)
 def test_a_front_is_never_empty_and_holds_exactly_the_undominated(cloud: list[Estimate], r: Repeatability) -> None:
     members = front(cloud, r)

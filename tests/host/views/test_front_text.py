@@ -10,12 +10,27 @@ import pytest
 from edgepareto.host.views import front_csv, front_json
 from fakes.fronts import study_fronts
 
-DEVICE = {"name", "board", "simulated", "complete", "measured", "hypervolume", "dense", "front"}
+DEVICE = {
+    "name",
+    "board",
+    "simulated",
+    "complete",
+    "measured",
+    "hypervolume",
+    "repeatability",
+    "shrinkage",
+    "dense",
+    "front",
+}
 POINT = {
     "candidate", "accuracy", "latency_s", "latency_low_s", "latency_high_s", "macs", "parameters", "bytes", "runtime",
-    "precision", "threads", "knee", "simulated", "file", "preset",
+    "precision", "threads", "knee", "simulated", "file", "preset", "reproducible",
 }  # fmt: skip
-ENERGY = {"energy_j", "energy_low_j", "energy_high_j"}
+ENERGY = {
+    "energy_j", "energy_low_j", "energy_high_j", "energy_systematic_j",
+    "dynamic_energy_j", "dynamic_energy_low_j", "dynamic_energy_high_j",
+}  # fmt: skip
+DIFFERENCE = {"accuracy_difference", "accuracy_difference_low", "accuracy_difference_high"}
 
 
 def file_of(candidate: str) -> str:
@@ -29,9 +44,13 @@ def test_the_json_has_exactly_the_promised_names_and_what_is_unknown_is_absent(t
     assert {"study", "model", "devices"} <= set(report)
     names = POINT | ({"test_accuracy"} if test_split else set())
     for device, metered in zip(report["devices"], (True, False), strict=True):
-        assert set(device) == DEVICE
+        assert set(device) == DEVICE | ({"shrinkage_energy", "energy_objective"} if metered else set())
+        assert set(device["repeatability"]) == {"reproducible", "anchor_jobs", "latency", "energy"}
+        dense = device["dense"]["candidate"]
         for point in [device["dense"], *device["front"]]:
-            assert set(point) == names | (ENERGY if metered else set())
+            differences = DIFFERENCE | ({f"test_{name}" for name in DIFFERENCE} if test_split else set())
+            of_others = set() if point["candidate"] == dense else differences
+            assert set(point) == names | of_others | (ENERGY if metered else set())
             assert None not in point.values()
         assert sum(point["knee"] for point in device["front"]) == 1
         assert device["front"][0]["file"] == file_of(device["front"][0]["candidate"])

@@ -36,6 +36,7 @@ def search(
     minutes: float | None = None,
     seed: int | None = None,
     preset: str | None = None,
+    energy: str | None = None,
     settings: str | Path | None = None,
     listener: Callable[[DeviceProgress | StudyNotice], None] | None = None,
 ) -> Study:
@@ -47,7 +48,8 @@ def search(
     settings: an edgepareto.toml; every argument that is given wins over it, and without it all must be given. Paths
     are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
-    measurements: budget per device. listener: told of progress, from one thread at a time.
+    measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
+    None: total where a device has a meter that works. listener: told of progress, from one thread at a time.
     A search that was stopped goes on with resume=True and measures nothing twice; what is not given is then the
     study's own.
 
@@ -73,6 +75,7 @@ def search(
         minutes=minutes,
         seed=seed,
         preset=preset,
+        energy=energy,
         min_accuracy=min_accuracy,
         max_latency_ms=max_latency_ms,
         max_energy_mj=max_energy_mj,

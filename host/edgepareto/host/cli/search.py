@@ -51,6 +51,10 @@ def search(
     minutes: Annotated[float | None, typer.Option(help="Budget.", rich_help_panel=BUDGET)] = None,
     seed: Annotated[int | None, typer.Option(rich_help_panel=BUDGET)] = None,
     preset: PresetOption = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(metavar="total|dynamic", help="All of it, or what is above idle.", rich_help_panel=BUDGET),
+    ] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="0 to 1, on validation.", rich_help_panel=LIMITS)] = None,
     max_latency_ms: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     max_energy_mj: Annotated[float | None, typer.Option(help="Per inference.", rich_help_panel=LIMITS)] = None,
@@ -88,6 +92,7 @@ def search(
             minutes=minutes,
             seed=seed,
             preset=preset,
+            energy=energy,
             settings=settings_file(),
             listener=listener,
         )

@@ -2,7 +2,7 @@
 
 model, study                                    paths, relative to the file's folder
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
-[search]       devices algorithm metric population generations measurements minutes seed preset min_accuracy
+[search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
                max_latency_ms max_energy_mj criterion recovery workers
 [devices.NAME] one of simulate, local, address; seed threads step shared runtime faults
 """
@@ -19,6 +19,7 @@ from edgepareto.host.config.section import Section
 from edgepareto.host.config.toml_file import TomlFile, read_toml
 from edgepareto.host.config.values import (
     ALGORITHMS,
+    ENERGIES,
     METRIC_NAMES,
     PRESETS,
     DataConfig,
@@ -64,6 +65,7 @@ class Flags:
     minutes: float | None = None
     seed: int | None = None
     preset: str | None = None
+    energy: str | None = None
     min_accuracy: float | None = None
     max_latency_ms: float | None = None
     max_energy_mj: float | None = None
@@ -209,6 +211,7 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         minutes=minutes,
         seed=defaults.seed if seed is None else seed,
         preset=section.choice("preset", PRESETS) or defaults.preset,
+        energy=section.choice("energy", ENERGIES) or defaults.energy,
         constraints=Constraints(
             min_accuracy=limits.min_accuracy if least_accuracy is None else least_accuracy,
             max_latency_s=limits.max_latency_s if latency_ms is None else latency_ms * 1e-3,

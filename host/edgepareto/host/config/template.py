@@ -26,6 +26,7 @@ seed = 0
 # min_accuracy = 0.85           # hard limits: what breaks one is on no front
 # max_latency_ms = 5
 # max_energy_mj = 20
+# energy = "dynamic"            # minimise what is drawn above idle; without it all that is drawn, where a meter works
 
 [devices.pi1]
 simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated

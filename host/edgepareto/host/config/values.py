@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepareto.host.domain.front import Constraints
+from edgepareto.host.domain.measurement import EnergyObjective
 
 __all__ = [
     "ALGORITHMS",
+    "ENERGIES",
     "METRIC_NAMES",
     "PRESETS",
     "DataConfig",
@@ -22,6 +24,7 @@ __all__ = [
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
 METRIC_NAMES = ("top1", "precision")  # and module:function
 PRESETS = ("quick", "standard", "audit")
+ENERGIES = tuple(objective.value for objective in EnergyObjective)
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -69,7 +72,10 @@ class DeviceConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
     """Budgets: the search ends at whichever of generations, measurements (per device) and minutes comes first; the
-    end phase (re-measuring the front, test scores) comes after it."""
+    end phase (re-measuring the front, test scores) comes after it.
+
+    energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
+    """
 
     algorithm: str = "nsga2"
     metric: str = "top1"
@@ -79,6 +85,7 @@ class SearchConfig:
     minutes: float | None = None
     seed: int = 0
     preset: str = "standard"
+    energy: str | None = None
     constraints: Constraints = field(default_factory=Constraints)
     criterion: str = "obs"
     recovery: str = "ls"

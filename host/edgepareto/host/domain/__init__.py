@@ -3,20 +3,12 @@
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
 from edgepareto.host.domain.genome import ChannelGene, Genome, SearchSpace, allowed_widths
-from edgepareto.host.domain.measurement import (
-    Interval,
-    Job,
-    JobEnergy,
-    JobLatency,
-    Measurement,
-    Repeatability,
-    pool,
-    reduce_trace,
-    repeatability,
-)
+from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.job import Job, JobEnergy, JobLatency, reduce_trace
+from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability, pool, repeatability
 from edgepareto.host.domain.progress import Activity, DeviceProgress, StudyNotice
 from edgepareto.host.domain.trace import (
     Conditions,
@@ -47,6 +39,7 @@ __all__ = [
     "DeviceInfo",
     "DeviceName",
     "DeviceProgress",
+    "EnergyObjective",
     "Estimate",
     "FrontPoint",
     "Genome",
@@ -68,6 +61,7 @@ __all__ = [
     "RuntimeUsed",
     "RuntimeVersion",
     "SearchSpace",
+    "Shrinkage",
     "Status",
     "StudyFronts",
     "StudyNotice",

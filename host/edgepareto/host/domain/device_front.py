@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepareto.host.domain.candidate import Candidate
-from edgepareto.host.domain.device import DeviceInfo
-from edgepareto.host.domain.measurement import Measurement, Repeatability
+from edgepareto.host.domain.device import DeviceInfo, MeterQuality
+from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability
+from edgepareto.host.domain.paired_accuracy import accuracy_difference
 
-__all__ = ["DeviceFront", "FrontPoint", "StudyFronts"]
+__all__ = ["DeviceFront", "FrontPoint", "Shrinkage", "StudyFronts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +28,22 @@ class FrontPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shrinkage:
+    """By which share the members of the search's own front grew when measured again: the best of many noisy numbers is
+    partly luck (winner's curse). candidates: how many were measured again. energy None: no objective."""
+
+    candidates: int
+    latency: float
+    energy: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFront:
     """front: non-dominated and within the user's limits, fastest first. others: every other measured candidate.
 
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
-    the study's fixed scale. shrinkage: by how many
-    percent the front's latencies grew when measured again (winner's curse).
-    has_energy: False where the device has no meter, energy is then no objective.
+    the study's fixed scale. shrinkage None: nothing was measured again.
+    has_energy: False where the device has no meter, energy is then no objective; else energy_objective is which.
     """
 
     device: DeviceInfo
@@ -48,8 +59,26 @@ class DeviceFront:
     runtime: str
     precision: str = "fp32"
     threads: int = 1
-    shrinkage: float | None = None
+    shrinkage: Shrinkage | None = None
     notes: tuple[str, ...] = ()
+    energy_objective: EnergyObjective = EnergyObjective.TOTAL
+
+    @property
+    def energy_is_estimate(self) -> bool:
+        """The meter does not see all that the board draws, or guesses it."""
+        meter = self.device.meter
+        return self.has_energy and meter is not None and meter.quality is MeterQuality.ESTIMATE
+
+    def energy(self, point: FrontPoint) -> Interval | None:
+        """The energy per inference that was the objective here."""
+        return point.measurement.energy(self.energy_objective)
+
+    def accuracy_difference(self, point: FrontPoint) -> Interval | None:
+        """To the dense model on the same validation samples; None for a metric that counts no samples."""
+        return accuracy_difference(point.candidate.validation_hits, self.dense.candidate.validation_hits)
+
+    def test_accuracy_difference(self, point: FrontPoint) -> Interval | None:
+        return accuracy_difference(point.candidate.test_hits, self.dense.candidate.test_hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint
+from edgepareto.host.domain.interval import Interval
 
 __all__ = ["PointRecord", "point_record"]
 
@@ -12,17 +13,18 @@ PointRecord = dict[str, str | float | int | bool]
 def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None, knee: bool = False) -> PointRecord:
     """One point, SI units. `accuracy` is the study's metric on the validation split."""
     candidate, measurement = point.candidate, point.measurement
-    energy = measurement.energy_j
+    is_dense = candidate.id == on.dense.candidate.id
     fields: dict[str, str | float | int | bool | None] = {
         "candidate": candidate.id,
         "accuracy": candidate.accuracy,
+        **_interval("accuracy_difference{}", None if is_dense else on.accuracy_difference(point)),
         "test_accuracy": candidate.test_accuracy,
-        "latency_s": measurement.latency_s.value,
-        "latency_low_s": measurement.latency_s.low,
-        "latency_high_s": measurement.latency_s.high,
-        "energy_j": None if energy is None else energy.value,
-        "energy_low_j": None if energy is None else energy.low,
-        "energy_high_j": None if energy is None else energy.high,
+        **_interval("test_accuracy_difference{}", None if is_dense else on.test_accuracy_difference(point)),
+        **_interval("latency{}_s", measurement.latency_s),
+        **_interval("energy{}_j", measurement.energy_j),
+        "energy_systematic_j": measurement.energy_systematic_j,
+        **_interval("dynamic_energy{}_j", measurement.dynamic_energy_j),
+        "reproducible": measurement.reproducible,
         "macs": candidate.macs,
         "parameters": candidate.parameters,
         "bytes": candidate.bytes,
@@ -35,3 +37,11 @@ def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None,
         "file": file,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _interval(name: str, interval: Interval | None) -> dict[str, float]:
+    """name: with {} where _low and _high go."""
+    if interval is None:
+        return {}
+    ends = (("", interval.value), ("_low", interval.low), ("_high", interval.high))
+    return {name.format(end): value for end, value in ends}

@@ -50,6 +50,7 @@ def export_candidate(
 def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha256: str, file: str) -> Card:
     device = device_front.device
     measurement, dense = point.measurement, device_front.dense.measurement
+    energy, dense_energy = device_front.energy(point), device_front.energy(device_front.dense)
     card: Card = {
         "schema": SCHEMA,
         "file": file,
@@ -64,8 +65,8 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
     if not measurement.simulated:
         del card["simulated"]
     card["speed_up_over_dense"] = dense.latency_s.value / measurement.latency_s.value
-    if dense.energy_j is not None and measurement.energy_j is not None:
-        card["energy_saving_over_dense"] = 1 - measurement.energy_j.value / dense.energy_j.value
+    if dense_energy is not None and energy is not None and dense_energy.value > 0:
+        card["energy_saving_over_dense"] = 1 - energy.value / dense_energy.value
     card["dense"] = point_record(device_front.dense, device_front)
     card["conditions"] = _conditions(point, device_front)
     card["made"] = _making(point, study)

@@ -36,11 +36,11 @@ def pick(
     if choice == "most-accurate":
         return max(members, key=lambda p: (p.accuracy, -p.measurement.latency_s.value))
     if choice == "least-energy":
-        return _least_energy(members, name)
+        return _least_energy(members, device_front)
     flagged = [p for p in members if p.is_knee]
     if len(members) == len(device_front.front) and flagged:
         return flagged[0]
-    chosen = knee([_estimate(p) for p in members])
+    chosen = knee([_estimate(p, device_front) for p in members])
     return next(p for p in members if p.candidate.id == chosen.candidate)
 
 
@@ -53,10 +53,10 @@ def _by_id(device_front: DeviceFront, choice: str) -> FrontPoint:
     raise WrongUse(f"{device_front.device.name}: {choice} {problem}; choose {', '.join(PICKS)} or an id of host front")
 
 
-def _least_energy(members: Sequence[FrontPoint], device: str) -> FrontPoint:
-    metered = [(p.measurement.energy_j.value, p) for p in members if p.measurement.energy_j is not None]
+def _least_energy(members: Sequence[FrontPoint], on: DeviceFront) -> FrontPoint:
+    metered = [(energy.value, p) for p in members if (energy := on.energy(p)) is not None]
     if not metered:
-        raise WrongUse(f"{device}: it has no meter, so no energy is known; pick knee, fastest or most-accurate")
+        raise WrongUse(f"{on.device.name}: it has no meter, so no energy is known; pick knee, fastest or most-accurate")
     return min(metered, key=lambda pair: pair[0])[1]
 
 
@@ -65,8 +65,8 @@ def _within(point: FrontPoint, max_latency_ms: float | None, min_accuracy: float
     return fast_enough and (min_accuracy is None or point.accuracy >= min_accuracy)
 
 
-def _estimate(point: FrontPoint) -> Estimate:
-    energy = point.measurement.energy_j
+def _estimate(point: FrontPoint, on: DeviceFront) -> Estimate:
+    energy = on.energy(point)
     return Estimate(
         candidate=point.candidate.id,
         error=1 - point.accuracy,

@@ -13,6 +13,7 @@ from edgepareto.host.domain import (
     DeviceInfo,
     DeviceName,
     DeviceProgress,
+    EnergyObjective,
     Genome,
     SearchSpace,
     StudyNotice,
@@ -78,6 +79,11 @@ class DeviceSearch:
     @property
     def has_energy(self) -> bool:
         return self.batches.record.has_energy
+
+    @property
+    def energy(self) -> EnergyObjective | None:
+        """Which energy is an objective here; None: none."""
+        return EnergyObjective(self._config.energy or EnergyObjective.TOTAL) if self.has_energy else None
 
     @property
     def is_lost(self) -> bool:
@@ -152,7 +158,7 @@ class DeviceSearch:
 
     def estimates(self) -> Estimates:
         return estimate_all(
-            self.batches.jobs, self._candidates, needs_energy=self.has_energy, constraints=self._config.constraints
+            self.batches.jobs, self._candidates, energy=self.energy, constraints=self._config.constraints
         )
 
     def report(self, activity: Activity, detail: str = "") -> None:
@@ -237,7 +243,7 @@ class DeviceSearch:
     def _hypervolume_scale(self) -> HypervolumeScale | None:
         if self._scale is None and (self._generation > 0 or not self.is_searching):
             first = self.batches.by_phase[Phase.SEARCH, 0]
-            self._scale = fixed_scale(first, self._candidates, self.space.ladder(), needs_energy=self.has_energy)
+            self._scale = fixed_scale(first, self._candidates, self.space.ladder(), energy=self.energy)
         return self._scale
 
     def _save(self, record: DeviceRecord) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from edgepareto.host.domain import (
     Candidate,
     CandidateId,
     ChannelGene,
     Constraints,
+    EnergyObjective,
     Estimate,
     Genome,
     Job,
     Measurement,
     Repeatability,
     SearchSpace,
+    Shrinkage,
     allowed_widths,
     front,
     pool,
@@ -24,7 +27,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.search import HypervolumeScale, hypervolume
 
-__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "shrinkage_percent", "space_of_dense"]
+__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "shrinkage", "space_of_dense"]
 
 Candidates = Mapping[CandidateId, Candidate]
 
@@ -33,7 +36,8 @@ Candidates = Mapping[CandidateId, Candidate]
 class Estimates:
     """One device's candidates, pooled over all its jobs.
 
-    objectives: only of candidates with every objective known. feasible: those within the user's limits as well.
+    limits: of the objectives. objectives: only of candidates with every objective known. feasible: those within the
+    user's limits as well.
     """
 
     limits: Repeatability
@@ -55,55 +59,65 @@ class Estimates:
 
 
 def estimate_all(
-    jobs: Iterable[Job], candidates: Candidates, *, needs_energy: bool, constraints: Constraints
+    jobs: Iterable[Job], candidates: Candidates, *, energy: EnergyObjective | None, constraints: Constraints
 ) -> Estimates:
-    """jobs: of one device. A candidate whose energy is needed and unknown is measured but not comparable."""
+    """jobs: of one device. energy: which is an objective, None: none.
+
+    A candidate whose energy is an objective and unknown, or not above 0, is measured but not comparable.
+    """
     by_candidate: dict[CandidateId, list[Job]] = defaultdict(list)
     for job in jobs:
         by_candidate[job.candidate].append(job)
-    limits = repeatability(job for found in by_candidate.values() for job in found)
-    pooled = {name: pool(found, limits) for name, found in by_candidate.items()}
+    everything = [job for found in by_candidate.values() for job in found]
+    limits = repeatability(everything)
+    dynamic_limits = repeatability(everything, EnergyObjective.DYNAMIC)
+    pooled = {name: pool(found, limits, dynamic_limits=dynamic_limits) for name, found in by_candidate.items()}
     measurements = {name: found for name, found in pooled.items() if found is not None}
     objectives = {
         name: estimate
         for name, measurement in measurements.items()
-        if (estimate := _estimate(candidates[name], measurement, needs_energy)) is not None
+        if (estimate := _estimate(candidates[name], measurement, energy)) is not None
     }
     return Estimates(
-        limits=limits,
+        limits=dynamic_limits if energy is EnergyObjective.DYNAMIC else limits,
         measurements=measurements,
         objectives=objectives,
         feasible=tuple(estimate for estimate in objectives.values() if constraints.allow(estimate)),
     )
 
 
-def _estimate(candidate: Candidate, measurement: Measurement, needs_energy: bool) -> Estimate | None:
-    energy = measurement.energy_j
-    if candidate.accuracy is None or (needs_energy and (energy is None or energy.value <= 0)):
+def _estimate(candidate: Candidate, measurement: Measurement, energy: EnergyObjective | None) -> Estimate | None:
+    energy_j = None if energy is None else measurement.energy(energy)
+    if candidate.accuracy is None or (energy is not None and (energy_j is None or energy_j.value <= 0)):
         return None
     return Estimate(
         candidate=candidate.id,
         error=1 - candidate.accuracy,
         latency_s=measurement.latency_s.value,
-        energy_j=energy.value if needs_energy and energy is not None else None,
+        energy_j=None if energy_j is None else energy_j.value,
     )
 
 
-def space_of_dense(dense: Genome, step: int) -> SearchSpace:
+def space_of_dense(dense: Genome, step: int | Sequence[int]) -> SearchSpace:
     """A device's search space from stored rows alone: the dense genome is every group's channels."""
+    steps = (step,) * len(dense.widths) if isinstance(step, int) else step
     return SearchSpace(
         genes=tuple(
-            ChannelGene(name=str(i), channels=width, widths=allowed_widths(range(1, width + 1), step))
-            for i, width in enumerate(dense.widths)
+            ChannelGene(name=str(i), channels=width, widths=allowed_widths(range(1, width + 1), own))
+            for i, (width, own) in enumerate(zip(dense.widths, steps, strict=True))
         )
     )
 
 
 def fixed_scale(
-    first_generation: Sequence[Job], candidates: Candidates, ladder: Sequence[Genome], *, needs_energy: bool
+    first_generation: Sequence[Job],
+    candidates: Candidates,
+    ladder: Sequence[Genome],
+    *,
+    energy: EnergyObjective | None,
 ) -> HypervolumeScale | None:
     """The box of the dense model and the ladder, from the jobs of generation 0 alone; None before any was measured."""
-    found = estimate_all(first_generation, candidates, needs_energy=needs_energy, constraints=Constraints())
+    found = estimate_all(first_generation, candidates, energy=energy, constraints=Constraints())
     rungs = set(ladder)
     costs = [e.costs for name, e in found.objectives.items() if candidates[name].genome in rungs]
     return HypervolumeScale.spanned_by(costs) if costs else None
@@ -114,24 +128,35 @@ def front_hypervolume(estimates: Estimates, scale: HypervolumeScale | None) -> f
     return None if scale is None else hypervolume([estimate.costs for estimate in estimates.feasible], scale)
 
 
-def shrinkage_percent(
+def shrinkage(
     search_jobs: Sequence[Job],
     later_jobs: Sequence[Job],
     candidates: Candidates,
     *,
-    needs_energy: bool,
+    energy: EnergyObjective | None,
     constraints: Constraints,
-) -> float | None:
-    """By how many percent the latencies of the search's own front grew when measured again (winner's curse).
+) -> Shrinkage | None:
+    """How much worse the search's own front got when it was measured again (winner's curse).
 
     The front is the one that the search's measurements alone give; None where none of its members was re-measured.
     """
-    first = estimate_all(search_jobs, candidates, needs_energy=needs_energy, constraints=constraints)
-    again = estimate_all(later_jobs, candidates, needs_energy=needs_energy, constraints=Constraints())
+    first = estimate_all(search_jobs, candidates, energy=energy, constraints=constraints)
+    again = estimate_all(later_jobs, candidates, energy=energy, constraints=Constraints())
     anchors = {job.candidate for job in search_jobs if job.is_anchor}  # measured too often to be lucky
-    growth = [
-        again.objectives[member.candidate].latency_s / member.latency_s - 1
+    pairs = [
+        (member, again.objectives[member.candidate])
         for member in first.front(candidates)
         if member.candidate in again.objectives and member.candidate not in anchors
     ]
-    return 100 * sum(growth) / len(growth) if growth else None
+    if not pairs:
+        return None
+    energies = [
+        later.energy_j / before.energy_j - 1
+        for before, later in pairs
+        if before.energy_j is not None and later.energy_j is not None
+    ]
+    return Shrinkage(
+        candidates=len(pairs),
+        latency=mean(later.latency_s / before.latency_s - 1 for before, later in pairs),
+        energy=mean(energies) if energies else None,
+    )

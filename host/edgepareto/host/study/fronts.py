@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from edgepareto.host.domain import (
     Candidate,
     CandidateId,
     DeviceFront,
+    EnergyObjective,
     Estimate,
     FrontPoint,
     Job,
@@ -26,7 +27,7 @@ from edgepareto.host.study.estimates import (
     estimate_all,
     fixed_scale,
     front_hypervolume,
-    shrinkage_percent,
+    shrinkage,
     space_of_dense,
 )
 from edgepareto.host.study.evaluate_candidate import model_file
@@ -40,12 +41,19 @@ IDLE_OBJECTIVE = 0.98  # Spearman's rank correlation above which energy tells no
 FEWEST_RANKS = 5
 
 
-def read_fronts(study: Path) -> StudyFronts:
-    """Every device on which the unpruned model was measured. StudyError where there is no study or no such device."""
+def read_fronts(study: Path, on_damaged: Callable[[str], None] | None = None) -> StudyFronts:
+    """Every device on which the unpruned model was measured. StudyError where there is no study or no such device.
+
+    A stored trace that cannot be read raises StudyError; with `on_damaged`, which is told the line, it is left out.
+    """
     with StudyStore.open_for_reading(study) as store:
         identity = store.identity()
         candidates = store.candidates()
-        fronts = [] if identity is None else [_device_front(store, identity, r, candidates) for r in store.devices()]
+        fronts = (
+            []
+            if identity is None
+            else [_device_front(store, identity, r, candidates, on_damaged) for r in store.devices()]
+        )
     found = tuple(front for front in fronts if front is not None)
     if identity is None or not found:
         raise StudyError(f"{study}: nothing was measured yet; go on with host search --resume")
@@ -87,19 +95,26 @@ def candidate_model(study: Path, candidate: CandidateId) -> Path:
 
 
 def _device_front(
-    store: StudyStore, identity: StudyIdentity, record: DeviceRecord, candidates: Mapping[CandidateId, Candidate]
+    store: StudyStore,
+    identity: StudyIdentity,
+    record: DeviceRecord,
+    candidates: Mapping[CandidateId, Candidate],
+    on_damaged: Callable[[str], None] | None,
 ) -> DeviceFront | None:
     """None before the unpruned model was measured on the device."""
-    jobs: dict[Phase, list[Job]] = {Phase.SEARCH: [], Phase.END: []}
+    jobs: dict[Phase, list[Job]] = {phase: [] for phase in Phase}
     first_generation: list[Job] = []
-    for batch in store.batches(record.name):
+    for batch in store.batches(record.name, on_damaged):
         reduced = [reduce_trace(trace) for trace in batch.traces]
         jobs[batch.phase] += reduced
         if batch.phase is Phase.SEARCH and batch.round == 0:
             first_generation += reduced
-    everything = [*jobs[Phase.SEARCH], *jobs[Phase.END]]
-    constraints, needs_energy = identity.search.constraints, record.has_energy
-    estimates = estimate_all(everything, candidates, needs_energy=needs_energy, constraints=constraints)
+    later = [*jobs[Phase.END], *jobs[Phase.REMEASURE]]
+    everything = [*jobs[Phase.SEARCH], *later]
+    constraints = identity.search.constraints
+    objective = EnergyObjective(identity.search.energy or EnergyObjective.TOTAL)
+    energy = objective if record.has_energy else None
+    estimates = estimate_all(everything, candidates, energy=energy, constraints=constraints)
     dense = next((job.candidate for job in everything if job.is_anchor), None)
     if dense is None or dense not in estimates.measurements:
         return None
@@ -111,8 +126,8 @@ def _device_front(
         if candidates[name].accuracy is not None
     }
     on_front = dict.fromkeys(member.candidate for member in members)
-    ladder = space_of_dense(candidates[dense].genome, record.config.step).ladder()
-    scale = fixed_scale(first_generation, candidates, ladder, needs_energy=needs_energy)
+    ladder = space_of_dense(candidates[dense].genome, record.steps).ladder()
+    scale = fixed_scale(first_generation, candidates, ladder, energy=energy)
     searched = {job.candidate for job in jobs[Phase.SEARCH] if job.usable}
     return DeviceFront(
         device=record.info,
@@ -124,13 +139,12 @@ def _device_front(
         others=tuple(point for name, point in sorted(points.items()) if name not in on_front),
         hypervolume=front_hypervolume(estimates, scale) or 0.0,
         limits=estimates.limits,
-        has_energy=needs_energy,
+        has_energy=record.has_energy,
+        energy_objective=objective,
         runtime=record.config.runtime,
         threads=record.threads,
-        shrinkage=shrinkage_percent(
-            jobs[Phase.SEARCH], jobs[Phase.END], candidates, needs_energy=needs_energy, constraints=constraints
-        ),
-        notes=(*store.notes(record.name), *_remarks(estimates, members, candidates, identity)),
+        shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
+        notes=(*store.notes(record.name), *_remarks(estimates, members, candidates, identity, energy)),
     )
 
 
@@ -139,10 +153,11 @@ def _remarks(
     members: Sequence[Estimate],
     candidates: Mapping[CandidateId, Candidate],
     identity: StudyIdentity,
+    energy: EnergyObjective | None,
 ) -> list[str]:
     """What a reader of the front must know and cannot see in its numbers."""
     found = []
-    correlation = _rank_correlation(list(estimates.measurements.values()))
+    correlation = None if energy is None else _rank_correlation(list(estimates.measurements.values()), energy)
     if correlation is not None and correlation > IDLE_OBJECTIVE:
         found.append(
             f"energy ranks the candidates as latency does (Spearman {correlation:.3f}): "
@@ -158,12 +173,13 @@ def _remarks(
     return found
 
 
-def _rank_correlation(measurements: Sequence[Measurement]) -> float | None:
-    pairs = [(m.latency_s.value, m.energy_j.value) for m in measurements if m.energy_j is not None]
+def _rank_correlation(measurements: Sequence[Measurement], energy: EnergyObjective) -> float | None:
+    found = [(measurement.latency_s.value, measurement.energy(energy)) for measurement in measurements]
+    pairs = [(latency_s, energy_j.value) for latency_s, energy_j in found if energy_j is not None]
     if len(pairs) < FEWEST_RANKS:
         return None
-    latency, energy = (_ranks(np.array(column)) for column in zip(*pairs, strict=True))
-    return float(np.corrcoef(latency, energy)[0, 1])
+    by_latency, by_energy = (_ranks(np.array(column)) for column in zip(*pairs, strict=True))
+    return float(np.corrcoef(by_latency, by_energy)[0, 1])
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -284,11 +284,13 @@ def _record(
                 f"{device.name}: {then} power meter when this study began and has {now} now"
                 f"{_fault(info.meter.fault) if info.meter else ''}; put it back or choose another --study"
             )
-    if config.search.constraints.max_energy_j is not None and not has_energy:
-        raise WrongUse(
-            f"{device.name}: --max-energy-mj cannot be kept, this device has no power meter that works; "
-            "drop the limit or the device"
-        )
+    wanted = {
+        f"--energy {config.search.energy}": config.search.energy,
+        "--max-energy-mj": config.search.constraints.max_energy_j,
+    }
+    if not has_energy and (asked := [flag for flag, value in wanted.items() if value is not None]):
+        meter = "has no power meter" if info.meter is None else f"has a meter that does not work ({info.meter.fault})"
+        raise WrongUse(f"{device.name}: {' and '.join(asked)} cannot be kept, it {meter}; drop it or the device")
     return DeviceRecord(config=device, info=info, has_energy=has_energy, state=DeviceState.RUNNING)
 
 

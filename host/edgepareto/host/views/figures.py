@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
-from edgepareto.host.domain.measurement import Interval
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
+from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.measurement import EnergyObjective
 
 __all__ = [
     "UNKNOWN",
     "count_text",
     "device_title",
+    "energy_label",
+    "energy_mj",
     "energy_saving",
     "energy_text",
     "latency_text",
     "metric_text",
     "percent",
+    "points_text",
     "rate_text",
+    "shrinkage_text",
     "size_text",
     "speed_up",
     "study_title",
@@ -41,10 +46,45 @@ def speed_up(point: FrontPoint, dense: FrontPoint) -> float:
     return dense.measurement.latency_s.value / point.measurement.latency_s.value
 
 
-def energy_saving(point: FrontPoint, dense: FrontPoint) -> float | None:
-    """The share of the dense model's energy that is saved; None where either is unknown."""
-    mine, full = point.measurement.energy_j, dense.measurement.energy_j
-    return None if mine is None or full is None else 1 - mine.value / full.value
+def points_text(difference: Interval | None) -> str:
+    """A difference of two shares in percentage points: -1.3 ±0.4."""
+    if difference is None:
+        return UNKNOWN
+    value, half = difference.value * 100, difference.half_width * 100
+    decimals = 1 if half >= 0.095 else 2
+    return f"{value:+.{decimals}f} ±{half:.{decimals}f}"
+
+
+def shrinkage_text(shrinkage: Shrinkage) -> str:
+    """`measured again, 12 of the search's front: 1.2 % more time, 0.4 % less energy`."""
+    parts = [f"{_change(shrinkage.latency)} time"]
+    if shrinkage.energy is not None:
+        parts.append(f"{_change(shrinkage.energy)} energy")
+    return f"measured again, {shrinkage.candidates} of the search's front: {', '.join(parts)}"
+
+
+def _change(share: float) -> str:
+    return f"{abs(share) * 100:.1f} % {'more' if share >= 0 else 'less'}"
+
+
+def energy_saving(point: FrontPoint, device: DeviceFront) -> float | None:
+    """The share of the dense model's energy (the objective's) that is saved; None where either is unknown."""
+    mine, full = device.energy(point), device.energy(device.dense)
+    return None if mine is None or full is None or full.value <= 0 else 1 - mine.value / full.value
+
+
+def energy_mj(point: FrontPoint, objective: EnergyObjective) -> float | None:
+    """For a logarithmic axis: None where it is unknown or not above 0."""
+    energy = point.measurement.energy(objective)
+    return None if energy is None or energy.value <= 0 else energy.value * 1e3
+
+
+def energy_label(study: StudyFronts) -> str:
+    """`energy per inference above idle (mJ, estimate)`."""
+    objective = next((d.energy_objective for d in study.devices if d.has_energy), EnergyObjective.TOTAL)
+    above = " above idle" if objective is EnergyObjective.DYNAMIC else ""
+    estimate = ", some an estimate" if any(device.energy_is_estimate for device in study.devices) else ""
+    return f"energy per inference{above} (mJ{estimate})"
 
 
 def rate_text(rate: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
-from edgepareto.host.views.figures import device_title, metric_text, study_title
+from edgepareto.host.views.figures import device_title, energy_label, energy_mj, metric_text, study_title
 from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
 
 if TYPE_CHECKING:
@@ -64,18 +64,15 @@ def accuracy_window(study: StudyFronts) -> tuple[float, float]:
 
 def _costs(study: StudyFronts) -> list[tuple[str, Cost]]:
     costs: list[tuple[str, Cost]] = [("latency (ms), logarithmic", _latency_ms)]
-    if any(device.has_energy for device in study.devices):
-        costs.append(("energy per inference (mJ), logarithmic", _energy_mj))
+    metered = [device for device in study.devices if device.has_energy]
+    if metered:
+        objective = metered[0].energy_objective  # the study's, so every device's
+        costs.append((f"{energy_label(study)}, logarithmic", lambda point: energy_mj(point, objective)))
     return costs
 
 
 def _latency_ms(point: FrontPoint) -> float:
     return point.measurement.latency_s.value * 1e3
-
-
-def _energy_mj(point: FrontPoint) -> float | None:
-    energy = point.measurement.energy_j
-    return None if energy is None else energy.value * 1e3
 
 
 def _draw(panel: Axes, device: DeviceFront, cost: Cost) -> None:

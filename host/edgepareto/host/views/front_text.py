@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 
 from edgepareto.host.domain.candidate import CandidateId
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.point_record import PointRecord, point_record
 
 __all__ = ["CSV_COLUMNS", "front_csv", "front_json"]
@@ -22,13 +22,24 @@ CSV_COLUMNS = (
     "on_front",
     "candidate",
     "accuracy",
+    "accuracy_difference",
+    "accuracy_difference_low",
+    "accuracy_difference_high",
     "test_accuracy",
+    "test_accuracy_difference",
+    "test_accuracy_difference_low",
+    "test_accuracy_difference_high",
     "latency_s",
     "latency_low_s",
     "latency_high_s",
     "energy_j",
     "energy_low_j",
     "energy_high_j",
+    "energy_systematic_j",
+    "dynamic_energy_j",
+    "dynamic_energy_low_j",
+    "dynamic_energy_high_j",
+    "reproducible",
     "macs",
     "parameters",
     "bytes",
@@ -83,15 +94,36 @@ def _device_record(device: DeviceFront, file_of: FileOf) -> dict[str, object]:
         "complete": device.complete,
         "measured": device.measured,
         "hypervolume": device.hypervolume,
+        "repeatability": _repeatability(device),
         "dense": point_record(device.dense, device, file=file_of(device.dense.candidate.id)),
         "front": [_record(point, device, file_of) for point in device.front],
     }
     optional = {
         "incomplete_reason": device.incomplete_reason,
-        "shrinkage": device.shrinkage,
+        "energy_objective": device.energy_objective.value if device.has_energy else None,
+        **_shrinkage(device.shrinkage),
         "notes": list(device.notes) or None,
     }
     return record | {name: value for name, value in optional.items() if value is not None}
+
+
+def _repeatability(device: DeviceFront) -> dict[str, float | int | bool]:
+    """How far two jobs of one candidate may lie apart, as shares; a limit that nothing is behind is absent."""
+    limits = device.limits
+    found: dict[str, float | int | bool] = {"reproducible": limits.reproducible, "anchor_jobs": limits.anchor_jobs}
+    if limits.repeats:
+        found["latency"] = limits.latency
+    if limits.energy_repeats if limits.energy_repeats is not None else limits.repeats:
+        found["energy"] = limits.energy
+    return found
+
+
+def _shrinkage(shrinkage: Shrinkage | None) -> dict[str, float | None]:
+    """In percent, as these have always been."""
+    if shrinkage is None:
+        return {}
+    energy = shrinkage.energy
+    return {"shrinkage": 100 * shrinkage.latency, "shrinkage_energy": None if energy is None else 100 * energy}
 
 
 def _record(point: FrontPoint, device: DeviceFront, file_of: FileOf) -> PointRecord:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.host.domain.device import DeviceInfo
-from edgepareto.host.domain.measurement import Job
+from edgepareto.host.domain.job import Job
 from edgepareto.host.domain.trace import MeterStatus, RuntimeUsed, Status
 from edgepareto.host.views.figures import UNKNOWN, energy_text, latency_text
 from rich import box
@@ -97,7 +97,7 @@ def _record(result: ProfileResult) -> dict[str, object]:
             "energy_j": energy.total_j.value,
             "energy_low_j": energy.total_j.low,
             "energy_high_j": energy.total_j.high,
-            "dynamic_energy_j": energy.dynamic_j,
+            "dynamic_energy_j": None if energy.dynamic_j is None else energy.dynamic_j.value,
             "power_w": energy.mean_power_w,
             "idle_power_w": energy.idle_power_w,
         }

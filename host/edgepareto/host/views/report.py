@@ -12,11 +12,15 @@ from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFr
 from edgepareto.host.views.figures import (
     count_text,
     device_title,
+    energy_label,
+    energy_mj,
     energy_saving,
     energy_text,
     latency_text,
     metric_text,
     percent,
+    points_text,
+    shrinkage_text,
     size_text,
     speed_up,
     study_title,
@@ -72,6 +76,13 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
             lines.append((f"{name}: incomplete, {device.incomplete_reason or 'the search was stopped'}", True))
         if not device.has_energy:
             lines.append((f"{name}: no meter, energy is unknown", True))
+        if device.energy_is_estimate:
+            lines.append((f"{name}: energy is an estimate", True))
+        if not device.limits.reproducible:
+            lines.append((f"{name}: provisional, the dense model was measured too seldom", True))
+        if device.shrinkage is not None:
+            lines.append((f"{name}: {shrinkage_text(device.shrinkage)}", False))
+        lines += [(f"{name}: {note}", True) for note in device.notes]
     return lines
 
 
@@ -79,8 +90,10 @@ def _figure(study: StudyFronts) -> go.Figure:
     from plotly.subplots import make_subplots
 
     costs: list[tuple[str, Cost]] = [("latency (ms)", _latency_ms)]
-    if any(device.has_energy for device in study.devices):
-        costs.append(("energy per inference (mJ)", _energy_mj))
+    metered = [device for device in study.devices if device.has_energy]
+    if metered:
+        objective = metered[0].energy_objective  # the study's, so every device's
+        costs.append((f"{energy_label(study)}", lambda point: energy_mj(point, objective)))
     figure = make_subplots(
         rows=len(costs),
         cols=len(study.devices),
@@ -161,15 +174,22 @@ def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
     candidate, measurement = point.candidate, point.measurement
     lines = [f"<b>{candidate.id}</b>{' (simulated)' if measurement.simulated else ''}"]
     lines.append(f"{html.escape(metric_text(study.metric))}: {percent(candidate.accuracy)} on validation")
+    if (difference := device.accuracy_difference(point)) is not None:
+        lines.append(f"to dense on the same samples: {points_text(difference)} points")
     if candidate.test_accuracy is not None:
-        lines.append(f"on test: {percent(candidate.test_accuracy)}")
+        on_test = device.test_accuracy_difference(point)
+        to_dense = "" if on_test is None else f" ({points_text(on_test)} points to dense)"
+        lines.append(f"on test: {percent(candidate.test_accuracy)}{to_dense}")
     lines.append(
         f"latency: {latency_text(measurement.latency_s)} ({speed_up(point, device.dense):.2f}× as fast as dense)"
     )
     if measurement.energy_j is not None:
-        saving = energy_saving(point, device.dense)
+        saving = energy_saving(point, device)
         saved = "" if saving is None else f" ({saving * 100:.0f} % saved)"
-        lines.append(f"energy: {energy_text(measurement.energy_j)}{saved}")
+        estimate = ", an estimate" if device.energy_is_estimate else ""
+        lines.append(f"energy: {energy_text(measurement.energy_j)}{estimate}{saved}")
+    if measurement.dynamic_energy_j is not None:
+        lines.append(f"of it above idle: {energy_text(measurement.dynamic_energy_j)}")
     lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters")
     lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")
     return "<br>".join(lines)
@@ -177,8 +197,3 @@ def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
 
 def _latency_ms(point: FrontPoint) -> float:
     return point.measurement.latency_s.value * 1e3
-
-
-def _energy_mj(point: FrontPoint) -> float | None:
-    energy = point.measurement.energy_j
-    return None if energy is None else energy.value * 1e3

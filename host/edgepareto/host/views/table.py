@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.measurement import FEWEST_ANCHOR_JOBS, EnergyObjective
 from edgepareto.host.views.figures import (
     UNKNOWN,
     count_text,
@@ -13,7 +14,9 @@ from edgepareto.host.views.figures import (
     energy_text,
     latency_text,
     percent,
+    points_text,
     rate_text,
+    shrinkage_text,
     size_text,
     speed_up,
 )
@@ -25,7 +28,6 @@ from rich.text import Text
 __all__ = ["front_tables"]
 
 DISTURBANCES = frozenset({"CONTENDED", "ANCHOR_DRIFT"})
-FEWEST_REPEATS = 2  # degrees of freedom behind the limits; with fewer they say next to nothing
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 
 
@@ -37,7 +39,7 @@ def front_tables(study: StudyFronts, *, width: int = WIDE) -> Iterator[Renderabl
 
 
 def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
-    wide, narrow = width >= WIDE, width < MEDIUM
+    narrow = width < MEDIUM
     table = Table(
         title=device_title(device),
         title_justify="left",
@@ -48,70 +50,100 @@ def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
     )
     table.add_column("candidate", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for heading in _headings(study, device, wide=wide):
+    for heading in _headings(study, device, width):
         table.add_column(heading, justify="right", no_wrap=True)
     members = {point.candidate.id for point in device.front}
     knee = "◆" if narrow else "◆ knee"
+    dense = "" if narrow and _is_paired(device) else "dense"  # that column says it
     if device.dense.candidate.id not in members:
-        cells = _cells(study, device, device.dense, wide=wide)
-        table.add_row(device.dense.candidate.id, "dense", *cells, style="dim", end_section=bool(device.front))
+        cells = _cells(study, device, device.dense, width)
+        table.add_row(device.dense.candidate.id, dense, *cells, style="dim", end_section=bool(device.front))
     for point in device.front:
-        names = ["dense" if point.candidate.id == device.dense.candidate.id else "", knee if point.is_knee else ""]
+        names = [dense if point.candidate.id == device.dense.candidate.id else "", knee if point.is_knee else ""]
         mark = " ".join(name for name in names if name)
-        cells = _cells(study, device, point, wide=wide)
+        cells = _cells(study, device, point, width)
         table.add_row(point.candidate.id, mark, *cells, style="bold green" if point.is_knee else None)
     return table
 
 
-def _headings(study: StudyFronts, device: DeviceFront, *, wide: bool) -> list[str]:
+def _headings(study: StudyFronts, device: DeviceFront, width: int) -> list[str]:
+    """Without room the units stand here and not in every cell."""
+    wide, narrow = width >= WIDE, width < MEDIUM
     metric = {"top1": "top-1"}.get(study.metric, study.metric.rpartition(":")[2])
-    energy = ["energy", *(["per J"] if wide else []), "saved"] if device.has_energy else []
+    energy = "dynamic" if device.energy_objective is EnergyObjective.DYNAMIC else "energy"
+    if device.energy_is_estimate:
+        energy = f"{energy[:3]}. est." if narrow else f"{energy} (estimate)"
+    metered = [f"{energy} mJ" if narrow else energy, *(["per J"] if wide else []), "saved"]
     return [
-        metric,
-        *(["on test"] if study.has_test_split else []),
-        "latency",
+        f"{metric} %" if narrow else metric,
+        *(["vs dense"] if _is_paired(device) else []),
+        *(["test %" if narrow else "on test"] if study.has_test_split else []),
+        "latency ms" if narrow else "latency",
         *(["per s"] if wide else []),
         "faster",
-        *energy,
+        *(metered if device.has_energy else []),
         *(["MACs", "file"] if wide else []),
     ]
 
 
-def _cells(study: StudyFronts, device: DeviceFront, point: FrontPoint, *, wide: bool) -> list[str]:
+def _cells(study: StudyFronts, device: DeviceFront, point: FrontPoint, width: int) -> list[str]:
     """In the order of `_headings`."""
+    wide, narrow = width >= WIDE, width < MEDIUM
     measurement, candidate = point.measurement, point.candidate
-    cells = [percent(candidate.accuracy)]
+    is_dense = candidate.id == device.dense.candidate.id
+
+    def cell(text: str, unit: str) -> str:
+        return text.removesuffix(f" {unit}") if narrow else text
+
+    cells = [cell(percent(candidate.accuracy), "%")]
+    if _is_paired(device):
+        cells.append("dense" if is_dense else points_text(device.accuracy_difference(point)))
     if study.has_test_split:
-        cells.append(percent(candidate.test_accuracy))
-    cells.append(latency_text(measurement.latency_s))
+        cells.append(cell(percent(candidate.test_accuracy), "%"))
+    cells.append(cell(latency_text(measurement.latency_s), "ms"))
     if wide:
         cells.append(rate_text(1 / measurement.latency_s.value))
     cells.append(f"{speed_up(point, device.dense):.2f}×")
     if device.has_energy:
-        energy, saving = measurement.energy_j, energy_saving(point, device.dense)
-        cells.append(energy_text(energy))
+        energy, saving = device.energy(point), energy_saving(point, device)
+        cells.append(cell(energy_text(energy), "mJ"))
         if wide:
-            cells.append(UNKNOWN if energy is None else rate_text(1 / energy.value))
+            cells.append(UNKNOWN if energy is None or energy.value <= 0 else rate_text(1 / energy.value))
         cells.append(UNKNOWN if saving is None else f"{saving * 100:.0f} %")
     if wide:
         cells += [count_text(candidate.macs), size_text(candidate.bytes)]
     return cells
 
 
+def _is_paired(device: DeviceFront) -> bool:
+    """Whether the metric counts samples, so that differences to the dense model are known on the same ones."""
+    return device.dense.candidate.validation_hits is not None
+
+
 def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
+    """Lines of at most 78 columns where no name is long."""
     plural = "" if device.threads == 1 else "s"
-    repeatable = f"two measurements differ by up to {device.limits.latency * 100:.1f} % in latency"
-    if device.has_energy:
-        repeatable += f", {device.limits.energy * 100:.1f} % in energy"
-    if device.limits.repeats < FEWEST_REPEATS:
-        repeatable = "how far two measurements differ is not known"
-    setting = f"{device.runtime}, {device.precision}, {device.threads} thread{plural}, batch 1, preset {study.preset}"
-    yield Text(f"  {device.measured} candidates measured, {len(device.front)} on the front; {setting}", style="dim")
-    hypervolume = f"hypervolume {device.hypervolume:.4f}"
-    yield Text(f"  ◆ is the knee, ± the 95 % interval; {repeatable}; {hypervolume}", style="dim")
+    limits = device.limits
+    yield _dim(
+        f"{device.measured} candidates measured, {len(device.front)} on the front; hypervolume {device.hypervolume:.4f}"
+    )
+    yield _dim(f"{device.runtime}, {device.precision}, {device.threads} thread{plural}, batch 1, preset {study.preset}")
+    trust = f"reproducible ({limits.anchor_jobs} jobs of the dense model)" if limits.reproducible else "provisional"
+    yield _dim(f"◆ is the knee, ± the 95 % interval, {trust}")
+    if limits.reproducible:
+        apart = f"two measurements differ by up to {limits.latency * 100:.1f} % in latency"
+        yield _dim(f"{apart}, {limits.energy * 100:.1f} % in energy" if device.has_energy else apart)
+    if _is_paired(device):
+        yield _dim("vs dense: percentage points, on the same samples")
+    if device.shrinkage is not None:
+        yield _dim(shrinkage_text(device.shrinkage))
     for warning in _warnings(study, device):
         yield Text(f"  ! {warning}", style="bold yellow")
     yield Text("")
+
+
+def _dim(text: str) -> Text:
+    return Text(f"  {text}", style="dim")
 
 
 def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
@@ -120,9 +152,11 @@ def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
         yield f"SIMULATED: no board was measured, a model of {device.device.board} gave these numbers{note}"
     if study.preset == "quick":
         yield "QUICK preset: few, short measurements; measure again with --preset standard before you rely on them"
-    if device.limits.repeats < FEWEST_REPEATS:
-        few = f"too few repeats of the dense model ({device.limits.repeats}, wanted {FEWEST_REPEATS})"
-        yield f"PROVISIONAL: {few}; the intervals are too narrow"
+    if not device.limits.reproducible:
+        few = f"the dense model was measured {device.limits.anchor_jobs} times, wanted {FEWEST_ANCHOR_JOBS}"
+        yield f"PROVISIONAL: {few}; how far two measurements differ is not known well"
+    if device.energy_is_estimate and device.device.meter is not None:
+        yield f"ESTIMATE: {device.device.meter.kind} does not see all that the board draws; energy is rough"
     disturbed = sorted(frozenset().union(*(p.measurement.tags for p in (device.dense, *device.front))) & DISTURBANCES)
     if disturbed:
         yield f"DISTURBED ({', '.join(disturbed)}): other work ran on this device; its intervals are wider for it"
