@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +13,18 @@ import numpy as np
 import onnx
 import pytest
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
-from edgepareto.host.errors import DataError, Failed
+from edgepareto.host.errors import DataError, EvaluationError, Failed
 from edgepareto.host.export import sha256_of, write_sample_inputs
 from edgepareto.host.study.evaluate_candidate import (
     CandidateEvaluator,
     EvaluationTask,
+    Split,
     expected_outputs_file,
     inputs_file,
     model_file,
 )
 from edgepareto.host.study.inputs import load_inputs
-from edgepareto.host.study.preparation import Preparation
+from edgepareto.host.study.preparation import Preparation, Preparer
 from onnx import numpy_helper
 
 if TYPE_CHECKING:
@@ -42,10 +44,30 @@ def task(bench: Bench) -> EvaluationTask:
 
 
 def prepared(task: EvaluationTask, workers: int) -> dict[str, Candidate]:
+    """Made and scored, as a study does it; a score that fails is the candidate's failure."""
+
+    def make(name: str, genome: Genome) -> Callable[[Preparer], None]:
+        def do(preparer: Preparer) -> None:
+            found[name] = preparer.make(CandidateId(name), genome, RECIPE)
+
+        return do
+
+    def score(name: str) -> Callable[[Preparer], None]:
+        def do(preparer: Preparer) -> None:
+            try:
+                accuracy = preparer.score(str(found[name].model_sha256), Split.VALIDATION).value
+            except EvaluationError as error:
+                found[name] = replace(found[name], failure=str(error))
+            else:
+                found[name] = replace(found[name], accuracy=accuracy)
+
+        return do
+
     found: dict[str, Candidate] = {}
     with Preparation(task, workers) as preparation:
-        wanted = [(CandidateId(str(i)), genome, RECIPE) for i, genome in enumerate(GENOMES)]
-        preparation.candidates(wanted, lambda candidate: found.update({candidate.id: candidate}))
+        making = {str(i): preparation.make(make(str(i), genome)) for i, genome in enumerate(GENOMES)}
+        for scored in [preparation.score(made, score(name)) for name, made in making.items()]:
+            scored.result()
     return found
 
 
@@ -71,7 +93,7 @@ def test_a_model_of_half_precision_is_calibrated_in_half_precision(task: Evaluat
     onnx.save(model, half)
     shown = np.load(inputs_file(task.models))
     np.savez(inputs_file(task.models), **{name: shown[name].astype(np.float16) for name in shown.files})
-    candidate = CandidateEvaluator(replace(task, model=half)).evaluate(CandidateId("0"), GENOMES[1], RECIPE)
+    candidate = CandidateEvaluator(replace(task, model=half)).make(CandidateId("0"), GENOMES[1], RECIPE)
     assert candidate.failure is None
     assert onnx.load(model_file(task.models, str(candidate.model_sha256))).graph.input[0] == model.graph.input[0]
 

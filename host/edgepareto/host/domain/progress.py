@@ -21,7 +21,11 @@ class Activity(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceProgress:
-    """State of one device. budget: measurements it will take at most, None where another budget ends the search."""
+    """State of one device. budget: measurements it will take at most, None where another budget ends the search.
+
+    detail: the agent's own stage, such as `latency 3/5`. utilisation: share of the time since the search began in which
+    the board was measuring, 0..1. left_s: until the search's budget is spent, at the pace so far. None: not known.
+    """
 
     device: DeviceName
     activity: Activity
@@ -32,6 +36,8 @@ class DeviceProgress:
     front: int
     hypervolume: float | None
     detail: str = ""
+    utilisation: float | None = None
+    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -17,15 +18,19 @@ from edgepareto.host.domain import (
     CandidateId,
     DeviceName,
     Job,
+    ProfileTrace,
     Purpose,
     reduce_trace,
 )
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyStore
+from edgepareto.host.study.anchor_baseline import AnchorBaselines
 from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.pace import Pace
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
+from edgepareto.host.study.verdict import board_fault
 
-__all__ = ["DeviceBatches", "StudyClock", "cut"]
+__all__ = ["DeviceBatches", "MeasuredBatch", "StudyClock", "cut"]
 
 
 class StudyClock:
@@ -47,15 +52,32 @@ class StudyClock:
             raise KeyboardInterrupt
 
     @property
+    def left_s(self) -> float | None:
+        """None: no limit."""
+        return None if self._limit_s is None else max(0.0, self._limit_s - self.elapsed_s)
+
+    @property
     def is_over(self) -> bool:
-        return self._limit_s is not None and self.elapsed_s >= self._limit_s
+        return self.left_s == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredBatch:
+    """jobs: the anchor's first, then in order. fault: the job that says why all of it is void, None where it is not.
+
+    is_new: measured now, not answered from the store.
+    """
+
+    jobs: tuple[Job, ...]
+    fault: Job | None
+    is_new: bool
 
 
 @dataclass(kw_only=True)
 class DeviceBatches:
     """What was measured on one device so far, as this run has seen it: replayed or new. One thread at a time.
 
-    jobs: in order, anchors included. search_jobs: how many of them are of the search phase.
+    jobs: in order, anchors included; of a void batch only those that failed by a candidate's own fault for good.
     """
 
     store: StudyStore
@@ -70,6 +92,8 @@ class DeviceBatches:
     jobs: list[Job] = field(default_factory=list)
     by_candidate: dict[CandidateId, list[Job]] = field(default_factory=lambda: defaultdict(list))
     by_phase: dict[tuple[Phase, int], list[Job]] = field(default_factory=lambda: defaultdict(list))
+    pace: Pace = field(default_factory=Pace)
+    _baselines: AnchorBaselines = field(default_factory=AnchorBaselines)
     _count: int = 0
     _attempts: Counter[CandidateId] = field(default_factory=Counter)
 
@@ -79,38 +103,49 @@ class DeviceBatches:
 
     def measure(
         self, candidates: Sequence[Candidate], phase: Phase, round: int, on_progress: Callable[[str], None]
-    ) -> bool:
-        """One batch, at most MAXIMUM_BATCH candidates beside the anchor. False where it was not begun, because the
-        time is over or the run is being stopped; a stored batch is always answered.
+    ) -> MeasuredBatch | None:
+        """One batch, at most MAXIMUM_BATCH candidates beside the anchor. None where it was not begun, because the time
+        is over or the run is being stopped; a stored batch is always answered.
 
         Raises DeviceLost, StoreError.
         """
         assert len(candidates) <= MAXIMUM_BATCH
         batch = self._batch(candidates, phase)
         record = self.store.batch(batch.request_key)
+        is_new = record is None
         if record is None:
             if self.clock.stop.is_set() or (phase is Phase.SEARCH and self.clock.is_over):
-                return False
+                return None
             record = BatchRecord(
                 request_key=batch.request_key,
                 device=self.name,
                 phase=phase,
                 round=round,
                 number=self._count,
-                traces=self.profiler.profile(batch, on_progress),
+                traces=self._profile(batch, on_progress),
             )
             self.store.save_batch(record, elapsed_s=self.clock.elapsed_s)
-        for trace in record.traces:
-            job = reduce_trace(trace)
-            self.jobs.append(job)
-            self.by_candidate[job.candidate].append(job)
-            self.by_phase[phase, round].append(job)
+        jobs = tuple(reduce_trace(trace) for trace in record.traces)
+        fault = board_fault(jobs)
+        for job in jobs:
+            if fault is None or (job.status.is_permanent and not job.is_anchor):
+                self.jobs.append(job)
+                self.by_candidate[job.candidate].append(job)
+                self.by_phase[phase, round].append(job)
+        self._baselines.learn(record.traces[0])
         self._count += 1
         self._attempts.update(candidate.id for candidate in candidates)
-        return True
+        return MeasuredBatch(jobs=jobs, fault=fault, is_new=is_new)
 
-    def jobs_of(self, phase: Phase) -> list[Job]:
-        return [job for (found, _), jobs in self.by_phase.items() if found is phase for job in jobs]
+    def _profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+        measured = 0
+        self.pace.measuring_begins()
+        try:
+            traces = self.profiler.profile(batch, on_progress)
+            measured = sum(entry.attempt == 0 for entry in batch.entries)
+        finally:
+            self.pace.measuring_ends(measured)
+        return traces
 
     def _batch(self, candidates: Sequence[Candidate], phase: Phase) -> Batch:
         anchor_purpose = Purpose.SEARCH if phase is Phase.SEARCH else Purpose.REMEASURE
@@ -129,6 +164,7 @@ class DeviceBatches:
             runtime=self.record.config.runtime,
             threads=self.record.config.threads or 0,
             measure_energy=self.record.has_energy,
+            anchor_baseline=self._baselines.present(),
         )
 
     def _was_usable(self, candidate: Candidate) -> bool:
@@ -146,6 +182,8 @@ class DeviceBatches:
         )
 
 
-def cut(candidates: Sequence[Candidate]) -> list[Sequence[Candidate]]:
-    """Into batches, in ask order."""
-    return [candidates[i : i + MAXIMUM_BATCH] for i in range(0, len(candidates), MAXIMUM_BATCH)]
+def cut(candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+    """Into batches, in the order they come, each as soon as it is full or nothing more comes."""
+    coming = iter(candidates)
+    while batch := tuple(islice(coming, MAXIMUM_BATCH)):
+        yield batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgepareto.host.config import SearchConfig
@@ -15,6 +15,7 @@ from edgepareto.host.domain import (
     DeviceProgress,
     EnergyObjective,
     Genome,
+    Job,
     SearchSpace,
     StudyNotice,
 )
@@ -24,7 +25,7 @@ from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
 from edgepareto.host.study.replay import journal_generation
-from edgepareto.host.study.verdict import Verdict, verdict
+from edgepareto.host.study.verdict import Verdict, advice, verdict
 
 __all__ = ["DeviceSearch", "Listener"]
 
@@ -32,6 +33,7 @@ Listener = Callable[[DeviceProgress | StudyNotice], None]
 
 INDEPENDENT_JOBS = 2
 FAILURES_BEFORE_GIVING_UP = 2
+VOIDS_IN_A_ROW = 3  # of one batch in one run; then only a person can help the board
 
 
 class DeviceSearch:
@@ -108,24 +110,28 @@ class DeviceSearch:
         self.report(Activity.PREPARING)
         return asked if left is None else asked[:left]
 
-    def measure(self, asked: Sequence[Candidate]) -> None:
-        """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised."""
+    def measure(self, asked: Iterable[Candidate]) -> None:
+        """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised.
+
+        asked: in order; the next may take its time to be made. Whether it has a score yet makes no difference here.
+        """
         anchor = self.batches.anchor
-        pending: Sequence[Candidate] = [c for c in asked if c.failure is None and c.id != anchor.id]
-        batches = cut(pending) or ([] if self.batches.jobs else [()])
-        while batches:
-            for batch in batches:
+        waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id != anchor.id)
+        while True:
+            measured: list[Candidate] = []
+            for batch in cut(waiting):
                 if not self._measure_batch(batch, Phase.SEARCH, self._generation):
                     self.is_searching = False
                     return
-            pending = [c for c in pending if self._verdict(c) is Verdict.RETRY]
-            batches = cut(pending)
-        jobs = self.batches.by_candidate[anchor.id]
-        # One that ran is a good model: a later failure is the board's, not its own.
-        if not any(job.usable for job in jobs) and verdict(jobs, needs_energy=False) is Verdict.INFEASIBLE:
-            failed = next((job for job in jobs if job.status.is_permanent), jobs[-1])
-            why = f"{failed.status.value} {failed.message}".rstrip()
-            self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
+                measured += batch
+            waiting = [c for c in measured if self._verdict(c) is Verdict.RETRY]
+            if not waiting:
+                break
+        if not self.batches.jobs and not self._measure_batch((), Phase.SEARCH, self._generation):
+            self.is_searching = False
+            return
+        self._check_anchor()
+        self._heartbeat(Activity.WAITING, "")
 
     def tell(self, asked: Sequence[Candidate]) -> None:
         """The outcomes of the generation just measured; a generation cut by the budget ends the search instead."""
@@ -142,15 +148,16 @@ class DeviceSearch:
         self._generation += 1
         self.report(Activity.WAITING)
 
-    def measure_again(self, candidates: Sequence[Candidate], round: int) -> None:
+    def measure_again(self, candidates: Iterable[Candidate], round: int) -> None:
         """A round of the end phase. A lost device is noted, not raised."""
-        for batch in cut(candidates):
+        for batch in cut(c for c in candidates if c.model_sha256 is not None):
             if not self._measure_batch(batch, Phase.END, round):
                 return
+        self._heartbeat(Activity.WAITING, "")
 
-    def needs_another_job(self, candidate: Candidate) -> bool:
+    def needs_another_job(self, candidate: CandidateId) -> bool:
         """Has fewer than two independent jobs and did not fail too often."""
-        jobs = self.batches.by_candidate[candidate.id]
+        jobs = self.batches.by_candidate[candidate]
         usable = sum(job.usable and not (self.has_energy and job.energy is None) for job in jobs)
         failed = len(jobs) - usable
         permanent = any(job.status.is_permanent for job in jobs)
@@ -166,16 +173,16 @@ class DeviceSearch:
         estimates = self.estimates()
         self._progress = DeviceProgress(
             device=self.name,
-            activity=Activity.LOST if self.is_lost else activity,
+            activity=activity,
             generation=self._generation,
             measured=len(self._measured),
-            failed=sum(name not in estimates.objectives for name in self._measured),
+            failed=sum(name not in estimates.objectives and self._is_scored(name) for name in self._measured),
             budget=self._config.measurements,
             front=len(estimates.front(self._candidates)),
             hypervolume=front_hypervolume(estimates, self._hypervolume_scale()),
             detail=detail,
         )
-        self._listener(self._progress)
+        self._heartbeat(activity, detail)
 
     def notice(self, text: str) -> None:
         """A warning on the screen now, and beside this device's front ever after."""
@@ -186,6 +193,7 @@ class DeviceSearch:
         """The device is out of this run; its front is kept and marked incomplete."""
         self.is_searching = False
         self._save(replace(self.batches.record, state=DeviceState.LOST, reason=reason))
+        self.report(Activity.LOST)
         self._listener(StudyNotice(text=f"{reason}; its front is kept, go on with --resume", is_warning=True))
 
     def complete(self) -> None:
@@ -193,23 +201,56 @@ class DeviceSearch:
         self.report(Activity.DONE)
 
     def _measure_batch(self, batch: Sequence[Candidate], phase: Phase, round: int) -> bool:
-        """False where the device is done: lost, out of time, or the run is being stopped."""
+        """Again while it is void. False where the device is done: lost, out of time, or the run is being stopped."""
         activity = Activity.MEASURING if phase is Phase.SEARCH else Activity.REMEASURING
-        if self.is_lost:
-            return False
-        try:
-            began = self.batches.measure(batch, phase, round, lambda detail: self._heartbeat(activity, detail))
-        except DeviceLost as error:
-            if not self.batches.clock.stop.is_set():  # else we hung up ourselves
-                self.lose(str(error))
-            return False
-        if began:
-            if phase is Phase.SEARCH:
-                self._measured.update(dict.fromkeys([self.batches.anchor.id, *(candidate.id for candidate in batch)]))
-            for candidate in batch:
-                self._say_failure(candidate)
-            self.report(activity)
-        return began
+        voids = 0
+        while not self.is_lost:
+            try:
+                found = self.batches.measure(batch, phase, round, lambda detail: self._heartbeat(activity, detail))
+            except DeviceLost as error:
+                if not self.batches.clock.stop.is_set():  # else we hung up ourselves
+                    self.lose(str(error))
+                return False
+            if found is None:
+                return False
+            if found.fault is None:
+                self._take_in(batch, phase)
+                self.report(activity if phase is Phase.END else Activity.PREPARING)
+                return True
+            voids += found.is_new
+            self._say_void(found.fault, voids if found.is_new else 0)
+            left = [candidate for candidate in batch if self._may_be_measured(candidate)]
+            if batch and not left:
+                return True
+            batch = left
+        return False
+
+    def _take_in(self, batch: Sequence[Candidate], phase: Phase) -> None:
+        if phase is Phase.SEARCH:
+            self._measured.update(dict.fromkeys([self.batches.anchor.id, *(candidate.id for candidate in batch)]))
+        for candidate in batch:
+            self._say_failure(candidate)
+
+    def _say_void(self, fault: Job, voids: int) -> None:
+        """Void VOIDS_IN_A_ROW times in this run loses the device. What a replay answers does not count: voids is 0."""
+        why = f"{fault.status.value} {fault.message}".rstrip()
+        if voids == VOIDS_IN_A_ROW:
+            hint = advice(fault.status)
+            self.lose(f"{self.name}: {voids} batches in a row are void: {why}{f'; {hint}' if hint else ''}")
+        elif voids:
+            text = f"{self.name}: a batch is void and measured again: {why}"
+            self._listener(StudyNotice(text=text, is_warning=True))
+
+    def _may_be_measured(self, candidate: Candidate) -> bool:
+        return not any(job.status.is_permanent for job in self.batches.by_candidate[candidate.id])
+
+    def _check_anchor(self) -> None:
+        jobs = self.batches.by_candidate[self.batches.anchor.id]
+        # One that ran is a good model: a later failure is the board's, not its own.
+        if not any(job.usable for job in jobs) and verdict(jobs, needs_energy=False) is Verdict.INFEASIBLE:
+            failed = next((job for job in jobs if job.status.is_permanent), jobs[-1])
+            why = f"{failed.status.value} {failed.message}".rstrip()
+            self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
     def _say_failure(self, candidate: Candidate) -> None:
         """Loudly where a candidate is given up for want of energy; a user would not know why it is on no front."""
@@ -218,8 +259,28 @@ class DeviceSearch:
             self.notice(f"{candidate.id} has no energy ({job.meter_status.value}) and cannot be on the front")
 
     def _heartbeat(self, activity: Activity, detail: str) -> None:
+        """What the device does now; the rest as it was last counted."""
         if self._progress is not None:
-            self._listener(replace(self._progress, activity=activity, detail=detail))
+            pace = self.batches.pace
+            now = replace(
+                self._progress, activity=activity, detail=detail, utilisation=pace.utilisation, left_s=self._left_s()
+            )
+            self._listener(now)
+
+    def _left_s(self) -> float | None:
+        """Until the first of the budgets ends the search; None in the end phase, whose length nobody knows."""
+        if not self.is_searching:
+            return None
+        generations = self._config.generations
+        budgets = [self._config.measurements, None if generations is None else generations * self._config.population]
+        counts = [max(0, budget - len(self._measured)) for budget in budgets if budget is not None]
+        by_pace = self.batches.pace.left_s(min(counts)) if counts else None
+        found = [seconds for seconds in (by_pace, self.batches.clock.left_s) if seconds is not None]
+        return min(found, default=None)
+
+    def _is_scored(self, name: CandidateId) -> bool:
+        candidate = self._candidates[name]
+        return candidate.accuracy is not None or candidate.failure is not None
 
     def _outcome(self, candidate: Candidate, estimates: Estimates) -> Outcome:
         estimate = estimates.objectives.get(candidate.id)

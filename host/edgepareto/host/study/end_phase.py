@@ -9,34 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe, near_front
+from edgepareto.host.domain import Candidate, CandidateId, Genome, near_front
 from edgepareto.host.study.device_search import DeviceSearch
 
 __all__ = ["MAXIMUM_ROUNDS", "stabilise_fronts"]
 
 MAXIMUM_ROUNDS = 5
 
-Prepare = Callable[[Sequence[Genome], Recipe], list[Candidate]]
-Measure = Callable[[Mapping[DeviceSearch, Sequence[Candidate]], int], None]
+Begin = Callable[[Sequence[Genome]], list[CandidateId]]
+Measure = Callable[[Mapping[DeviceSearch, Sequence[CandidateId]], int], None]
 
 
 def stabilise_fronts(
     devices: Sequence[DeviceSearch],
     candidates: Mapping[CandidateId, Candidate],
     *,
-    finalist_recipe: Recipe,
-    prepare: Prepare,
+    begin: Begin,
     measure: Measure,
 ) -> None:
-    """prepare: genomes to candidates, in order, known ones from memory. measure: one round on all devices.
+    """begin: genomes to finalists, in order, which are made while boards measure others. measure: one round on all
+    devices, at whose end everything begun is made and scored.
 
     Raises what these two raise; lost devices drop out.
     """
     for round in range(MAXIMUM_ROUNDS):
-        plans: dict[DeviceSearch, Sequence[Candidate]] = {}
+        plans: dict[DeviceSearch, Sequence[CandidateId]] = {}
         for device in devices:
             if not device.is_lost:
-                finalists = prepare(_members(device, candidates), finalist_recipe)
+                finalists = begin(_members(device, candidates))
                 plans[device] = _to_measure(device, candidates, finalists)
         if not any(plans.values()):
             return
@@ -53,11 +53,14 @@ def _members(device: DeviceSearch, candidates: Mapping[CandidateId, Candidate]) 
 
 
 def _to_measure(
-    device: DeviceSearch, candidates: Mapping[CandidateId, Candidate], finalists: Sequence[Candidate]
-) -> list[Candidate]:
-    """Finalists and everyone near the front who has fewer than two independent jobs; fastest first, finalists last."""
+    device: DeviceSearch, candidates: Mapping[CandidateId, Candidate], finalists: Sequence[CandidateId]
+) -> list[CandidateId]:
+    """Finalists and everyone near the front who has fewer than two independent jobs; fastest first, finalists last.
+
+    A finalist that is not in the table yet is being made.
+    """
     estimates = device.estimates()
     near = sorted(near_front(estimates.feasible, estimates.limits), key=lambda e: (e.latency_s, e.candidate))
-    wanted = dict.fromkeys([*(estimate.candidate for estimate in near), *(finalist.id for finalist in finalists)])
-    found = (candidates[name] for name in wanted)
-    return [candidate for candidate in found if candidate.failure is None and device.needs_another_job(candidate)]
+    wanted = dict.fromkeys([*(estimate.candidate for estimate in near), *finalists])
+    failed = {name for name in wanted if name in candidates and candidates[name].model_sha256 is None}
+    return [name for name in wanted if name not in failed and device.needs_another_job(name)]

@@ -1,10 +1,14 @@
-"""One candidate, from genome to score: prune, recover, write its file, score it, compute what a board must answer."""
+"""One candidate in two stages: made (pruned, recovered, written with what a board must answer), then scored.
+
+A board needs the first alone, so it measures while the host scores.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 
 from edgepareto.host.accuracy import Dataset, Score, load_dataset, metric_by_name, score
@@ -14,7 +18,14 @@ from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import class_count, expected_outputs, fix_input_shapes, read_model, write_whole
 from edgepareto.host.pruning import PreparedModel, analyse, prepare
 
-__all__ = ["CandidateEvaluator", "EvaluationTask", "expected_outputs_file", "inputs_file", "model_file"]
+__all__ = ["CandidateEvaluator", "EvaluationTask", "Split", "expected_outputs_file", "inputs_file", "model_file"]
+
+
+class Split(str, Enum):
+    """Which labelled samples: those that the search scores on, or those that only report a finished front."""
+
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 def model_file(models: Path, sha256: str) -> Path:
@@ -74,8 +85,8 @@ class CandidateEvaluator:
         self._scored: dict[str, Dataset] = {}
         self._prepared: dict[tuple[str, int], PreparedModel] = {}
 
-    def evaluate(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
-        """Its files are in the models folder when this returns. A failure of the candidate's own is in the result.
+    def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
+        """Not scored yet. Its files are in the models folder when this returns; a failure of its own is in the result.
 
         Raises OSError where a file cannot be written.
         """
@@ -83,7 +94,6 @@ class CandidateEvaluator:
             pruned = self._model(recipe).prune(genome, recovery=recipe.recovery)
             content = pruned.model.SerializeToString(deterministic=True)
             sha256 = hashlib.sha256(content).hexdigest()
-            scored = self._score(content, self._task.data.validation)
             file = model_file(self._task.models, sha256)
             write_whole(file, content)
             expected_outputs(file, inputs_file(self._task.models), expected_outputs_file(self._task.models, sha256))
@@ -93,25 +103,21 @@ class CandidateEvaluator:
             id=candidate,
             genome=genome,
             recipe=recipe,
-            accuracy=scored.value,
-            validation_hits=scored.hits,
             macs=pruned.macs,
             parameters=pruned.parameters,
             bytes=len(content),
             model_sha256=sha256,
         )
 
-    def score_on_test(self, sha256: str) -> Score:
-        """A stored model's score on the test split. Raises EvaluationError."""
-        return self._score(model_file(self._task.models, sha256), self._task.data.test)
-
-    def _score(self, model: bytes | Path, source: str | None) -> Score:
+    def score(self, sha256: str, split: Split) -> Score:
+        """A made model's score. Raises EvaluationError."""
+        source = self._task.data.validation if split is Split.VALIDATION else self._task.data.test
         assert source is not None, "checked before a search begins"
         if source not in self._scored:
             dataset = self._data(source, labelled=True)
             assert dataset is not None
             self._scored[source] = dataset
-        return score(model, self._scored[source], self._metric)
+        return score(model_file(self._task.models, sha256), self._scored[source], self._metric)
 
     def _model(self, recipe: Recipe) -> PreparedModel:
         key = (recipe.criterion, recipe.images)

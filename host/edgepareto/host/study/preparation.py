@@ -1,4 +1,7 @@
-"""Candidates prepared side by side, in processes of one BLAS thread each: OpenBLAS gives other bits with two."""
+"""Processes that make and score candidates, of one BLAS thread each: OpenBLAS gives other bits with two.
+
+What is to be made is taken first, in the order it was given: a board waits for it, and for no single score.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
-from queue import SimpleQueue
+from threading import Condition, Lock
 from types import TracebackType
+from typing import TypeVar
 
 from edgepareto.host import errors
 from edgepareto.host.accuracy import Score
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import EdgeParetoError, Failed
-from edgepareto.host.study.evaluate_candidate import EvaluationTask
+from edgepareto.host.study.evaluate_candidate import EvaluationTask, Split
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "Preparer"]
 
 # Not -m: it looks in the current folder first, where a file of the user's would hide a module (3.10 has no -P).
 PREPARER = """\
@@ -31,24 +35,23 @@ main()
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Answer = dict[str, object]
-Wanted = tuple[CandidateId, Genome, Recipe]
+Result = TypeVar("Result")
 
 
 class Preparation:
-    """Prepares candidates and scores finalists. Use as a context manager; its processes start with the first request.
+    """A pool of preparers. Use as a context manager; each process starts with the first work it is given.
 
-    They end with the block, and by themselves when this process dies.
+    They end with the block, and by themselves when this process dies. Work that was not begun is then cancelled.
     """
 
     def __init__(self, task: EvaluationTask, workers: int) -> None:
-        self._task = task
-        self._workers = workers
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="preparation")
-        self._idle: SimpleQueue[_Process | None] = SimpleQueue()
-        self._started: list[_Process] = []
-        self._closed = False
-        for _ in range(workers):
-            self._idle.put(None)  # a process not started yet
+        self._preparers = [Preparer(task) for _ in range(workers)]
+        self._idle = list(reversed(self._preparers))
+        self._makes_waiting = 0
+        self._change = Condition()
+        # Threads for each kind, so that each is taken in the order given; one without a preparer waits for one.
+        self._makers = ThreadPoolExecutor(workers, thread_name_prefix="make")
+        self._scorers = ThreadPoolExecutor(workers, thread_name_prefix="score")
 
     def __enter__(self) -> Preparation:
         return self
@@ -56,115 +59,140 @@ class Preparation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in self._started:
-            process.kill()  # its thread, if one waits for an answer, then reads the end
-        self._threads.shutdown(wait=True)
-        for process in self._started:
-            process.close()
+        for pool in (self._makers, self._scorers):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for preparer in self._preparers:
+            preparer.kill()  # its thread, if one waits for an answer, then reads the end
+        for pool in (self._makers, self._scorers):
+            pool.shutdown(wait=True)
+        for preparer in self._preparers:
+            preparer.close()
 
-    def candidates(self, wanted: Sequence[Wanted], on_ready: Callable[[Candidate], None]) -> None:
-        """Prepare all; `on_ready` is called in this thread, for each as soon as it is there.
+    def make(self, do: Callable[[Preparer], Result]) -> Future[Result]:
+        """`do` is called in a thread of the pool with a preparer of its own, before anything that `score` was given."""
+        with self._change:
+            self._makes_waiting += 1
+        future = self._makers.submit(self._making, do)
+        future.add_done_callback(self._forget_cancelled)
+        return future
 
-        Raises what loading the model or data raised, StoreError for a full disk, Failed for a dead process.
-        """
-        requests: list[Answer] = [
-            {"id": name, "widths": genome.widths, "recipe": asdict(recipe)} for name, genome, recipe in wanted
-        ]
-        waiting = {self._threads.submit(self._ask, request) for request in requests}
+    def score(self, made: Future[None], do: Callable[[Preparer], Result]) -> Future[Result]:
+        """As `make`, once `made` is there and nothing waits to be made. Raises what `made` raises."""
+        return self._scorers.submit(self._scoring, made, do)
+
+    def _making(self, do: Callable[[Preparer], Result]) -> Result:
+        with self._change:
+            self._change.wait_for(lambda: self._idle)
+            self._makes_waiting -= 1
+            preparer = self._idle.pop()
         try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    on_ready(_candidate(future.result()))
+            return do(preparer)
         finally:
-            for future in waiting:
-                future.cancel()
+            self._give_back(preparer)
 
-    def test_scores(self, sha256s: Sequence[str]) -> dict[str, Score]:
-        """The test split's score of stored models. Raises as `candidates`, and EvaluationError."""
-        futures = {sha256: self._threads.submit(self._ask, {"test": sha256}) for sha256 in sha256s}
-        return {sha256: _score(future.result()) for sha256, future in futures.items()}
-
-    def _ask(self, request: Answer) -> Answer:
-        process = self._idle.get()
+    def _scoring(self, made: Future[None], do: Callable[[Preparer], Result]) -> Result:
+        made.result()
+        with self._change:
+            self._change.wait_for(lambda: len(self._idle) > self._makes_waiting)
+            preparer = self._idle.pop()
         try:
-            if process is None:
-                process = _Process()
-                self._started.append(process)
-                if self._closed:
-                    process.kill()
-                process.ask(self._task.to_json())
-            return process.ask(json.dumps(request))
+            return do(preparer)
         finally:
-            self._idle.put(process)
+            self._give_back(preparer)
+
+    def _give_back(self, preparer: Preparer) -> None:
+        with self._change:
+            self._idle.append(preparer)
+            self._change.notify_all()
+
+    def _forget_cancelled(self, future: Future[Result]) -> None:
+        if future.cancelled():
+            with self._change:
+                self._makes_waiting -= 1
+                self._change.notify_all()
 
 
-class _Process:
-    """One preparer."""
+class Preparer:
+    """One process, started by the first request. One thread at a time; `kill` may come from another."""
 
-    def __init__(self) -> None:
-        paths = [path for path in sys.path if path]  # a user's metric or loader is found there as here
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PREPARER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # out of reach of the terminal's Ctrl-C
-            env={**os.environ, **dict.fromkeys(THREAD_SETTINGS, "1"), "PYTHONPATH": os.pathsep.join(paths)},
-        )
+    def __init__(self, task: EvaluationTask) -> None:
+        self._task = task
+        self._process: subprocess.Popen[str] | None = None
+        self._ended = False
+        self._starting = Lock()  # so that no process is started after `kill`
 
-    def ask(self, line: str) -> Answer:
-        """Raises Failed where the process is gone, and the error it answered with."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-            text = self._process.stdout.readline()
-        except (OSError, ValueError) as error:  # a broken pipe, or one that `end` closed
-            raise self._gone() from error
-        if not text:
-            raise self._gone()
-        answer: Answer = json.loads(text)
-        if "error" in answer:
-            raise _error(str(answer["error"]), str(answer["message"]))
-        return answer
+    def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
+        """Raises what loading the model or data raised, StoreError for a full disk, Failed for a dead process."""
+        answer = self._ask({"make": candidate, "widths": genome.widths, "recipe": asdict(recipe)})
+        return Candidate(**{**answer, "genome": genome, "recipe": recipe})  # type: ignore[arg-type]  # asdict, read back
+
+    def score(self, sha256: str, split: Split) -> Score:
+        """Of a made model. Raises as `make`, and EvaluationError."""
+        answer = self._ask({"score": sha256, "split": split.value})
+        hits = answer["hits"]
+        return Score(value=float(str(answer["score"])), hits=None if hits is None else bytes.fromhex(str(hits)))
 
     def kill(self) -> None:
-        self._process.kill()
+        with self._starting:
+            self._ended = True
+            if self._process is not None:
+                self._process.kill()
 
     def close(self) -> None:
         """After `kill`, when no thread asks any more."""
+        if self._process is None:
+            return
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # what was not flushed has nowhere to go
                     pipe.close()
 
-    def _gone(self) -> Failed:
-        code = self._process.wait()
-        return Failed(f"a process that prepares candidates ended (exit code {code}); go on with --resume")
+    def _ask(self, request: Answer) -> Answer:
+        """Raises Failed where the process is gone, and the error it answered with."""
+        if self._process is None:
+            with self._starting:
+                if self._ended:
+                    raise Failed("candidates are no longer prepared: the search is ending")
+                self._process = _started()
+            _exchange(self._process, self._task.to_json())
+        return _exchange(self._process, json.dumps(request))
+
+
+def _started() -> subprocess.Popen[str]:
+    paths = [path for path in sys.path if path]  # a user's metric or loader is found there as here
+    return subprocess.Popen(
+        [sys.executable, "-c", PREPARER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # out of reach of the terminal's Ctrl-C
+        env={**os.environ, **dict.fromkeys(THREAD_SETTINGS, "1"), "PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def _exchange(process: subprocess.Popen[str], line: str) -> Answer:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        text = process.stdout.readline()
+    except (OSError, ValueError) as error:  # a broken pipe, or one that `close` closed
+        raise _gone(process) from error
+    if not text:
+        raise _gone(process)
+    answer: Answer = json.loads(text)
+    if "error" in answer:
+        raise _error(str(answer["error"]), str(answer["message"]))
+    return answer
+
+
+def _gone(process: subprocess.Popen[str]) -> Failed:
+    code = process.wait()
+    return Failed(f"a process that prepares candidates ended (exit code {code}); go on with --resume")
 
 
 def _error(name: str, message: str) -> EdgeParetoError:
     kind = getattr(errors, name, Failed)
     return kind(message) if isinstance(kind, type) and issubclass(kind, EdgeParetoError) else Failed(message)
-
-
-def _score(answer: Answer) -> Score:
-    return Score(value=float(str(answer["score"])), hits=_hits(answer["hits"]))
-
-
-def _hits(text: object) -> bytes | None:
-    return None if text is None else bytes.fromhex(str(text))
-
-
-def _candidate(answer: Answer) -> Candidate:
-    genome, recipe = answer["genome"], answer["recipe"]
-    assert isinstance(genome, dict)
-    assert isinstance(recipe, dict)
-    fields = {**answer, "genome": Genome(widths=tuple(genome["widths"])), "recipe": Recipe(**recipe)}
-    fields["validation_hits"] = _hits(answer["validation_hits"])
-    return Candidate(**fields)  # type: ignore[arg-type]  # our own asdict, read back

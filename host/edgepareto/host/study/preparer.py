@@ -1,4 +1,4 @@
-"""The process that prepares candidates, started by `preparation`: JSON lines in and out.
+"""The process that makes and scores candidates, started by `preparation`: JSON lines in and out.
 
 First line in: an EvaluationTask; the answer is {} once everything is loaded. Then one request per line, one answer
 each. It is exec'd and not a multiprocessing worker, because it must have one BLAS thread before numpy is imported, must
@@ -16,7 +16,7 @@ from typing import TextIO
 
 from edgepareto.host.domain import CandidateId, Genome, Recipe
 from edgepareto.host.errors import EdgeParetoError, Failed, StoreError
-from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, EvaluationTask
+from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, EvaluationTask, Split
 
 __all__ = ["main", "serve"]
 
@@ -42,18 +42,13 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def _answer(evaluator: CandidateEvaluator, request: dict[str, object]) -> dict[str, object]:
-    if "test" in request:
-        score = evaluator.score_on_test(str(request["test"]))
-        return {"score": score.value, "hits": _hex(score.hits)}
+    if "score" in request:
+        score = evaluator.score(str(request["score"]), Split(request["split"]))
+        return {"score": score.value, "hits": None if score.hits is None else score.hits.hex()}
     widths, recipe = request["widths"], request["recipe"]
     assert isinstance(widths, list)
     assert isinstance(recipe, dict)
-    found = evaluator.evaluate(CandidateId(str(request["id"])), Genome(widths=tuple(widths)), Recipe(**recipe))
-    return asdict(found) | {"validation_hits": _hex(found.validation_hits)}
-
-
-def _hex(hits: bytes | None) -> str | None:
-    return None if hits is None else hits.hex()
+    return asdict(evaluator.make(CandidateId(str(request["make"])), Genome(widths=tuple(widths)), Recipe(**recipe)))
 
 
 def _error(error: EdgeParetoError) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """The main job: search on every device in lock-step, settle the fronts, score them; resumed by running it again.
 
-Per generation: ask every device, prepare what is unknown in processes of their own, measure on all devices side by
-side, tell. Accuracy is shared between devices, since it depends on none of them; populations are not, latency does.
+Per generation: ask every device, make and score what is unknown in processes of their own, measure on all devices side
+by side what is made already, tell. Accuracy is shared between devices, since it depends on none of them; populations
+are not, latency does.
 """
 
 from __future__ import annotations
@@ -12,23 +13,19 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from itertools import chain
+from functools import partial
 from threading import Lock
 from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig
 from edgepareto.host.domain import (
-    Candidate,
-    CandidateId,
+    MAXIMUM_BATCH,
     DeviceName,
     DeviceProgress,
     Genome,
-    Recipe,
     SearchSpace,
     StudyFronts,
     StudyNotice,
-    candidate_id,
 )
 from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyError, WrongUse
 from edgepareto.host.export import write_sample_inputs
@@ -38,12 +35,14 @@ from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, Stud
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.device_search import DeviceSearch, Listener
 from edgepareto.host.study.end_phase import stabilise_fronts
-from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.evaluate_candidate import inputs_file
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
 from edgepareto.host.study.preparation import Preparation
 from edgepareto.host.study.profiler import Connect, Profiler
 from edgepareto.host.study.replay import check_same_study, installed_libraries
+from edgepareto.host.study.rounds import RunRound, Work, pipelined
+from edgepareto.host.study.workshop import Workshop
 
 __all__ = ["run_study"]
 
@@ -52,7 +51,12 @@ DEVICE_SETTINGS = ("simulate", "local", "seed", "threads", "step", "runtime")  #
 
 
 def run_study(
-    config: StudyConfig, *, resume: bool, listener: Listener, connect: Connect = connect_fleet
+    config: StudyConfig,
+    *,
+    resume: bool,
+    listener: Listener,
+    connect: Connect = connect_fleet,
+    run_round: RunRound = pipelined,
 ) -> StudyFronts:
     """The whole job, from an empty folder or from wherever it was stopped.
 
@@ -71,7 +75,7 @@ def run_study(
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, config):
-            _search(config, inputs, spaces, identity, store, tell, connect, stack)
+            _search(config, inputs, spaces, identity, store, tell, connect, run_round, stack)
     return read_fronts(config.study)
 
 
@@ -83,6 +87,7 @@ def _search(
     store: StudyStore,
     listener: Listener,
     connect: Connect,
+    run_round: RunRound,
     stack: ExitStack,
 ) -> None:
     """The stack ends in this order: say stop, hang up, end the preparation, join the threads, close the store."""
@@ -101,8 +106,10 @@ def _search(
         _say_what_is_missing(record, listener)
     for doubt in inputs.calibration.doubts():
         listener(StudyNotice(text=doubt, is_warning=True))
-    workshop = _Workshop(inputs, store, preparation, threads)
-    dense = workshop.prepare([spaces[config.devices[0].name].dense()], inputs.search_recipe)[0]
+    workshop = Workshop(inputs, store, preparation)
+    (dense_id,) = workshop.begin([spaces[config.devices[0].name].dense()], inputs.search_recipe)
+    workshop.wait()
+    dense = workshop.candidates[dense_id]
     if dense.failure is not None:
         raise EvaluationError(f"{config.model}: the unpruned model itself cannot be used: {dense.failure}")
     for record in records:
@@ -122,32 +129,40 @@ def _search(
             clock=clock,
         )
         devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
-    _run(devices, workshop, inputs, clock)
+    _run(devices, workshop, inputs, clock, partial(run_round, workshop, threads))
     if clock.is_over:
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
 
 
-def _run(devices: Sequence[DeviceSearch], workshop: _Workshop, inputs: StudyInputs, clock: StudyClock) -> None:
+def _run(
+    devices: Sequence[DeviceSearch],
+    workshop: Workshop,
+    inputs: StudyInputs,
+    clock: StudyClock,
+    on_devices: Callable[[Work], None],
+) -> None:
     while asked := {device: genomes for device in devices if device.is_searching and (genomes := device.ask())}:
-        workshop.prepare(list(dict.fromkeys(chain.from_iterable(asked.values()))), inputs.search_recipe)
-        generation = {device: workshop.prepare(genomes, inputs.search_recipe) for device, genomes in asked.items()}
-        workshop.on_devices({device: _measuring(device, found) for device, found in generation.items()})
+        workshop.begin(_first_batches_first(list(asked.values())), inputs.search_recipe)
+        generation = {device: workshop.begin(genomes, inputs.search_recipe) for device, genomes in asked.items()}
+        on_devices({device: partial(device.measure, workshop.made(names)) for device, names in generation.items()})
         clock.raise_if_stopped()
-        for device, found in generation.items():
-            device.tell(found)
+        for device, names in generation.items():
+            if device.is_searching:
+                device.tell([workshop.candidates[name] for name in names])
     _require_one(devices)
     stabilise_fronts(
         devices,
         workshop.candidates,
-        finalist_recipe=inputs.finalist_recipe,
-        prepare=workshop.prepare,
-        measure=lambda plans, round: workshop.on_devices(
-            {device: _measuring_again(device, plan, round) for device, plan in plans.items()}
+        begin=lambda genomes: workshop.begin(genomes, inputs.finalist_recipe),
+        measure=lambda plans, round: on_devices(
+            {device: partial(device.measure_again, workshop.made(plan), round) for device, plan in plans.items()}
         ),
     )
+    workshop.wait()
     clock.raise_if_stopped()
     if inputs.test_sha256 is not None:
-        workshop.score_on_test(devices)
+        members = (member.candidate for d in devices for member in d.estimates().front(workshop.candidates))
+        workshop.score_on_test([*(d.batches.anchor.id for d in devices), *members])
     for device in devices:
         if not device.is_lost:
             device.complete()
@@ -172,67 +187,11 @@ def _stopping_on_ctrl_c(clock: StudyClock) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _measuring(device: DeviceSearch, candidates: Sequence[Candidate]) -> Callable[[], None]:
-    return lambda: device.measure(candidates)
-
-
-def _measuring_again(device: DeviceSearch, candidates: Sequence[Candidate], round: int) -> Callable[[], None]:
-    return lambda: device.measure_again(candidates, round)
-
-
-class _Workshop:
-    """What all devices share: the table of candidates, the processes that make them, the threads that measure."""
-
-    def __init__(
-        self, inputs: StudyInputs, store: StudyStore, preparation: Preparation, threads: ThreadPoolExecutor
-    ) -> None:
-        self.candidates: dict[CandidateId, Candidate] = store.candidates()
-        self._inputs = inputs
-        self._store = store
-        self._preparation = preparation
-        self._threads = threads
-
-    def prepare(self, genomes: Sequence[Genome], recipe: Recipe) -> list[Candidate]:
-        """In order; what is known and whose files are there is not made again."""
-        base, data = self._inputs.model_sha256, self._inputs.calibration.sha256
-        names = [candidate_id(base, genome, recipe, data) for genome in genomes]
-        unknown = {n: g for n, g in zip(names, genomes, strict=True) if not self._is_ready(n)}
-        if unknown:
-            self._preparation.candidates([(name, genome, recipe) for name, genome in unknown.items()], self._keep)
-        return [self.candidates[name] for name in names]
-
-    def on_devices(self, work: Mapping[DeviceSearch, Callable[[], None]]) -> None:
-        """Side by side; then, one after the other, those whose numbers the host's own work would spoil."""
-        alone = [device for device in work if device.computes_on_the_host]
-        together = [self._threads.submit(work[device]) for device in work if device not in alone]
-        for future in together:
-            future.result()
-        for device in alone:
-            self._threads.submit(work[device]).result()
-
-    def score_on_test(self, devices: Sequence[DeviceSearch]) -> None:
-        """The front members and the dense model; what was scored before is not again."""
-        members = (member.candidate for d in devices for member in d.estimates().front(self.candidates))
-        names = dict.fromkeys([*(d.batches.anchor.id for d in devices), *members])
-        missing = [self.candidates[name] for name in names if self.candidates[name].test_accuracy is None]
-        scores = self._preparation.test_scores([c.model_sha256 for c in missing if c.model_sha256 is not None])
-        for candidate in missing:
-            if candidate.model_sha256 is not None:
-                score = scores[candidate.model_sha256]
-                self._keep(replace(candidate, test_accuracy=score.value, test_hits=score.hits))
-
-    def _is_ready(self, name: CandidateId) -> bool:
-        """A model file that was lost is made again: its bits follow from its row."""
-        known = self.candidates.get(name)
-        return known is not None and (known.model_sha256 is None or self._has_files(known.model_sha256))
-
-    def _has_files(self, sha256: str) -> bool:
-        models = self._inputs.task.models
-        return model_file(models, sha256).is_file() and expected_outputs_file(models, sha256).is_file()
-
-    def _keep(self, candidate: Candidate) -> None:
-        self._store.save_candidate(candidate)
-        self.candidates[candidate.id] = candidate
+def _first_batches_first(asked: Sequence[Sequence[Genome]]) -> Iterator[Genome]:
+    """Every device's first batch, then every one's second: no board waits for another's."""
+    for start in range(0, max(map(len, asked)), MAXIMUM_BATCH):
+        for genomes in asked:
+            yield from genomes[start : start + MAXIMUM_BATCH]
 
 
 def _identity(store: StudyStore, config: StudyConfig, inputs: StudyInputs) -> StudyIdentity:

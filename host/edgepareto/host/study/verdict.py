@@ -1,4 +1,4 @@
-"""What the jobs of one candidate on one device say so far: is it measured, worth another try, or infeasible?"""
+"""What jobs say: is the candidate measured, worth another try or infeasible, and is a batch the board's fault?"""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from enum import Enum
 
 from edgepareto.host.domain import Job, Status
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Verdict", "advice", "board_fault", "verdict"]
 
 CRASH_RETRIES = 1  # TIMEOUT, WORKER_CRASHED: probably the candidate's own fault
-VOID_RETRIES = 2  # throttling, contention, a reboot: the candidate is innocent
+VOID_RETRIES = 2  # void beside others that are not, so not for the board's sake alone
 METER_RETRIES = 1
+CRASHES = (Status.TIMEOUT, Status.WORKER_CRASHED)
+ADVICE = {
+    Status.UNDERVOLTAGE: "give it a stronger supply or a shorter cable",
+    Status.THROTTLED: "cool it or give it a stronger supply",
+    Status.TOO_HOT: "cool it: a heat sink, a fan, a cooler room",
+    Status.CONTENDED: "stop what else runs on it, or say shared = true in its settings",
+    Status.ANCHOR_DRIFT: "let it rest, and see what else runs on it, its fan and its governor",
+    Status.WRONG_PROVIDER: "install the runtime that has the provider that was asked for",
+}
 
 
 class Verdict(str, Enum):
@@ -21,13 +30,35 @@ class Verdict(str, Enum):
 
 
 def verdict(jobs: Sequence[Job], *, needs_energy: bool) -> Verdict:
-    """jobs: in the order they were measured, at least one. A job without the energy that is needed is half a job."""
+    """jobs: in the order they were measured, at least one, of batches that are not void.
+
+    A job without the energy that is needed is half a job.
+    """
     if any(job.status.is_permanent for job in jobs):
         return Verdict.INFEASIBLE
     if any(job.usable and not (needs_energy and job.energy is None) for job in jobs):
         return Verdict.MEASURED
-    crashes = sum(job.status in (Status.TIMEOUT, Status.WORKER_CRASHED) for job in jobs)
+    crashes = sum(job.status in CRASHES for job in jobs)
     without_energy = sum(job.usable for job in jobs)
     voids = len(jobs) - crashes - without_energy
     tries_left = crashes <= CRASH_RETRIES and voids <= VOID_RETRIES and without_energy <= METER_RETRIES
     return Verdict.RETRY if tries_left else Verdict.INFEASIBLE
+
+
+def board_fault(batch: Sequence[Job]) -> Job | None:
+    """The job that says why a batch is void, all of it; None where it is not. The anchor's job comes first.
+
+    It is void where neither the anchor nor any candidate was measured and at least one of them for no fault of its own:
+    then the conditions were wrong or nothing vouches for the board, and no candidate may suffer for that.
+    """
+    is_void = any(not _own_fault(job) for job in batch) and not any(job.usable for job in batch)
+    return batch[0] if is_void else None
+
+
+def advice(status: Status) -> str | None:
+    """What a user can do about a board that ends in this status again and again."""
+    return ADVICE.get(status)
+
+
+def _own_fault(job: Job) -> bool:
+    return job.status.is_permanent or job.status in CRASHES
