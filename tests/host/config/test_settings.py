@@ -151,6 +151,8 @@ def test_the_names_that_a_user_may_choose_are_those_that_exist():
         ("127.0.0.1:50051", "192.168.1.7:50051", 28, "agents have no credentials yet"),
         ("127.0.0.1:50051", "127.0.0.1", 28, "must read HOST:PORT"),
         ("seed = 4", "local = true", 23, "needs exactly one of simulate"),
+        ("seed = 4", "pace = -1", 25, "pace = -1: must be 0 (as fast as it goes) or more (1 is real time)"),
+        ("threads = 2", "pace = 1", 29, "pace = 1: is for simulated boards alone"),
         ("[devices.pi1]", '[devices."pi 1"]', 23, "letters, digits, - and _"),
         ("generations = 7", "generations = ", 18, "is no TOML"),
     ],

@@ -80,6 +80,17 @@ def test_whether_this_machine_is_shared_reaches_its_agent(tmp_path: Path, shared
         agent.close()
 
 
+@pytest.mark.parametrize("pace", [0.0, 0.5])
+def test_a_simulated_boards_pace_reaches_its_agent(tmp_path: Path, pace: float):
+    agent = LocalAgent(DeviceConfig(name="pi1", simulate="raspberry-pi-4b", pace=pace), tmp_path)
+    try:
+        agent.wait_ready()
+        arguments = Path(f"/proc/{agent._process.pid}/cmdline").read_bytes().decode().split("\0")
+        assert float(arguments[arguments.index("--pace") + 1]) == pace
+    finally:
+        agent.close()
+
+
 def until_gone(pid: int) -> None:
     """Poll, with a deadline. A zombie is gone too: whoever adopted it has not looked yet."""
     waited = threading.Event()

@@ -93,9 +93,21 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
         shared=shared,
         runtime=section.text("runtime") or defaults.runtime,
         faults=section.texts("faults") or (),
+        pace=_pace(section, simulate),
     )
     section.refuse_unknown()
     return device
+
+
+def _pace(section: Section, simulate: str | None) -> float:
+    pace = section.number("pace")
+    if pace is None:
+        return 0.0
+    if simulate is None:
+        raise section.error("pace", "is for simulated boards alone; a real one takes its own time")
+    if pace < 0:
+        raise section.error("pace", "must be 0 (as fast as it goes) or more (1 is real time)")
+    return pace
 
 
 def _address_problem(address: str) -> str | None:

@@ -55,6 +55,7 @@ class DeviceConfig:
     """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set.
 
     shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
+    pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class DeviceConfig:
     shared: bool | None = None
     runtime: str = "onnxruntime"
     faults: tuple[str, ...] = ()
+    pace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

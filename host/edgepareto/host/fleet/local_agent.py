@@ -100,7 +100,7 @@ class LocalAgent:
         command = [sys.executable, "-c", AGENT, "--die-with-parent"]
         command += ["--listen", self.target, "--state", str(state)]
         if device.simulate is not None:
-            command += ["--simulate", device.simulate, "--seed", str(device.seed)]
+            command += ["--simulate", device.simulate, "--seed", str(device.seed), "--pace", str(device.pace)]
             for fault in device.faults:
                 command += ["--fault", fault]
         else:

@@ -16,10 +16,12 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 __all__ = ["Listener", "show_progress"]
+
+MINUTE_S = 60
+HOUR_S = 3600
 
 Listener = Callable[[DeviceProgress | StudyNotice], None]
 
@@ -83,31 +85,49 @@ class _LiveBars:
 def _live(console: Console) -> Progress:
     return Progress(
         TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
         console=console,
     )
 
 
 def _plain(event: DeviceProgress) -> str:
     budget = "" if event.budget is None else f"/{event.budget}"
-    return f"{event.device}: generation {event.generation}, measured {event.measured}{budget}, {_state(event)}"
+    measured = f"{event.device}: generation {event.generation}, measured {event.measured}{budget}"
+    return ", ".join([measured, *_found(event), *_time(event), _doing(event)])
 
 
 def _state(event: DeviceProgress) -> str:
+    """What changes most comes first: a narrow terminal cuts off the end."""
+    return ", ".join([_doing(event), *_time(event), f"generation {event.generation}", *_found(event)])
+
+
+def _doing(event: DeviceProgress) -> str:
+    return f"{event.activity.value} {event.detail}".rstrip()
+
+
+def _time(event: DeviceProgress) -> list[str]:
+    busy = [] if event.utilisation is None else [f"{100 * event.utilisation:.0f} % busy"]
+    return busy if event.left_s is None else [*busy, f"~{_duration(event.left_s)} left"]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * HOUR_S:
+        return f"{seconds / MINUTE_S:.0f} min"
+    return f"{seconds / HOUR_S:.1f} h"
+
+
+def _found(event: DeviceProgress) -> list[str]:
     parts = [f"front {event.front}"]
     if event.hypervolume is not None:
         parts.append(f"hypervolume {event.hypervolume:.4f}")
     if event.failed:
         parts.append(f"{event.failed} failed")
-    parts.append(event.activity.value)
-    if event.detail:
-        parts.append(event.detail)
-    return ", ".join(parts)
+    return parts
 
 
 def _print_notice(console: Console, notice: StudyNotice) -> None:
