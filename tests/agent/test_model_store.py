@@ -116,3 +116,14 @@ def test_only_our_own_names_reach_the_file_system(tmp_path: Path, name: str):
     with pytest.raises(RequestError), store.holding([name]):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["blobs"]
+
+
+def test_blobs_of_before_a_restart_count_against_the_quota_and_each_only_once(tmp_path: Path):
+    first = add(ModelStore(tmp_path, quota_bytes=30), b"1" * 10)
+    age(tmp_path, first, 1)
+    store = ModelStore(tmp_path, quota_bytes=30)
+    for text in (b"2", b"2", b"3"):
+        add(store, text * 10)
+    assert (tmp_path / first).exists()
+    add(store, b"4" * 10)
+    assert not (tmp_path / first).exists()

@@ -36,6 +36,7 @@ class ModelStore:
         folder.mkdir(parents=True, exist_ok=True)
         for partial in folder.glob(f"*{PARTIAL_SUFFIX}"):
             partial.unlink()
+        self._stored_bytes = sum(stat.st_size for stat, _ in self._blobs())
 
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of `names` that must be sent. What is here counts as used, so that it outlives the next upload."""
@@ -55,7 +56,10 @@ class ModelStore:
                     _write_checked(file, name, size_bytes, chunks)
                     file.flush()
                     os.fsync(file.fileno())
-                partial.rename(final)
+                with self._lock:
+                    replaced = _size_of(final)
+                    partial.rename(final)
+                    self._stored_bytes += size_bytes - replaced
                 _sync_folder(self._folder)
             finally:
                 partial.unlink(missing_ok=True)
@@ -87,7 +91,9 @@ class ModelStore:
         if not self._touch(name):
             raise MissingBlob(f"blob {name} is not on the board; upload it")
         if _sha256_of(path) != name:
-            path.unlink(missing_ok=True)
+            with self._lock:
+                self._stored_bytes -= _size_of(path)
+                path.unlink(missing_ok=True)
             raise MissingBlob(f"blob {name} was damaged on the board's disk and is dropped; upload it again")
         return path
 
@@ -100,20 +106,9 @@ class ModelStore:
 
     def _promise(self, size_bytes: int) -> None:
         with self._lock:
-            blobs = sorted(self._blobs(), key=lambda blob: blob[0].st_mtime_ns)
-            staying = self._promised_bytes + sum(stat.st_size for stat, path in blobs if path.name in self._held)
-            if staying + size_bytes > self._quota_bytes:  # before anything is evicted in vain
-                raise NoRoom(
-                    f"a blob of {size_bytes} bytes does not fit: the board keeps at most {self._quota_bytes} bytes of "
-                    f"blobs and {staying} are in use; raise blob_quota_mb in agent.toml"
-                )
-            used = self._promised_bytes + sum(stat.st_size for stat, _ in blobs)
-            for stat, path in blobs:
-                if used + size_bytes <= self._quota_bytes:
-                    break
-                if path.name not in self._held:
-                    path.unlink()
-                    used -= stat.st_size
+            # The folder is listed only where it is full: it may hold tens of thousands of small models.
+            if self._promised_bytes + self._stored_bytes + size_bytes > self._quota_bytes:
+                self._evict_for(size_bytes)
             free = shutil.disk_usage(self._folder).free - self._promised_bytes
             if size_bytes + FREE_DISK_BYTES > free:
                 raise NoRoom(
@@ -121,6 +116,22 @@ class ModelStore:
                     f"{FREE_DISK_BYTES} always stay free"
                 )
             self._promised_bytes += size_bytes
+
+    def _evict_for(self, size_bytes: int) -> None:
+        blobs = sorted(self._blobs(), key=lambda blob: blob[0].st_mtime_ns)
+        self._stored_bytes = sum(stat.st_size for stat, _ in blobs)
+        staying = self._promised_bytes + sum(stat.st_size for stat, path in blobs if path.name in self._held)
+        if staying + size_bytes > self._quota_bytes:  # before anything is evicted in vain
+            raise NoRoom(
+                f"a blob of {size_bytes} bytes does not fit: the board keeps at most {self._quota_bytes} bytes of "
+                f"blobs and {staying} are in use; raise blob_quota_mb in agent.toml"
+            )
+        for stat, path in blobs:
+            if self._promised_bytes + self._stored_bytes + size_bytes <= self._quota_bytes:
+                break
+            if path.name not in self._held:
+                path.unlink()
+                self._stored_bytes -= stat.st_size
 
     def _blobs(self) -> Iterator[tuple[os.stat_result, Path]]:
         for path in self._folder.iterdir():
@@ -152,6 +163,14 @@ def _write_checked(file: BinaryIO, name: str, size_bytes: int, chunks: Iterable[
 
 def _corrupt(name: str, told: str) -> UploadCorrupt:
     return UploadCorrupt(f"{Status.UPLOAD_CORRUPT.value}: blob {name}: {told}; send it again")
+
+
+def _size_of(path: Path) -> int:
+    """0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _sha256_of(path: Path) -> str:
