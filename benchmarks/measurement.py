@@ -49,8 +49,8 @@ def checks(effort: int) -> Mapping[str, Check]:
         "loop": lambda: agent_against_tight_loop(chosen(2, 5, 5), chosen(8, 12, 24)),
         "t15": lambda: sampler_on_and_off(chosen(1, 5, 9), chosen(40, 60, 60)),
         "t21": lambda: quiet_stream(chosen(60, 60, 630)),
-        "board": lambda: leaks("virtual board", BOARD, chosen(60, 300, 10_000)),
-        "local": lambda: leaks("this machine", LOCAL, chosen(24, 36, 200)),
+        "board": lambda: leaks("virtual board", BOARD, chosen(36, 300, 10_000)),
+        "local": lambda: leaks("this machine", LOCAL, chosen(24, 48, 200)),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -37,7 +39,67 @@ def test_the_pruning_benchmark_names_the_sections_that_there_are() -> None:
     assert "no section 'taste'; known: accuracy, speed" in run.stderr
 
 
+def test_the_measurement_benchmark_judges_the_meter_and_the_naive_one_beside_it() -> None:
+    """T4, T5: on three chip clocks, as one sees them."""
+    run = _benchmark("measurement.py", "--quick", "--only", "t4")
+    assert run.returncode == 0, run.stderr
+    assert "| T4 5 s windows, chip clock x1.1 | worst" in run.stdout
+    assert "| T5 the same polled at 10 Hz | worst" in run.stdout
+    assert run.stdout.endswith("all passed\n")
+
+
+def test_the_measurement_benchmark_names_the_checks_that_there_are() -> None:
+    run = _benchmark("measurement.py", "--only", "t4,t99")
+    assert run.returncode == 2
+    assert "no check 't99'; known: t4, t17, loop, t15" in run.stderr
+
+
+def test_measurements_on_a_virtual_board_are_watched_for_what_they_leave_behind() -> None:
+    run = _benchmark("measurement.py", "--quick", "--only", "board")
+    assert run.returncode == 0, run.stdout + run.stderr
+    for what in ("processes", "agent's descriptors", "agent's threads", "host's descriptors"):
+        assert re.search(rf"\| leaks, virtual board: {what} \| \+0\.00 ± \d", run.stdout)
+
+
+@pytest.mark.parametrize(("growth", "is_growth"), [(0.0, False), (0.02, False), (0.5, True), (-0.5, True)])
+def test_growth_is_told_from_noise(monkeypatch: pytest.MonkeyPatch, growth: float, is_growth: bool) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from measurement_growth import slope_of
+
+    at = np.arange(100.0)
+    noise = np.random.default_rng(3).normal(0, 5, 100)
+    slope = slope_of(at, 1000 + growth * at + noise)
+    assert abs(slope.value - growth) < slope.half_width
+    assert slope.is_zero(resolution=1.0) is not is_growth
+
+
+def test_growth_by_less_than_one_step_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from measurement_growth import slope_of
+
+    slope = slope_of(np.arange(100.0), 0.005 * np.arange(100.0))
+    assert slope.is_zero(resolution=1.0)
+    assert not slope.is_zero(resolution=0.4)
+
+
+def test_memory_that_wanders_is_given_a_wider_interval_than_memory_that_jitters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from measurement_growth import slope_of
+
+    jitter = np.random.default_rng(4).normal(0, 1, 200)
+    wander = np.array([jitter[max(0, i - 20) : i + 1].sum() for i in range(200)])
+    at = np.arange(200.0)
+    plain = slope_of(at, jitter).half_width
+    assert slope_of(at, wander).half_width > 3 * plain * wander.std() / jitter.std()
+
+
 def _pruning(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return _benchmark("pruning.py", *arguments)
+
+
+def _benchmark(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS / "pruning.py"), *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, str(BENCHMARKS / script), *arguments], capture_output=True, text=True, timeout=120
     )

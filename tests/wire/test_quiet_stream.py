@@ -1,4 +1,4 @@
-"""T21: a stream on which nothing is said, kept alive by the host's pings; ten real minutes in benchmarks/measurement.py."""
+"""T21: a stream on which nothing is said, kept alive by the host's pings; ten minutes long in benchmarks."""
 
 from __future__ import annotations
 
