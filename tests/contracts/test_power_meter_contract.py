@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from edgepareto.agent.power import MeterQuality, PowerMeter, open_meter
+from edgepareto.agent.power import MeterQuality, MeterSetting, PowerMeter, open_meter
 from edgepareto.agent.simulation import create_board
 from edgepareto.agent.simulation.clock import LaggingClock
 
@@ -50,7 +50,7 @@ class TestIna219OnTheSimulatedBus(PowerMeterContract):
         board = create_board("raspberry-pi-4b", tmp_path)
         for _ in range(60):
             board.clock.sleep(1)
-        return open_meter("ina219", clock=LaggingClock(tmp_path), board=tmp_path)
+        return open_meter(MeterSetting(kind="ina219"), clock=LaggingClock(tmp_path), board=tmp_path)
 
 
 class CounterClock:
@@ -78,4 +78,4 @@ class TestRaplOnAFakeSysfsTree(PowerMeterContract):
         zone.mkdir(parents=True)
         for name, text in [("name", "package-0"), ("max_energy_range_uj", "262143328850"), ("energy_uj", "0")]:
             (zone / name).write_text(text + "\n")
-        return open_meter("rapl", clock=CounterClock(zone / "energy_uj"), sys_root=tmp_path)
+        return open_meter(MeterSetting(kind="rapl"), clock=CounterClock(zone / "energy_uj"), sys_root=tmp_path)

@@ -1,7 +1,7 @@
 """A power sampler that speaks the real one's protocol on the machine's clock and sees a constant load.
 
-python fake_sampler.py LOG FAULTS: every line received goes to LOG; FAULTS has one letter per window, in order: `.` is
-good, `c` clipped, at `x` the process dies; after its end all are good. `r` alone: the self-test fails.
+python fake_sampler.py LOG FAULTS: every line received goes to LOG; FAULTS has one letter per window, in order, ranging
+left out: `.` is good, `c` clipped, at `x` the process dies; after its end all are good. `r` alone: the self-test fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def main(log: Path, faults: str) -> int:
         if "start_at_ns" in command:
             start_ns = command["start_at_ns"]
             continue
-        fault = waiting.pop(0) if waiting else "."
+        ranging = command.get("fix_range", False)  # takes no letter
+        fault = waiting.pop(0) if waiting and not ranging else "."
         if fault == "x":
             return 1
         instants = list(range(start_ns + PERIOD_NS, command["stop_at_ns"] + 1, PERIOD_NS))
@@ -42,7 +43,7 @@ def main(log: Path, faults: str) -> int:
             "dropped": 0,
             "clipped": 3 if fault == "c" else 0,
         }
-        _say(answer)
+        _say(answer | ({"meter": METER} if ranging else {}))
     return 0
 
 

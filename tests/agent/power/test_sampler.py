@@ -87,7 +87,7 @@ def test_a_window_holds_what_the_board_drew_and_nothing_from_before_or_after(tmp
         assert begin_ns < window["timestamp_ns"][0]
         assert window["timestamp_ns"][-1] <= end_ns
         assert len(window["power_uw"]) == len(window["bus_uv"]) == len(window["timestamp_ns"])
-        assert len(window["timestamp_ns"]) == pytest.approx(2 / 4.792e-3, abs=2)
+        assert len(window["timestamp_ns"]) == pytest.approx(2 / 4.792e-3, rel=0.11)  # chips' clocks differ
         means.append(sum(window["power_uw"]) / len(window["power_uw"]) / 1e6)
     assert means == pytest.approx([3.7, 2.6, 5.2], rel=0.003)
 

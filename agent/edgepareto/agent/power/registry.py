@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
 from edgepareto.agent.clock import Clock
-from edgepareto.agent.errors import ConfigError, MeterError, MeterStatus
+from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.power.hwmon import Hwmon
+from edgepareto.agent.power.i2c import open_i2c, refused_by_kernel_driver
 from edgepareto.agent.power.ina219 import I2cBus, Ina219
-from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, PowerMeter
+from edgepareto.agent.power.jetson_rails import JetsonRails
+from edgepareto.agent.power.pi5_pmic import Pi5Pmic
+from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting, PowerMeter
 from edgepareto.agent.power.rapl import Rapl
 
-__all__ = ["METER_KINDS", "describe_fault", "open_meter"]
+__all__ = ["METER_KINDS", "checked_kind", "describe_fault", "open_meter"]
 
-METER_KINDS = ("ina219", "rapl")
+METER_KINDS = ("ina219", "hwmon", "jetson", "pi5_pmic", "rapl")
+_QUALITIES = {"pi5_pmic": MeterQuality.ESTIMATE, "rapl": MeterQuality.COUNTER}
 
 
 class _SimulatedChip(Protocol):
@@ -25,54 +31,61 @@ class _SimulatedChip(Protocol):
 
 
 def open_meter(
-    kind: str,
-    *,
-    bus: int = 1,
-    address: int = 0x40,
-    shunt_ohm: float = 0.1,
-    clock: Clock,
-    board: Path | None = None,
-    sys_root: Path = Path("/"),
+    setting: MeterSetting, *, clock: Clock, board: Path | None = None, sys_root: Path = Path("/")
 ) -> PowerMeter:
     """Open a meter and test that it answers.
 
-    bus, address, shunt_ohm: of a chip on I2C. board: the folder of a simulated board, whose clock `clock` is.
+    board: the folder of a simulated board, whose clock `clock` is. sys_root: above sys/, dev/ and usr/ of a real one.
     Raises ConfigError for a kind that is not in METER_KINDS, MeterError where the meter cannot be used.
     """
+    kind = checked_kind(setting.kind)
     if kind == "ina219":
-        if board is None:
-            return Ina219(_open_i2c(bus), address, shunt_ohm, clock)
-        chip = cast(_SimulatedChip, importlib.import_module("edgepareto.agent.simulation.chip"))
-        return Ina219(chip.SimulatedBus(board, clock), address, shunt_ohm, clock, quality=MeterQuality.SIMULATED)
-    if kind == "rapl":
-        return Rapl(sys_root, clock)
-    raise ConfigError(f"no meter is called {kind!r}: known are {', '.join(METER_KINDS)}")
+        return _open_ina219(setting, clock, board, sys_root)
+    if kind == "hwmon":
+        return Hwmon(sys_root, clock, setting)
+    if kind == "jetson":
+        return JetsonRails(sys_root, clock, rail=setting.rail)
+    if kind == "pi5_pmic":
+        return Pi5Pmic(sys_root, clock)
+    return Rapl(sys_root, clock)
 
 
-def describe_fault(kind: str, *, address: int, shunt_ohm: float, simulated: bool, fault: str) -> MeterDescription:
+def checked_kind(kind: str, *more: str) -> str:
+    """more: further names that are allowed here. Raises ConfigError with the known ones and the nearest."""
+    known = (*METER_KINDS, *more)
+    if kind in known:
+        return kind
+    near = difflib.get_close_matches(kind.lower(), known, n=1, cutoff=0.5)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"no meter is called {kind!r}: known are {', '.join(known)}{meant}")
+
+
+def describe_fault(setting: MeterSetting, *, simulated: bool, fault: str) -> MeterDescription:
     """A meter that is configured and cannot be used."""
-    quality = MeterQuality.COUNTER if kind == "rapl" else MeterQuality.MEASURED
+    quality = _QUALITIES.get(setting.kind, MeterQuality.MEASURED)
+    on_i2c = setting.kind == "ina219"
     return MeterDescription(
-        kind=kind,
+        kind=setting.kind,
         quality=MeterQuality.SIMULATED if simulated else quality,
-        address=None if kind == "rapl" else address,
-        shunt_ohm=None if kind == "rapl" else shunt_ohm,
+        address=setting.address if on_i2c else None,
+        shunt_ohm=setting.shunt_ohm if on_i2c else None,
+        rail=setting.rail,
         fault=fault,
     )
 
 
-def _open_i2c(bus: int) -> I2cBus:
-    try:
-        smbus2 = importlib.import_module("smbus2")
-    except ImportError as error:
-        raise MeterError(MeterStatus.ABSENT, "smbus2 is not installed: pip install 'edgepareto[agent]'") from error
-    try:
-        return cast(I2cBus, smbus2.SMBus(bus))
-    except FileNotFoundError as error:
-        raise MeterError(
-            MeterStatus.ABSENT, f"/dev/i2c-{bus} does not exist: switch I2C on (raspi-config, or the device tree)"
-        ) from error
-    except PermissionError as error:
-        raise MeterError(
-            MeterStatus.ABSENT, f"/dev/i2c-{bus} may not be opened: add the agent's user to group i2c"
-        ) from error
+def _open_ina219(setting: MeterSetting, clock: Clock, board: Path | None, sys_root: Path) -> Ina219:
+    if board is not None:
+        chip = cast(_SimulatedChip, importlib.import_module("edgepareto.agent.simulation.chip"))
+        bus = chip.SimulatedBus(board, clock)
+        return Ina219(bus, setting.address, setting.shunt_ohm, clock, quality=MeterQuality.SIMULATED)
+    opened = open_i2c(setting.bus, sys_root)
+    with refused_by_kernel_driver(setting.bus, setting.address):
+        return Ina219(
+            opened.bus,
+            setting.address,
+            setting.shunt_ohm,
+            clock,
+            quality=MeterQuality.SIMULATED if opened.is_stub else MeterQuality.MEASURED,
+            clears_ready=not opened.is_stub,
+        )

@@ -2,8 +2,10 @@
 
 Lines of JSON. At the start one line says whether the meter answers: {"ready": true, "meter": {...}} or
 {"ready": false, "status": ..., "message": ..., "meter": {...}}. Then, for each window, stdin gets {"start_at_ns": t}
-and later, once the clock has passed it, {"stop_at_ns": t}; one line answers with the samples in between. The end of
-stdin ends the process. Instants are those of the measurement clock. A sample never waits for stdin.
+and later, once the clock has passed it, {"stop_at_ns": t}; one line answers with the samples in between. With
+{"stop_at_ns": t, "fix_range": true} the window was one to choose the meter's range by: the range is fixed for all that
+follow and the line carries the new {"meter": {...}} too. The end of stdin ends the process. Instants are those of the
+measurement clock. A sample never waits for stdin.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Protocol, cast
 
 from edgepareto.agent.clock import Clock, SystemClock
 from edgepareto.agent.errors import ConfigError, MeterError, MeterStatus
-from edgepareto.agent.power.power_meter import PowerMeter, PowerSample
+from edgepareto.agent.power.power_meter import MeterSetting, PowerMeter, PowerSample
 from edgepareto.agent.power.registry import describe_fault, open_meter
 
 __all__ = ["main"]
@@ -60,6 +62,7 @@ class _Commands:
         self._text = b""
         self.start_at_ns: int | None = None
         self.stop_at_ns: int | None = None
+        self.fix_range = False
         self.closed = False
 
     def receive(self, timeout_s: float | None) -> None:
@@ -73,6 +76,7 @@ class _Commands:
             command: dict[str, int] = json.loads(line)
             self.start_at_ns = command.get("start_at_ns", self.start_at_ns)
             self.stop_at_ns = command.get("stop_at_ns", self.stop_at_ns)
+            self.fix_range = bool(command.get("fix_range", False))
 
     def while_waiting(self, for_ns: int) -> None:
         """A stop lies in the past of the board, so whoever still waits for the board has reached it."""
@@ -92,9 +96,12 @@ class _Window:
     fault: MeterError | None = None
     fault_ns: int = 0
 
-    def answer(self, stop_ns: int) -> dict[str, object]:
+    def kept(self, stop_ns: int) -> list[PowerSample]:
         """Only what lies before stop_ns counts: how far the sampler had run on is an accident of scheduling."""
-        kept = [sample for sample in self.samples if sample.timestamp_ns <= stop_ns]
+        return [sample for sample in self.samples if sample.timestamp_ns <= stop_ns]
+
+    def answer(self, stop_ns: int) -> dict[str, object]:
+        kept = self.kept(stop_ns)
         dropped = _dropped([self.start_ns, *(sample.timestamp_ns for sample in kept), stop_ns])
         clipped = sum(sample.clipped for sample in kept)
         status, message, errors = MeterStatus.OK, "", self.errors[: len(kept)]
@@ -177,6 +184,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bus", type=int, default=1)
     parser.add_argument("--address", type=lambda text: int(text, 0), default=0x40)
     parser.add_argument("--shunt-ohm", type=float, default=0.1)
+    parser.add_argument("--rail", help="of hwmon and jetson, by its label")
+    parser.add_argument("--chip", help="of hwmon, by its name")
+    parser.add_argument("--sys-root", type=Path, default=Path("/"), help="above sys/ and usr/")
     parser.add_argument("--board", type=Path, help="folder of a simulated board")
     parser.add_argument("--cpu", type=int, help="the core to stay on")
     return parser.parse_args(arguments)
@@ -196,7 +206,30 @@ def _serve(meter: PowerMeter, clock: _SamplingClock, commands: _Commands) -> Non
         if commands.stop_at_ns is None:
             return
         stop_ns, commands.stop_at_ns = commands.stop_at_ns, None
-        _say(window.answer(stop_ns))
+        if commands.fix_range:
+            _say(_ranged(meter, clock, window, stop_ns))
+        else:
+            _say(window.answer(stop_ns))
+
+
+def _ranged(meter: PowerMeter, clock: _SamplingClock, window: _Window, stop_ns: int) -> dict[str, object]:
+    """The window's answer once the range is fixed by it. Clipped samples are no fault if a wider range holds them."""
+    answer = window.answer(stop_ns)
+    clock.wait_until(stop_ns)  # where the chip's next conversion starts must not depend on how far this process ran on
+    if answer["status"] in (MeterStatus.OK.value, MeterStatus.CLIPPED.value):
+        try:
+            meter.fix_range(window.kept(stop_ns))
+            answer |= {"status": MeterStatus.OK.value, "message": ""}
+        except MeterError as fault:
+            answer |= {"status": fault.status.value, "message": str(fault)}
+    return answer | {"meter": asdict(meter.description)}
+
+
+def _prove(meter: PowerMeter) -> None:
+    """One sample, so that a meter that is there and silent is found at the start and not in the first window."""
+    meter.begin_window()
+    meter.read()
+    meter.end_window()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,12 +238,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, {options.cpu})
     commands = _Commands(sys.stdin.fileno())
     clock = _open_clock(options.board, commands.while_waiting)
-    wiring = {"address": options.address, "shunt_ohm": options.shunt_ohm}
+    setting = MeterSetting(
+        kind=options.meter,
+        bus=options.bus,
+        address=options.address,
+        shunt_ohm=options.shunt_ohm,
+        rail=options.rail,
+        chip=options.chip,
+    )
     try:
-        meter = open_meter(options.meter, bus=options.bus, clock=clock, board=options.board, **wiring)
+        meter = open_meter(setting, clock=clock, board=options.board, sys_root=options.sys_root)
+        if options.board is None:  # a simulated one gives no sample before its time passes
+            _prove(meter)
     except (MeterError, ConfigError) as error:
         status = error.status if isinstance(error, MeterError) else MeterStatus.ABSENT
-        fault = describe_fault(options.meter, simulated=options.board is not None, fault=str(error), **wiring)
+        fault = describe_fault(setting, simulated=options.board is not None, fault=str(error))
         _say({"ready": False, "status": status.value, "message": str(error), "meter": asdict(fault)})
         return 1
     _say({"ready": True, "meter": asdict(meter.description)})

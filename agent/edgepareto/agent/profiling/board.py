@@ -6,18 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.clock import Clock
+from edgepareto.agent.power.power_meter import MeterSetting
 
 __all__ = ["Board", "MeterSetting"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterSetting:
-    """Which meter the sampler opens: a registered kind and, for a chip on I2C, where it sits."""
-
-    kind: str
-    bus: int = 1
-    address: int = 0x40
-    shunt_ohm: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgepareto.agent.errors import MeterError, MeterStatus
-from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality
-from edgepareto.agent.profiling.board import MeterSetting
+from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting
 from edgepareto.agent.profiling.worker_client import START_S, Deadline
 from edgepareto.agent.worker.json_fields import JsonFields, MalformedMessage
 from edgepareto.agent.worker.spawner import ChildGone, ChildSilent, Spawn
@@ -33,10 +32,18 @@ class PowerSamples:
     clipped: int
 
 
-def sampler_command(meter: MeterSetting, *, simulation: Path | None, cpu: int | None) -> tuple[str, ...]:
+def sampler_command(
+    meter: MeterSetting, *, simulation: Path | None, cpu: int | None, sys_root: Path = Path("/")
+) -> tuple[str, ...]:
+    """sys_root: above sys/ and usr/ of a real board."""
     command = [sys.executable, "-m", "edgepareto.agent.power.sampler", "--meter", meter.kind]
     command += ["--bus", str(meter.bus), "--address", str(meter.address), "--shunt-ohm", str(meter.shunt_ohm)]
-    if simulation is not None:
+    for name, value in (("--rail", meter.rail), ("--chip", meter.chip)):
+        if value is not None:
+            command += [name, value]
+    if simulation is None:
+        command += ["--sys-root", str(sys_root.absolute())]
+    else:
         command += ["--board", str(simulation.absolute())]
     if cpu is not None:
         command += ["--cpu", str(cpu)]
@@ -44,7 +51,10 @@ def sampler_command(meter: MeterSetting, *, simulation: Path | None, cpu: int | 
 
 
 class SamplerClient:
-    """A sampler that is starting from now on. Raises MeterError with its verdict; Cancelled passes through."""
+    """A sampler that is starting from now on. Raises MeterError with its verdict; Cancelled passes through.
+
+    description: the meter with the settings that are in force, None until it is ready.
+    """
 
     def __init__(
         self, command: Sequence[str], *, spawn: Spawn, deadline: Deadline, cancelled: Callable[[], bool]
@@ -59,6 +69,11 @@ class SamplerClient:
     def is_alive(self) -> bool:
         return self._alive
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """What every number made with this meter must carry; empty until it is ready."""
+        return frozenset() if self.description is None else frozenset(self.description.tags)
+
     def wait_until_ready(self) -> None:
         """Raises MeterError also where the meter's self-test failed; `description` is known then all the same."""
         answer = self._receive()
@@ -72,15 +87,29 @@ class SamplerClient:
     def end(self, at_ns: int) -> PowerSamples:
         """at_ns: an instant that the measurement clock has already passed."""
         self._send({"stop_at_ns": at_ns})
-        answer = self._receive()
-        status = self._talk(lambda: answer.member("status", MeterStatus))
-        if status is not MeterStatus.OK:
-            raise MeterError(status, self._talk(lambda: answer.text("message")))
+        answer = self._window_answer()
         return self._talk(lambda: _samples(answer))
+
+    def fix_range(self, at_ns: int) -> None:
+        """End the window begun before, whose load is the highest there will be, and fix the meter's range by it.
+
+        Every later window is measured in that range, which `description` tells; a meter with one range keeps it.
+        at_ns: as for `end`. Raises MeterError(CLIPPED) where not even the widest range holds the load.
+        """
+        self._send({"stop_at_ns": at_ns, "fix_range": True})
+        answer = self._window_answer()
+        self.description = self._talk(lambda: _description(answer.fields("meter")))
 
     def kill(self) -> None:
         self._alive = False
         self._child.kill()
+
+    def _window_answer(self) -> JsonFields:
+        answer = self._receive()
+        status = self._talk(lambda: answer.member("status", MeterStatus))
+        if status is not MeterStatus.OK:
+            raise MeterError(status, self._talk(lambda: answer.text("message")))
+        return answer
 
     def _send(self, message: dict[str, int]) -> None:
         self._talk(lambda: self._child.send(json.dumps(message)))
@@ -110,6 +139,7 @@ def _description(fields: JsonFields) -> MeterDescription:
         calibration=fields.optional_integer("calibration"),
         rail=fields.optional_text("rail"),
         fault=fields.optional_text("fault"),
+        tags=fields.optional_texts("tags"),
     )
 
 

@@ -71,6 +71,13 @@ class JsonFields:
     def optional_text(self, name: str) -> str | None:
         return None if self._members.get(name) is None else self.text(name)
 
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings, () where there is none."""
+        value = self._members.get(name, [])
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise self._wrong(name, "a list of strings")
+
     def fields(self, name: str) -> JsonFields:
         value = self._members.get(name)
         if isinstance(value, dict):
