@@ -13,6 +13,7 @@ from edgepareto.host.api.models import inspect, prune
 from edgepareto.host.api.profiling import profile
 from edgepareto.host.api.project import check_settings, init_project
 from edgepareto.host.api.searching import search
+from edgepareto.host.api.step_probing import profile_steps
 from edgepareto.host.api.study import DeviceFrontView, Study, export, load_study
 from edgepareto.host.config import DeviceConfig
 
@@ -28,6 +29,7 @@ __all__ = [
     "known_devices",
     "load_study",
     "profile",
+    "profile_steps",
     "prune",
     "search",
 ]

@@ -1,5 +1,6 @@
 """edgepareto.toml and flags -> frozen values. Everything from outside is checked here, once, by raising."""
 
+from edgepareto.host.config.learned_steps import read_learned_steps, steps_file, write_learned_steps
 from edgepareto.host.config.settings import FILE_NAME, Flags, Settings, read_settings, settings_file
 from edgepareto.host.config.template import starting_file
 from edgepareto.host.config.values import (
@@ -25,7 +26,10 @@ __all__ = [
     "Settings",
     "StudyConfig",
     "is_function",
+    "read_learned_steps",
     "read_settings",
     "settings_file",
     "starting_file",
+    "steps_file",
+    "write_learned_steps",
 ]

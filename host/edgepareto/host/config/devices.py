@@ -89,7 +89,7 @@ def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
         address=address,
         seed=defaults.seed if seed is None else seed,
         threads=section.integer("threads", least=1),
-        step=section.integer("step", least=1) or defaults.step,
+        step=section.integer("step", least=1),
         shared=shared,
         runtime=section.text("runtime") or defaults.runtime,
         faults=section.texts("faults") or (),

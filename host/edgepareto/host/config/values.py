@@ -54,6 +54,7 @@ class DataConfig:
 class DeviceConfig:
     """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set.
 
+    step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
     shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
     """
@@ -64,7 +65,7 @@ class DeviceConfig:
     address: str | None = None
     seed: int = 0
     threads: int | None = None
-    step: int = 8
+    step: int | None = None
     shared: bool | None = None
     runtime: str = "onnxruntime"
     faults: tuple[str, ...] = ()

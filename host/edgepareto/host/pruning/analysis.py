@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,12 +56,16 @@ class Analysis:
     element_types: Mapping[str, int] = field(repr=False)
     shapes: Mapping[str, Shape] = field(repr=False)
 
-    def search_space(self, step: int = 1) -> SearchSpace:
-        """Gene i belongs to groups[i]; its widths: those with a multiple of `step` features, and the original."""
+    def search_space(self, step: int | Sequence[int] = 1) -> SearchSpace:
+        """Gene i belongs to groups[i]; its widths: those with a multiple of `step` features, and the original.
+
+        step: one for all groups, or one per group.
+        """
+        steps = [step] * len(self.groups) if isinstance(step, int) else step
         return SearchSpace(
             genes=tuple(
-                ChannelGene(name=group.name, channels=group.channels, widths=_stepped(group, step))
-                for group in self.groups
+                ChannelGene(name=group.name, channels=group.channels, widths=_stepped(group, own))
+                for group, own in zip(self.groups, steps, strict=True)
             )
         )
 

@@ -17,6 +17,7 @@ from edgepareto.host.domain import (
     ProfileTrace,
     RuntimeVersion,
 )
+from edgepareto.host.domain.learned_steps import DEFAULT_STEP, ChannelSteps, KernelKind
 
 __all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity"]
 
@@ -100,6 +101,7 @@ class DeviceRecord:
 
     reason: why the state is not COMPLETE, in words for the user. completed_with: the budgets (generations,
     measurements, minutes) with which it is COMPLETE, since a later run of some devices may have others.
+    channel_steps: fixed when the study began on it; None: by an older edgepareto, which had one step for all groups.
     """
 
     config: DeviceConfig
@@ -107,6 +109,7 @@ class DeviceRecord:
     has_energy: bool
     state: DeviceState
     reason: str | None = None
+    channel_steps: ChannelSteps | None = None
     completed_with: tuple[float | None, ...] | None = None
 
     def completed(self, search: SearchConfig) -> DeviceRecord:
@@ -119,6 +122,11 @@ class DeviceRecord:
     @property
     def name(self) -> DeviceName:
         return self.info.name
+
+    @property
+    def steps(self) -> int | tuple[int, ...]:
+        """Of the search space: one for all groups, or one per group."""
+        return self.config.step or DEFAULT_STEP if self.channel_steps is None else self.channel_steps.by_group
 
     @property
     def threads(self) -> int:
@@ -144,6 +152,7 @@ class DeviceRecord:
             has_energy=raw["has_energy"],
             state=DeviceState(raw["state"]),
             reason=raw["reason"],
+            channel_steps=_channel_steps(**raw["channel_steps"]) if raw.get("channel_steps") else None,
             completed_with=tuple(raw["completed_with"]) if raw.get("completed_with") else None,
         )
 
@@ -162,6 +171,10 @@ class BatchRecord:
     round: int
     number: int
     traces: tuple[ProfileTrace, ...]
+
+
+def _channel_steps(by_group: list[int], learned: list[tuple[str, int]]) -> ChannelSteps:
+    return ChannelSteps(by_group=tuple(by_group), learned=tuple((KernelKind(kind), step) for kind, step in learned))
 
 
 def _budgets(search: SearchConfig) -> tuple[float | None, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
@@ -81,17 +82,19 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     )
 
 
-def search_space(inputs: StudyInputs, step: int, device: str) -> SearchSpace:
-    """What may vary on a device of this channel step. Raises ModelError where nothing can."""
+def search_space(inputs: StudyInputs, step: int | Sequence[int], device: str) -> SearchSpace:
+    """What may vary on a device of this channel step (of all groups, or one per group). Raises ModelError where nothing
+    can."""
     analysis = inputs.analysis
     if not analysis.groups:
         reasons = "; ".join(f"{group.name}: {group.reason}" for group in analysis.frozen)
         raise ModelError(f"{inputs.task.model}: nothing in this model can be pruned ({reasons or 'it has no layers'})")
     space = analysis.search_space(step)
     if all(len(gene.widths) == 1 for gene in space.genes):
+        steps = str(step) if isinstance(step, int) else ", ".join(map(str, sorted(set(step))))
         widest = max(gene.channels for gene in space.genes)
         raise ModelError(
-            f"{inputs.task.model}: nothing to prune in steps of {step} channels, the widest group has {widest}; "
+            f"{inputs.task.model}: nothing to prune in steps of {steps} channels, the widest group has {widest}; "
             f"set a smaller step under [devices.{device}]"
         )
     return space

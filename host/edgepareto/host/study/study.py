@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Lock
 from types import FrameType
@@ -23,7 +24,6 @@ from edgepareto.host.domain import (
     DeviceName,
     DeviceProgress,
     Genome,
-    SearchSpace,
     StudyFronts,
     StudyNotice,
 )
@@ -33,6 +33,7 @@ from edgepareto.host.fleet import connect as connect_fleet
 from edgepareto.host.fleet import lease_owner
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
+from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
 from edgepareto.host.study.device_search import DeviceSearch, Listener
 from edgepareto.host.study.end_phase import stabilise_fronts
 from edgepareto.host.study.evaluate_candidate import inputs_file
@@ -47,7 +48,7 @@ from edgepareto.host.study.workshop import Workshop
 __all__ = ["run_study"]
 
 SAMPLE_INPUTS = 8  # what boards run and compare; enough that no constant output passes
-DEVICE_SETTINGS = ("simulate", "local", "seed", "threads", "step", "runtime")  # a replay depends on them
+DEVICE_SETTINGS = ("simulate", "local", "seed", "threads", "runtime")  # a replay depends on them
 
 
 def run_study(
@@ -67,7 +68,9 @@ def run_study(
     if StudyStore.exists(config.study) and not resume:
         raise StudyError(f"{config.study}: this study exists; go on with --resume or choose another --study")
     inputs = load_inputs(config)
-    spaces = {device.name: search_space(inputs, device.step, device.name) for device in config.devices}
+    if not StudyStore.exists(config.study):  # else its own steps count, and they were good when it began
+        for device in config.devices:
+            search_space(inputs, planned_steps(inputs, config, device).by_group, device.name)
     tell = _one_at_a_time(listener)
     with ExitStack() as stack:
         store = stack.enter_context(StudyStore.open_for_search(config.study))
@@ -75,14 +78,13 @@ def run_study(
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, config):
-            _search(config, inputs, spaces, identity, store, tell, connect, run_round, stack)
+            _search(config, inputs, identity, store, tell, connect, run_round, stack)
     return read_fronts(config.study)
 
 
 def _search(
     config: StudyConfig,
     inputs: StudyInputs,
-    spaces: Mapping[str, SearchSpace],
     identity: StudyIdentity,
     store: StudyStore,
     listener: Listener,
@@ -101,13 +103,14 @@ def _search(
     clock = StudyClock(float(store.meta("elapsed_s") or 0), config.search.minutes)
     stack.enter_context(_stopping_on_ctrl_c(clock))
     stack.callback(clock.stop.set)
-    records = [_record(store, config, device, profilers) for device in config.devices]
+    records = [_record(store, config, inputs, device, profilers, listener) for device in config.devices]
+    spaces = {record.name: search_space(inputs, record.steps, record.name) for record in records}
     for record in records:
         _say_what_is_missing(record, listener)
     for doubt in inputs.calibration.doubts():
         listener(StudyNotice(text=doubt, is_warning=True))
     workshop = Workshop(inputs, store, preparation)
-    (dense_id,) = workshop.begin([spaces[config.devices[0].name].dense()], inputs.search_recipe)
+    (dense_id,) = workshop.begin([spaces[records[0].name].dense()], inputs.search_recipe)
     workshop.wait()
     dense = workshop.candidates[dense_id]
     if dense.failure is not None:
@@ -224,7 +227,12 @@ def _is_finished(store: StudyStore, config: StudyConfig) -> bool:
 
 
 def _record(
-    store: StudyStore, config: StudyConfig, device: DeviceConfig, profilers: Mapping[DeviceName, Profiler]
+    store: StudyStore,
+    config: StudyConfig,
+    inputs: StudyInputs,
+    device: DeviceConfig,
+    profilers: Mapping[DeviceName, Profiler],
+    listener: Listener,
 ) -> DeviceRecord:
     """Raises WrongUse for a limit that cannot be kept, StudyError and DeviceError where the device is not as before."""
     info = profilers[DeviceName(device.name)].info
@@ -232,6 +240,7 @@ def _record(
     stored = next((record for record in store.devices() if record.name == device.name), None)
     if stored is not None:
         changed = [name for name in DEVICE_SETTINGS if getattr(stored.config, name) != getattr(device, name)]
+        changed += ["step"] if step_changed(stored, device) else []
         if changed:
             raise StudyError(
                 f"{device.name}: {', '.join(changed)} changed since this study began; "
@@ -250,7 +259,9 @@ def _record(
     if not has_energy and (asked := [flag for flag, value in wanted.items() if value is not None]):
         meter = "has no power meter" if info.meter is None else f"has a meter that does not work ({info.meter.fault})"
         raise WrongUse(f"{device.name}: {' and '.join(asked)} cannot be kept, it {meter}; drop it or the device")
-    return DeviceRecord(config=device, info=info, has_energy=has_energy, state=DeviceState.RUNNING)
+    steps = channel_steps(inputs, config, device, info, listener) if stored is None else stored.channel_steps
+    kept = device if stored is None else replace(device, step=stored.config.step)
+    return DeviceRecord(config=kept, info=info, has_energy=has_energy, state=DeviceState.RUNNING, channel_steps=steps)
 
 
 def _say_what_is_missing(record: DeviceRecord, listener: Listener) -> None:

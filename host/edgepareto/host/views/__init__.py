@@ -9,11 +9,14 @@ from edgepareto.host.views.profile_view import ProfileResult, profile_json, prof
 from edgepareto.host.views.progress import Listener, show_progress
 from edgepareto.host.views.report import write_report
 from edgepareto.host.views.spinner import show_spinner
+from edgepareto.host.views.steps_plot import write_steps_plot
+from edgepareto.host.views.steps_view import ProbedSteps, steps_json, steps_tables
 from edgepareto.host.views.table import front_tables
 
 __all__ = [
     "DeviceStatus",
     "Listener",
+    "ProbedSteps",
     "ProfileResult",
     "PruneReport",
     "devices_table",
@@ -31,6 +34,9 @@ __all__ = [
     "results_console",
     "show_progress",
     "show_spinner",
+    "steps_json",
+    "steps_tables",
     "write_front_plot",
     "write_report",
+    "write_steps_plot",
 ]

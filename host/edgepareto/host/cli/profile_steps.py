@@ -1,0 +1,63 @@
+"""host profile-steps"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from edgepareto.host.cli.options import (
+    DebugOption,
+    DevicesOption,
+    JsonOption,
+    QuietOption,
+    names_of,
+    session_of,
+)
+
+__all__ = ["profile_steps"]
+
+
+def profile_steps(
+    context: typer.Context,
+    devices: DevicesOption = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="quick|standard|audit", help="How long to measure; default quick."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png", help="Also a picture; its folder must exist."),
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Learn in which multiples of channels a device computes; its searches then cut to these.
+
+    Stored beside edgepareto.toml, in .edgepareto/steps. `step` under [devices.NAME] wins.
+
+    Example: host profile-steps --devices pi1,jetson2 -o steps.png
+    """
+    from edgepareto.host import api
+    from edgepareto.host.config import settings_file
+    from edgepareto.host.export import output_must_be_writable
+    from edgepareto.host.views import log_console, results_console, steps_json, steps_tables, write_steps_plot
+
+    if output is not None:
+        output_must_be_writable(output)
+    log = log_console()
+    probed = api.profile_steps(
+        names_of(devices),
+        preset=preset,
+        settings=settings_file(),
+        on_progress=None if session_of(context).quiet else log.print,
+    )
+    if output is not None:
+        write_steps_plot(probed, output)
+    if as_json:
+        typer.echo(steps_json(probed))
+        return
+    console = results_console()
+    for part in steps_tables(probed):
+        console.print(part)
