@@ -6,6 +6,7 @@ update_interval ms); chips: Documentation/hwmon/ina2xx.rst and ina238.rst.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgepareto.agent.power.energy_counter import EnergyCounter, EnergyCounters
 from edgepareto.agent.power.kernel_file import first_label, read_integer, read_text
 from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting, PowerSample
 
-__all__ = ["Hwmon", "Monitor", "find_monitors"]
+__all__ = ["Hwmon", "Monitor", "address_of", "bus_of", "find_monitors", "is_power_monitor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ _CHIPS = {
 _OTHER_CHIP = _Chip(0.1, None)
 _SLOWEST_CLOCK = 1.1  # a chip's conversions take up to 10 % longer than its driver says (INA219 to INA238 alike)
 _SHORTEST_PERIOD_S = 5e-3  # three files, each a transfer of about half a millisecond
+_I2C_DEVICE = re.compile(r"(\d+)-([0-9a-f]{4})")  # the kernel's name of a device on I2C
 _SHUNT_TOLERANCE = 0.005  # what rounding to micro-ohm and a calibrated shunt may differ by
 
 
@@ -117,7 +119,7 @@ class Hwmon:
         return MeterDescription(
             kind="hwmon",
             quality=MeterQuality.MEASURED if self._energy is None else MeterQuality.COUNTER,
-            address=_address(self._monitor.device),
+            address=address_of(self._monitor.device),
             shunt_ohm=self._monitor.shunt_ohm,
             rail=self._monitor.shown,
         )
@@ -178,18 +180,18 @@ def _chosen(monitors: Sequence[Monitor], setting: MeterSetting, sys_root: Path) 
         fitting = [m for m in fitting if m.device == f"{setting.bus}-{setting.address:04x}"] or fitting
     if len(fitting) == 1:
         return fitting[0]
-    asked = f"chip = {setting.chip!r}" if setting.chip else "a chip this agent knows"
+    asked = f"chip = {setting.chip!r}" if setting.chip else "a chip known to measure supplies"
     asked += f" with rail = {setting.rail!r}" if setting.rail else ""
     if not fitting:
-        there = ", ".join(monitor.shown for monitor in monitors) or "no power monitor at all"
+        there = ", ".join(monitor.shown for monitor in monitors) or "none at all"
         raise MeterError(
             MeterStatus.ABSENT,
-            f"{sys_root / 'sys/class/hwmon'} has no {asked}, but {there}: correct [meter], or load the chip's driver, "
+            f"{sys_root / 'sys/class/hwmon'} has no power monitor with {asked}; there is {there}: correct [meter], or load the chip's driver, "
             f"for example echo ina226 0x40 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device",
         )
     raise MeterError(
         MeterStatus.ABSENT,
-        f"{len(fitting)} power monitors are {asked} ({', '.join(monitor.shown for monitor in fitting)}): "
+        f"{len(fitting)} power monitors have {asked} ({', '.join(monitor.shown for monitor in fitting)}): "
         f"name one by chip, rail, or bus and address in [meter]",
     )
 
@@ -208,10 +210,13 @@ def _check_shunt(monitor: Monitor, shunt_ohm: float) -> None:
     )
 
 
-def _address(device: str) -> int | None:
+def bus_of(device: str) -> int | None:
+    """1-0040 -> 1."""
+    place = _I2C_DEVICE.fullmatch(device)
+    return int(place[1]) if place else None
+
+
+def address_of(device: str) -> int | None:
     """1-0040 -> 0x40."""
-    _, dash, address = device.rpartition("-")
-    try:
-        return int(address, 16) if dash else None
-    except ValueError:
-        return None
+    place = _I2C_DEVICE.fullmatch(device)
+    return int(place[2], 16) if place else None

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power.ina219 import I2cBus
 
-__all__ = ["UDEV_RULE", "OpenedBus", "open_i2c", "refused_by_kernel_driver"]
+__all__ = ["UDEV_RULE", "OpenedBus", "open_i2c", "owned_by_kernel", "refused_by_kernel_driver"]
 
 UDEV_RULE = 'SUBSYSTEM=="i2c-dev", GROUP="i2c", MODE="0660"'
 _STUB_NAME = "SMBus stub driver"  # drivers/i2c/i2c-stub.c, stub_adapter.name
@@ -71,12 +71,16 @@ def refused_by_kernel_driver(number: int, address: int) -> Iterator[None]:
     except MeterError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EBUSY:
             raise
-        device = f"{number}-{address:04x}"
-        raise MeterError(
-            MeterStatus.ABSENT,
-            f"address {address:#04x} on /dev/i2c-{number} belongs to a driver of the kernel (ina2xx): use kind = "
-            f'"hwmon", or unbind it: echo {device} | sudo tee /sys/bus/i2c/devices/{device}/driver/unbind',
-        ) from error
+        raise MeterError(MeterStatus.ABSENT, owned_by_kernel(number, address)) from error
+
+
+def owned_by_kernel(number: int, address: int) -> str:
+    """What to say and do about an address that a driver of the kernel has taken."""
+    device = f"{number}-{address:04x}"
+    return (
+        f"address {address:#04x} on /dev/i2c-{number} belongs to a driver of the kernel (ina2xx): use kind = "
+        f'"hwmon", or unbind it: echo {device} | sudo tee /sys/bus/i2c/devices/{device}/driver/unbind'
+    )
 
 
 def _is_stub(number: int, sys_root: Path) -> bool:

@@ -237,7 +237,9 @@ class _Batch:
             for job in self._jobs:
                 job.meter_status = MeterStatus.ABSENT
         elif self._request.measure_energy:
-            command = sampler_command(meter, simulation=self._board.simulation, cpu=self._cores.sampler)
+            command = sampler_command(
+                meter, simulation=self._board.simulation, cpu=self._cores.sampler, sys_root=self._board.sys_root
+            )
             self._sampler = SamplerClient(
                 command, spawn=self._spawn, deadline=self._deadline, cancelled=self._cancelled
             )
