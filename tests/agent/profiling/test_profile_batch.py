@@ -283,7 +283,7 @@ def test_operators_are_timed_where_they_are_asked_for_and_after_all_rounds(bench
     traces = bench.measure(replace(request, time_operators=True))
     for trace in traces:  # beside it may stand what turns this processor's layout of tensors back
         assert "Conv" in [operator.op_type for operator in trace.operators]
-        assert {operator.runs for operator in trace.operators} == {20}
+        assert {operator.runs for operator in trace.operators} == {40}
     stages = [step.stage for step in bench.steps]
     assert max(i for i, stage in enumerate(stages) if stage == "latency") < stages.index("operators")
 

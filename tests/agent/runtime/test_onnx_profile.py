@@ -48,3 +48,10 @@ def test_what_runs_inside_another_node_is_not_counted_twice(tmp_path: Path) -> N
         ]
     costs = read_profile(profile(tmp_path, *events))
     assert [(c.name, c.total_ns) for c in costs] == [("loop", 500_000), ("after", 0)]
+
+
+def test_a_run_that_others_interrupt_does_not_make_its_node_the_costliest(tmp_path: Path) -> None:
+    durations_us = [5] * WARM_UP_RUNS + [10, 11, 9, 10, 11, 9, 10, 12_000]
+    events = [event("conv_kernel_time", "Conv", 0, i * 20_000, us) for i, us in enumerate(durations_us)]
+    (cost,) = read_profile(profile(tmp_path, *events))
+    assert cost.total_ns == 82_000  # 8 runs of (10 + 10 + 10 + 11) / 4 us

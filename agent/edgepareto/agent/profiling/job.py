@@ -24,7 +24,7 @@ from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, Tim
 
 __all__ = ["Job"]
 
-OPERATOR_RUNS = 20  # enough for the shares: the latency itself comes from the blocks
+OPERATOR_RUNS = 40  # half of them count; the latency itself comes from the blocks
 NO_OPERATOR_TIMES = "NO_OPERATOR_TIMES"  # they were asked for and the runtime could not tell them
 
 

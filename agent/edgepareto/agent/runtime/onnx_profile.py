@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,18 @@ def read_profile(file: Path) -> tuple[OperatorCost, ...]:
         OperatorCost(
             name=name or f"{op_type}#{node_index}",
             op_type=op_type,
-            total_ns=sum(durations_us[WARM_UP_RUNS:]) * _NS_PER_US,
+            total_ns=_undisturbed_total_ns(durations_us[WARM_UP_RUNS:]),
         )
         for (name, op_type, node_index), durations_us in runs.items()
     )
+
+
+def _undisturbed_total_ns(durations_us: Sequence[int]) -> int:
+    """The mean of the middle half, for every run: one run that others interrupt must not make a node the costliest,
+    and a median of whole microseconds would be coarse."""
+    ordered, quarter = sorted(durations_us), len(durations_us) // 4
+    middle = ordered[quarter : len(ordered) - quarter]
+    return round(sum(middle) * _NS_PER_US * len(ordered) / len(middle)) if middle else 0
 
 
 def _node_events(file: Path) -> list[_NodeEvent]:

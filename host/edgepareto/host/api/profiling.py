@@ -52,6 +52,7 @@ def profile(
     preset: str | None = None,
     calibration: str | Path | None = None,
     shapes: Sequence[str] = (),
+    ops: bool = False,
     settings: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> tuple[ProfileResult, ...]:
@@ -59,6 +60,7 @@ def profile(
 
     Models with equal inputs share a batch, its first model is the anchor. They are fed calibration samples where there
     are any that fit, else seeded uniform numbers; each result says which. shapes: as typed, "x=1,3,224,224".
+    ops: also the time of each operator, by the runtime's own profile.
     Raises ModelError for a broken model or unknown input sizes, ConfigError, DataError, DeviceError.
     """
     from edgepareto.host.fleet import connect, lease_owner  # brings grpc
@@ -86,7 +88,7 @@ def profile(
                 result
                 for client in clients.values()
                 for group in _batches(prepared)
-                for result in _measure(group, client, chosen, on_progress or _ignore)
+                for result in _measure(group, client, chosen, on_progress or _ignore, ops=ops)
             )
 
 
@@ -135,7 +137,12 @@ def _batches(prepared: Sequence[_Prepared]) -> Iterator[list[_Prepared]]:
 
 
 def _measure(
-    group: Sequence[_Prepared], client: ProfilerClient, chosen: Settings, on_progress: Callable[[str], None]
+    group: Sequence[_Prepared],
+    client: ProfilerClient,
+    chosen: Settings,
+    on_progress: Callable[[str], None],
+    *,
+    ops: bool,
 ) -> Iterator[ProfileResult]:
     device = next(device for device in chosen.devices if device.name == client.info.name)
     batch = Batch(
@@ -147,6 +154,7 @@ def _measure(
         inputs=group[0].samples,
         runtime=device.runtime,
         threads=device.threads or 0,
+        time_operators=ops,
     )
     name = client.info.name
     traces = client.profile(batch, lambda text: on_progress(f"{name}: {text}"))
@@ -157,6 +165,7 @@ def _measure(
             job=reduce_trace(trace),
             runtime=trace.runtime,
             inputs=model.fed_with,
+            operators=trace.operators if ops else None,
         )
 
 

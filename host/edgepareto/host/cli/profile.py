@@ -28,13 +28,16 @@ def profile(
     preset: PresetOption = None,
     calibration: CalibrationOption = None,
     shape: ShapeOption = None,
+    ops: Annotated[
+        bool, typer.Option("--ops", help="Also the time of each operator: why a smaller model is not faster.")
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure one or several models on devices, without any search.
 
-    Example: host profile resnet.onnx mobilenet.onnx --devices pi1,local --preset quick
+    Example: host profile resnet.onnx small.onnx --devices pi1,local --preset quick --ops
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
@@ -47,6 +50,7 @@ def profile(
         preset=preset,
         calibration=calibration,
         shapes=shape or (),
+        ops=ops,
         settings=settings_file(),
         on_progress=None if session_of(context).quiet else log.print,
     )

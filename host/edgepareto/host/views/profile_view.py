@@ -9,8 +9,9 @@ from pathlib import Path
 
 from edgepareto.host.domain.device import DeviceInfo
 from edgepareto.host.domain.job import Job
-from edgepareto.host.domain.trace import MeterStatus, RuntimeUsed, Status
+from edgepareto.host.domain.trace import MeterStatus, OperatorTime, RuntimeUsed, Status
 from edgepareto.host.views.figures import UNKNOWN, energy_text, latency_text
+from edgepareto.host.views.operators_view import TimedModel, operator_record, operator_tables
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -23,13 +24,23 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileResult:
-    """One model on one device. inputs: what it was fed, `calibration` or seeded `uniform` numbers."""
+    """One model on one device. inputs: what it was fed, `calibration` or seeded `uniform` numbers.
+
+    operators: None where their times were not asked for.
+    """
 
     model: Path
     device: DeviceInfo
     job: Job
     runtime: RuntimeUsed | None
     inputs: str
+    operators: tuple[OperatorTime, ...] | None = None
+
+    @property
+    def timed(self) -> TimedModel:
+        latency = self.job.latency
+        latency_s = None if latency is None else latency.median_s.value
+        return TimedModel(name=self.model.name, latency_s=latency_s, operators=self.operators or ())
 
 
 def profile_json(results: Sequence[ProfileResult]) -> str:
@@ -59,6 +70,9 @@ def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
         yield Text("  ! QUICK preset: few, short measurements", style="bold yellow")
     if any(result.inputs == "uniform" for result in results):
         yield Text("  inputs: seeded uniform numbers; give real ones with --calibration FILE", style="dim")
+    for device in dict.fromkeys(result.device.name for result in results):
+        asked = [result.timed for result in results if result.device.name == device and result.operators is not None]
+        yield from operator_tables(device, asked)
 
 
 def _record(result: ProfileResult) -> dict[str, object]:
@@ -103,4 +117,4 @@ def _record(result: ProfileResult) -> dict[str, object]:
         }
     elif job.meter_status is not MeterStatus.ABSENT:
         record["meter_status"] = job.meter_status.value
-    return {name: value for name, value in record.items() if value is not None}
+    return {name: value for name, value in record.items() if value is not None} | operator_record(result.timed)
