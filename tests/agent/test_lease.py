@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from edgepareto.agent.errors import LeaseError, RequestError
 from edgepareto.agent.lease import LeaseBook
+
+DEADLINE_S = 10
 
 
 class Hand:
@@ -65,3 +70,70 @@ def test_only_the_holder_releases():
 def test_a_lease_that_would_block_the_board_or_never_begin_is_refused(ttl_s: int):
     with pytest.raises(RequestError, match=f"asked for {ttl_s} s"):
         LeaseBook(Hand()).acquire("ann", ttl_s)
+
+
+class Board:
+    """What a lease does to a board, in the order of time."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.free = threading.Event()
+
+    def on_held(self) -> None:
+        self.said.append("held")
+
+    def on_free(self) -> None:
+        self.said.append("free")
+        self.free.set()
+
+    def book(self, hand: Hand | None = None) -> LeaseBook:
+        return LeaseBook(hand or time.monotonic, on_held=self.on_held, on_free=self.on_free)
+
+
+def test_a_board_is_held_before_its_lease_is_granted_and_free_when_it_was_released():
+    board = Board()
+    book = board.book()
+    lease = book.acquire("ann", 30)
+    assert board.said == ["held"]
+    book.renew(lease.lease_id, 30)
+    book.acquire("ann", 30)
+    book.release(lease.lease_id)
+    assert board.said == ["held"]
+    book.release(book.acquire("ann", 30).lease_id)
+    assert board.said == ["held", "free"]
+    book.acquire("bob", 30)
+    book.close()
+    book.close()
+    assert board.said == ["held", "free", "held", "free"]
+
+
+def test_a_lease_that_expires_frees_the_board_without_any_call():
+    board = Board()
+    book = board.book()
+    lease = book.acquire("ann", 30)
+    assert book.renew(lease.lease_id, 0.01).granted
+    assert board.free.wait(DEADLINE_S)
+    assert board.said == ["held", "free"]
+    assert book.acquire("bob", 30).granted
+    assert board.said == ["held", "free", "held"]
+    book.close()
+
+
+def test_a_board_that_changes_hands_at_the_moment_of_expiry_stays_as_it_is():
+    hand = Hand()
+    board = Board()
+    book = board.book(hand)
+    book.acquire("ann", 30)
+    hand.now_s += 31
+    book.acquire("bob", 30)
+    assert board.said == ["held"]
+    book.close()
+    assert board.said == ["held", "free"]
+
+
+def test_a_refused_lease_does_nothing_to_the_board():
+    board = Board()
+    book = board.book()
+    with pytest.raises(RequestError):
+        book.acquire("ann", 601)
+    assert board.said == []

@@ -51,7 +51,9 @@ class DeviceInfo:
     fixes_clocks: bool = False
 
 
-def read_device_info(root: Path, *, default_threads: int, shares_host_cores: bool) -> DeviceInfo:
+def read_device_info(
+    root: Path, *, default_threads: int, shares_host_cores: bool, fixes_clocks: bool = False
+) -> DeviceInfo:
     """The real box below `root` (/ but for tests)."""
     return DeviceInfo(
         agent_version=agent_version(),
@@ -68,6 +70,7 @@ def read_device_info(root: Path, *, default_threads: int, shares_host_cores: boo
         shares_host_cores=shares_host_cores,
         profile_note=None,
         host_boot_id=boot_id_of(root),
+        fixes_clocks=fixes_clocks,
     )
 
 

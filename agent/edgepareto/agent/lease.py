@@ -36,12 +36,27 @@ class _Lease:
 
 
 class LeaseBook:
-    """The board's one lease. Thread-safe; nothing here ever waits."""
+    """The board's one lease. Thread-safe; nothing here waits but for on_held and on_free.
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+    on_held: called before a free board's lease is granted. on_free: when it was released, has expired (then by a thread
+    of its own, without any call) or `close` ends it. The two alternate; a lease that goes on or changes hands without a
+    gap calls neither.
+    """
+
+    def __init__(
+        self,
+        now_s: Callable[[], float] = time.monotonic,
+        *,
+        on_held: Callable[[], None] | None = None,
+        on_free: Callable[[], None] | None = None,
+    ) -> None:
         self._now_s = now_s
+        self._on_held = on_held
+        self._on_free = on_free
         self._lock = threading.Lock()
         self._lease: _Lease | None = None
+        self._is_held = False  # on_held was called and on_free not since
+        self._watch: threading.Timer | None = None
 
     def acquire(self, owner: str, ttl_s: float) -> Grant:
         """A free, an expired or the caller's own lease is granted at once, under a new id; the old id is void then."""
@@ -65,7 +80,12 @@ class LeaseBook:
         """Releasing what is not held changes nothing."""
         with self._lock:
             if self._lease is not None and self._lease.id == lease_id:
-                self._lease = None
+                self._free()
+
+    def close(self) -> None:
+        """End the lease that is held, whoever holds it. No lease is asked for any more."""
+        with self._lock:
+            self._free()
 
     def owner_of(self, lease_id: str) -> str:
         """The owner of a lease that is held now. Raises LeaseError."""
@@ -91,9 +111,44 @@ class LeaseBook:
     def _grant(self, lease_id: str, owner: str, ttl_s: float) -> Grant:
         if not 0 < ttl_s <= LONGEST_TTL_S:
             raise RequestError(f"a lease lasts more than 0 and at most {LONGEST_TTL_S} s; asked for {ttl_s:g} s")
+        if not self._is_held:
+            self._is_held = True
+            if self._on_held is not None:
+                self._on_held()  # takes its time, so the lease begins after it
         self._lease = _Lease(id=lease_id, owner=owner, expires_at_s=self._now_s() + ttl_s)
+        if self._on_free is not None:
+            self._watch_for(ttl_s)
         return Grant(granted=True, lease_id=lease_id, owner=owner, expires_in_s=float(ttl_s))
 
     def _refusal(self, held: _Lease) -> Grant:
         left_s = held.expires_at_s - self._now_s()
         return Grant(granted=False, lease_id="", owner=held.owner, expires_in_s=left_s)
+
+    def _free(self) -> None:
+        self._lease = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._is_held:
+            self._is_held = False
+            if self._on_free is not None:
+                self._on_free()
+
+    def _watch_for(self, seconds: float) -> None:
+        """Expiry is otherwise only noticed by the next call, which may never come."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = threading.Timer(seconds, self._look_for_expiry)
+        self._watch.name = "lease"
+        self._watch.daemon = True
+        self._watch.start()
+
+    def _look_for_expiry(self) -> None:
+        with self._lock:
+            if threading.current_thread() is not self._watch:
+                return  # renewed, or released and granted anew, while this thread waited for the lock
+            held = self._current()
+            if held is None:
+                self._free()
+            else:
+                self._watch_for(held.expires_at_s - self._now_s())

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from edgepareto.agent import wire
 from edgepareto.agent.batch_run import ProfileBatch
+from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.lease import LeaseBook
 from edgepareto.agent.model_store import DEFAULT_QUOTA_BYTES, ModelStore
@@ -25,6 +26,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 __all__ = ["AgentServer", "checked_address", "holding_state"]
 
 SERVICE = "edgepareto.profiler.v1.Profiler"
+METER_SERVICE = "edgepareto.meter"  # unknown to health where the board has none; not serving where it is silent
 WORKER_THREADS = 8  # one reader of a batch, an upload, lease and health calls; each idle thread costs memory
 STOP_GRACE_S = 1.0
 BATCH_END_S = 8.0  # in which a running batch kills its workers; a window of 5 s may have to end first
@@ -38,7 +40,10 @@ OPTIONS = (
 
 
 class AgentServer:
-    """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder."""
+    """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder.
+
+    clocks: to be fixed while a lease is held; None: they stay as they are.
+    """
 
     def __init__(
         self,
@@ -48,13 +53,16 @@ class AgentServer:
         state: Path,
         profile_batch: ProfileBatch,
         blob_quota_bytes: int = DEFAULT_QUOTA_BYTES,
+        clocks: ClockFixer | None = None,
     ) -> None:
+        self._leases = LeaseBook() if clocks is None else LeaseBook(on_held=clocks.fix, on_free=clocks.restore)
+        self._meter = device.meter
         self._servicer = ProfilerServicer(
             device=device,
             board=board,
             store=ModelStore(state / "blobs", blob_quota_bytes),
             journal=ResultJournal(state / "journal"),
-            leases=LeaseBook(),
+            leases=self._leases,
             profile_batch=profile_batch,
         )
         # As many calls as threads: one too many is refused at once instead of waiting in a queue nobody sees.
@@ -79,6 +87,10 @@ class AgentServer:
         self._server.start()
         for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self._meter is not None:
+            answers = self._meter.fault is None
+            status = health_pb2.HealthCheckResponse
+            self._health.set(METER_SERVICE, status.SERVING if answers else status.NOT_SERVING)
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def stop(self) -> None:
@@ -86,6 +98,7 @@ class AgentServer:
         self._health.enter_graceful_shutdown()
         self._servicer.stop(BATCH_END_S)
         self._server.stop(STOP_GRACE_S).wait()
+        self._leases.close()
 
 
 def checked_address(address: str) -> str:

@@ -1,5 +1,7 @@
-"""The state of the board around a measurement: temperature, clocks, contention, memory."""
+"""The state of the board around a measurement: temperature, throttling, clocks, contention, memory."""
 
+from edgepareto.agent.conditions.clocks import ClockFixer
+from edgepareto.agent.conditions.cpufreq import mean_frequency_hz
 from edgepareto.agent.conditions.linux import (
     Conditions,
     CpuTime,
@@ -8,5 +10,18 @@ from edgepareto.agent.conditions.linux import (
     read_cpu_time,
     read_process_ticks,
 )
+from edgepareto.agent.conditions.raspberry_pi import read_throttle_bits
+from edgepareto.agent.conditions.thermal import throttle_temperature_c
 
-__all__ = ["Conditions", "CpuTime", "contention", "read_conditions", "read_cpu_time", "read_process_ticks"]
+__all__ = [
+    "ClockFixer",
+    "Conditions",
+    "CpuTime",
+    "contention",
+    "mean_frequency_hz",
+    "read_conditions",
+    "read_cpu_time",
+    "read_process_ticks",
+    "read_throttle_bits",
+    "throttle_temperature_c",
+]

@@ -1,10 +1,16 @@
-"""What a plain Linux box tells of its state, read below one root so that a fake tree tests it."""
+"""The state of a Linux board, read below one root so that a fake tree tests it; and what its CPU time tells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgepareto.agent.conditions.cpufreq import clocks_fixed, read_frequency_hz, read_governor, read_time_in_state
+from edgepareto.agent.conditions.jetson import gpu_clock_folders, read_power_mode
+from edgepareto.agent.conditions.raspberry_pi import read_throttle_bits
+from edgepareto.agent.conditions.reading import text
+from edgepareto.agent.conditions.thermal import read_fan_level, read_temperature_c
 
 __all__ = ["Conditions", "CpuTime", "contention", "read_conditions", "read_cpu_time", "read_process_ticks"]
 
@@ -15,7 +21,8 @@ class Conditions:
 
     throttle_bits: as get_throttled of a Raspberry Pi: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit,
     now; 16 to 19 the same since boot. power_mode: nvpmodel's on a Jetson. fan_level: cooling state, 0 off.
-    time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales.
+    time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales,
+    of the CPU and of a Jetson's GPU (cpufreq.clocks_fixed).
     """
 
     temperature_c: float | None = None
@@ -39,21 +46,21 @@ class CpuTime:
 
 
 def read_conditions(sys_root: Path, *, contention: float | None = None) -> Conditions:
-    """The box now. contention needs two instants, so the caller gives it.
+    """The board now. contention needs two instants, so the caller gives it.
 
-    temperature: the hottest thermal zone. frequency: the fastest core's, for the one that works is among them.
-    Sources: kernel's thermal/sysfs-api and admin-guide/pm/cpufreq, proc_meminfo(5).
+    Source of the memory: proc_meminfo(5); of the rest: the modules beside this one.
     """
-    cpus = sys_root / "sys/devices/system/cpu"
-    temperatures = _numbers(sys_root / "sys/class/thermal", "thermal_zone*/temp")
-    frequencies = _numbers(cpus, "cpu*/cpufreq/scaling_cur_freq")
-    governors = sorted({text for path in cpus.glob("cpu*/cpufreq/scaling_governor") if (text := _text(path))})
     return Conditions(
-        temperature_c=max(temperatures) / 1000 if temperatures else None,
-        frequency_hz=max(frequencies) * 1000.0 if frequencies else None,
-        governor=",".join(governors) or None,
+        temperature_c=read_temperature_c(sys_root),
+        frequency_hz=read_frequency_hz(sys_root),
+        governor=read_governor(sys_root),
+        throttle_bits=read_throttle_bits(sys_root),
         contention=contention,
         free_memory_bytes=_free_memory(sys_root),
+        power_mode=read_power_mode(sys_root),
+        fan_level=read_fan_level(sys_root),
+        time_in_state=read_time_in_state(sys_root),
+        clocks_fixed=clocks_fixed(sys_root, gpu_clock_folders(sys_root)),
     )
 
 
@@ -62,7 +69,7 @@ def read_cpu_time(sys_root: Path) -> CpuTime | None:
 
     user nice system idle iowait irq softirq steal; the two guest columns after them are already counted in user.
     """
-    columns = _text(sys_root / "proc/stat").partition("\n")[0].split()
+    columns = (text(sys_root / "proc/stat") or "").partition("\n")[0].split()
     if len(columns) < 9 or columns[0] != "cpu":
         return None
     ticks = [int(column) for column in columns[1:9]]
@@ -73,7 +80,7 @@ def read_process_ticks(sys_root: Path, pids: Iterable[int]) -> int:
     """CPU time that these processes have used, in clock ticks (utime and stime, proc_pid_stat(5)); 0 for a dead one."""
     ticks = 0
     for pid in pids:
-        after_name = _text(sys_root / f"proc/{pid}/stat").rpartition(")")[2].split()  # the name may hold blanks
+        after_name = (text(sys_root / f"proc/{pid}/stat") or "").rpartition(")")[2].split()  # the name may hold blanks
         if len(after_name) > 12:
             ticks += int(after_name[11]) + int(after_name[12])
     return ticks
@@ -91,21 +98,8 @@ def contention(before: CpuTime | None, after: CpuTime | None, *, own_ticks: int 
 
 
 def _free_memory(sys_root: Path) -> int | None:
-    for line in _text(sys_root / "proc/meminfo").splitlines():
+    for line in (text(sys_root / "proc/meminfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":
             return int(value.split()[0]) * 1024
     return None
-
-
-def _numbers(folder: Path, pattern: str) -> list[int]:
-    texts = [_text(path) for path in folder.glob(pattern)]
-    return [int(text) for text in texts if text.lstrip("-").isdigit()]
-
-
-def _text(path: Path) -> str:
-    """Empty where it cannot be read: a sensor that is off answers its file with an error."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

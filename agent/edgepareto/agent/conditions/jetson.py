@@ -1,0 +1,50 @@
+"""What only a Jetson tells: the power mode that caps its clocks, and the clock of its GPU."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgepareto.agent.conditions.reading import answer, text
+
+__all__ = ["NVPMODEL", "gpu_clock_folders", "is_jetson", "read_power_mode", "read_power_mode_id", "set_power_mode"]
+
+NVPMODEL = "usr/sbin/nvpmodel"
+STATUS = "var/lib/nvpmodel/status"  # pmode:0002, and on some releases fmode:quiet; nvpmodel keeps its choice here
+CONFIGURATION = "etc/nvpmodel.conf"  # < POWER_MODEL ID=2 NAME=MAXN >
+# As the devices are called: 57000000.gpu (Nano), 17000000.gp10b, .gv11b, .ga10b, .gpu (TX2 to Orin), gpu-gpc-0 (Thor).
+GPU_NAME = re.compile(r"gpu|\.g[apv]\d+b$")
+
+
+def is_jetson(sys_root: Path) -> bool:
+    return "nvidia,tegra" in (text(sys_root / "proc/device-tree/compatible") or "")
+
+
+def read_power_mode(sys_root: Path) -> str | None:
+    """nvpmodel's name of the present mode, such as MAXN or 15W; its number where no name is known."""
+    mode = read_power_mode_id(sys_root)
+    if mode is not None:
+        names = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(sys_root / CONFIGURATION) or "")
+        return next((name for number, name in names if int(number) == mode), str(mode))
+    found = re.search(r"NV Power Mode:\s*(\S+)", answer(sys_root / NVPMODEL, "-q") or "")
+    return None if found is None else found[1]
+
+
+def read_power_mode_id(sys_root: Path) -> int | None:
+    """From the file in which nvpmodel keeps it: no process is started."""
+    found = re.search(r"pmode:(\d+)", text(sys_root / STATUS) or "")
+    return None if found is None else int(found[1])
+
+
+def set_power_mode(sys_root: Path, mode: int) -> bool:
+    """Whether the board is in this mode now. One that needs a reboot is not taken: nobody is there to confirm it."""
+    answer(sys_root / NVPMODEL, "-m", str(mode))
+    return read_power_mode_id(sys_root) == mode
+
+
+def gpu_clock_folders(sys_root: Path) -> tuple[Path, ...]:
+    """The devfreq folders of a Jetson's GPU; empty on other boards, where a GPU does not run our models."""
+    if not is_jetson(sys_root):
+        return ()
+    folders = sorted((sys_root / "sys/class/devfreq").glob("*"))
+    return tuple(folder for folder in folders if GPU_NAME.search(folder.name))
