@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgepareto.agent.clock import SystemClock
+from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
 from edgepareto.agent.errors import MeterError
 from edgepareto.agent.power import METER_KINDS, MeterDescription, MeterQuality
@@ -33,6 +35,8 @@ END_DEADLINE_S = 20.0  # after which the process ends whatever hangs
 ROOT = Path("/")
 RAPL = MeterSetting(kind="rapl")
 
+log = logging.getLogger(__name__)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Serve until a signal, or the parent's end, says so. Returns the exit code. Raises AgentError."""
@@ -42,13 +46,19 @@ def run(arguments: Sequence[str]) -> int:
     checked_address(settings.listen)
     ending = _Ending(settings.die_with_parent)
     with holding_state(settings.state):
-        board, device = _simulated(settings, settings.simulate) if settings.simulate else _real(settings)
+        clocks = None if settings.simulate else _clocks(settings)
+        board, device = (
+            _simulated(settings, settings.simulate)
+            if settings.simulate
+            else _real(settings, fixes_clocks=clocks is not None)
+        )
         server = AgentServer(
             device=device,
             board=board,
             state=settings.state,
             profile_batch=profile_batch,
             blob_quota_bytes=settings.blob_quota_bytes,
+            clocks=clocks,
         )
         listening = server.start(settings.listen)
         sys.stdout.write(json.dumps({"listening": listening, "board": device.info.board}) + "\n")
@@ -63,19 +73,37 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _real(settings: AgentSettings) -> tuple[Board, Device]:
+def _clocks(settings: AgentSettings) -> ClockFixer | None:
+    """What fixes them. None: nobody allows it, or it cannot be done here, which the log says."""
+    fixer = ClockFixer(settings.sys_root, settings.state / "clocks.json", power_mode=settings.clocks.power_mode)
+    fixer.restore()  # what a killed agent left, also where fixing is not allowed any more
+    if not settings.clocks.fix:
+        return None
+    obstacle = fixer.obstacle()
+    if obstacle is not None:
+        log.warning("clocks are not fixed: %s", obstacle)
+        return None
+    return fixer
+
+
+def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device]:
     meter = settings.meter or (RAPL if settings.local else None)
     found = None if meter is None else _tested(meter)
     if settings.meter is None and found is not None and found.fault is not None:
         meter = found = None  # nobody asked for this one; usual where only root may read the counter
     board = Board(
         clock=SystemClock(),
-        sys_root=ROOT,
+        sys_root=settings.sys_root,
         meter=meter,
         default_threads=settings.threads,
         shared=settings.shared,
     )
-    info = read_device_info(ROOT, default_threads=settings.threads, shares_host_cores=settings.local)
+    info = read_device_info(
+        settings.sys_root,
+        default_threads=settings.threads,
+        shares_host_cores=settings.local,
+        fixes_clocks=fixes_clocks,
+    )
     return board, Device(info=info, meter=found)
 
 

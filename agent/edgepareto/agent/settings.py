@@ -17,12 +17,30 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["AgentSettings", "read_settings"]
+__all__ = ["AgentSettings", "ClockSetting", "read_settings"]
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_BLOB_QUOTA_MB = 1024
-TOP_KEYS = {"listen": str, "state": str, "threads": int, "shared": bool, "blob_quota_mb": int, "meter": dict}
+TOP_KEYS = {
+    "listen": str,
+    "state": str,
+    "sys_root": str,
+    "threads": int,
+    "shared": bool,
+    "blob_quota_mb": int,
+    "meter": dict,
+    "clocks": dict,
+}
+CLOCK_KEYS = {"fix": bool, "power_mode": int}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSetting:
+    """fix: the clocks, while a host holds the lease. power_mode: of a Jetson's nvpmodel, set with them."""
+
+    fix: bool = False
+    power_mode: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +48,13 @@ class AgentSettings:
     """simulate: name of a simulated board, None for the real box. local: this box is the host's own machine.
 
     threads: that a model runs on unless the host asks for another number. shared: contention is a tag and not a void.
-    pace: 0 as fast as the CPU goes, 1 real time; simulated boards only, as are seed and faults.
+    pace: 0 as fast as the CPU goes, 1 real time; simulated boards only, as are seed and faults. sys_root: where /sys
+    and /proc of the real box lie.
     """
 
     listen: str
     state: Path
+    sys_root: Path
     simulate: str | None
     seed: int
     faults: tuple[str, ...]
@@ -43,6 +63,7 @@ class AgentSettings:
     threads: int
     shared: bool
     meter: MeterSetting | None
+    clocks: ClockSetting
     blob_quota_bytes: int
     die_with_parent: bool
     list_meters: bool
@@ -62,6 +83,7 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
     return AgentSettings(
         listen=flags.listen or str(table.get("listen", DEFAULT_LISTEN)),
         state=(flags.state or Path(str(table.get("state", _default_state())))).expanduser().absolute(),
+        sys_root=_sys_root(table),
         simulate=flags.simulate,
         seed=flags.seed,
         faults=tuple(flags.fault),
@@ -70,6 +92,7 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
         threads=_positive(table, "threads", 1),
         shared=bool(table.get("shared", flags.local)) if flags.shared is None else flags.shared,
         meter=None if meter is None else _meter(meter, flags.config),
+        clocks=_clocks(table.get("clocks"), flags.config),
         blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
         die_with_parent=flags.die_with_parent,
         list_meters=flags.verb == "meters",
@@ -134,6 +157,29 @@ def _meter(meter: object, path: Path) -> MeterSetting:
     if setting.shunt_ohm <= 0:
         raise ConfigError(f"{where}: shunt_ohm is {setting.shunt_ohm}, wanted more than 0; the usual module has 0.1")
     return setting
+
+
+def _clocks(clocks: object, path: Path) -> ClockSetting:
+    if clocks is None:
+        return ClockSetting()
+    where = f"{path}: [clocks]"
+    assert isinstance(clocks, dict), "checked with the other keys"
+    _check_keys(clocks, CLOCK_KEYS, where)
+    setting = ClockSetting(**clocks)
+    if setting.power_mode is not None and not setting.fix:
+        raise ConfigError(f"{where}: power_mode is {setting.power_mode}, but it is only set with fix = true")
+    if setting.power_mode is not None and setting.power_mode < 0:
+        raise ConfigError(f"{where}: power_mode is {setting.power_mode}, wanted a number that nvpmodel -q shows")
+    return setting
+
+
+def _sys_root(table: Mapping[str, object]) -> Path:
+    root = Path(str(table.get("sys_root", "/"))).absolute()
+    if not root.is_dir():
+        raise ConfigError(
+            f"agent.toml: sys_root is {root}, wanted a folder that holds sys and proc; on a board leave it out"
+        )
+    return root
 
 
 def _positive(table: Mapping[str, object], key: str, default: int) -> int:

@@ -1,0 +1,157 @@
+"""An agent that may fix its board's clocks: a process of its own on a fake tree, leased over a real socket."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from edgepareto.agent.conditions import read_conditions
+from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.settings import ClockSetting, read_settings
+from edgepareto.agent.wire import PROTOCOL_VERSION
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from edgepareto.profiler.v1 import profiler_pb2_grpc
+from fakes.board_trees import jetson_orin_nano, nothing, raspberry_pi_4
+
+DEADLINE_S = 30
+TTL_S = 60
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Of an agent that may fix the clocks of the tree in `tmp_path / root`."""
+    (tmp_path / "root").mkdir()
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'listen = "127.0.0.1:0"\nstate = "{tmp_path / "state"}"\nsys_root = "{tmp_path / "root"}"\n'
+        "[clocks]\nfix = true\n"
+    )
+    return path
+
+
+class Agent:
+    """One process. log: its stderr, when it has ended."""
+
+    log = ""
+
+    def __init__(self, config: Path) -> None:
+        command = [sys.executable, "-m", "edgepareto.agent", "--config", str(config)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._channel = grpc.insecure_channel(json.loads(self._process.stdout.readline())["listening"])
+        self._stub = profiler_pb2_grpc.ProfilerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def info(self) -> pb.DeviceInfo:
+        request = pb.GetDeviceInfoRequest(protocol_version=PROTOCOL_VERSION)
+        answer: pb.DeviceInfo = self._stub.GetDeviceInfo(request, timeout=DEADLINE_S)
+        return answer
+
+    def lease(self, ttl_s: float = TTL_S) -> str:
+        answer = self._stub.AcquireLease(pb.AcquireLeaseRequest(owner="ann", ttl_s=ttl_s), timeout=DEADLINE_S)
+        assert answer.granted
+        return str(answer.lease_id)
+
+    def release(self, lease_id: str) -> None:
+        self._stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=lease_id), timeout=DEADLINE_S)
+
+    def end(self, number: signal.Signals) -> int:
+        self._channel.close()
+        self._process.send_signal(number)
+        _, self.log = self._process.communicate(timeout=DEADLINE_S)
+        return self._process.returncode
+
+
+@contextmanager
+def running(config: Path) -> Iterator[Agent]:
+    agent = Agent(config)
+    try:
+        yield agent
+    finally:
+        agent.end(signal.SIGKILL)
+
+
+def values(root: Path) -> dict[Path, str]:
+    return {path: path.read_text().strip() for path in root.rglob("*") if path.is_file()}
+
+
+def test_clocks_are_fixed_from_the_grant_of_a_lease_to_its_release_or_the_agents_end(
+    tmp_path: Path, config: Path
+) -> None:
+    root = jetson_orin_nano(tmp_path / "root")
+    before = values(root)
+    with running(config) as agent:
+        assert agent.info().fixes_clocks
+        assert agent.info().board == "NVIDIA Jetson Orin Nano Developer Kit"
+        assert values(root) == before
+        lease = agent.lease()
+        assert read_conditions(root).clocks_fixed is True
+        agent.release(lease)
+        assert values(root) == before
+        agent.lease()
+        assert values(root) != before
+        assert agent.end(signal.SIGTERM) == 0
+        assert agent.log == ""
+    assert values(root) == before
+
+
+def test_clocks_that_a_killed_agent_left_fixed_are_put_back_when_the_next_one_starts(
+    tmp_path: Path, config: Path
+) -> None:
+    """Also where fixing is not allowed any more."""
+    root = raspberry_pi_4(tmp_path / "root")
+    before = values(root)
+    with running(config) as agent:
+        agent.lease()
+        agent.end(signal.SIGKILL)
+    assert read_conditions(root).clocks_fixed is True
+    config.write_text(config.read_text().replace("fix = true", "fix = false"))
+    with running(config) as agent:
+        assert values(root) == before
+        assert not agent.info().fixes_clocks
+        agent.lease()
+        assert values(root) == before
+
+
+def test_an_agent_that_cannot_fix_clocks_says_so_in_one_line_and_measures_all_the_same(
+    tmp_path: Path, config: Path
+) -> None:
+    nothing(tmp_path / "root")
+    with running(config) as agent:
+        assert not agent.info().fixes_clocks
+        agent.release(agent.lease())
+        agent.end(signal.SIGTERM)
+        (line,) = agent.log.splitlines()
+    assert "clocks are not fixed: " in line
+    assert "has no cpufreq" in line
+
+
+def test_clocks_stay_as_they_are_unless_the_boards_owner_allows_it(tmp_path: Path) -> None:
+    assert read_settings([]).clocks == ClockSetting(fix=False, power_mode=None)
+    (tmp_path / "agent.toml").write_text("[clocks]\nfix = true\npower_mode = 0\n")
+    assert read_settings(["--config", str(tmp_path / "agent.toml")]).clocks == ClockSetting(fix=True, power_mode=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[clocks]\nfixed = true", "unknown key 'fixed'; known are fix, power_mode"),
+        ("[clocks]\nfix = 1", "fix is 1, wanted bool"),
+        ("[clocks]\npower_mode = 2", "power_mode is 2, but it is only set with fix = true"),
+        ("[clocks]\nfix = true\npower_mode = -1", "power_mode is -1, wanted a number"),
+        ("[clocks]\nfix = true\npower_mode = true", "power_mode is True, wanted int"),
+        ("clocks = true", "clocks is True, wanted dict"),
+        ("sys_root = '/not/there'", "sys_root is /not/there, wanted a folder"),
+    ],
+)
+def test_wrong_clock_settings_are_named_with_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "agent.toml").write_text(text)
+    with pytest.raises(ConfigError) as refusal:
+        read_settings(["--config", str(tmp_path / "agent.toml")])
+    assert said in str(refusal.value)
