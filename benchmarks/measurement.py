@@ -47,7 +47,7 @@ def checks(effort: int) -> Mapping[str, Check]:
         "t4": square_waves,
         "t17": lambda: ranking(chosen(4, 10, 10), preset="standard" if effort == LONG else None),
         "loop": lambda: agent_against_tight_loop(chosen(2, 5, 5), chosen(8, 12, 24)),
-        "t15": lambda: sampler_on_and_off(chosen(1, 5, 9), chosen(40, 60, 60)),
+        "t15": lambda: sampler_on_and_off(chosen(1, 3, 9), chosen(40, 120, 120)),
         "t21": lambda: quiet_stream(chosen(60, 60, 630)),
         "board": lambda: leaks("virtual board", BOARD, chosen(36, 300, 10_000)),
         "local": lambda: leaks("this machine", LOCAL, chosen(24, 48, 200)),
