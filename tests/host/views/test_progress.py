@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 from edgepareto.host.domain import Activity, DeviceName, DeviceProgress, StudyNotice
 from edgepareto.host.views import show_progress
@@ -32,11 +34,11 @@ EVENTS = (
 )
 
 
-def shown(*, terminal: bool, quiet: bool = False) -> str:
+def shown(*, terminal: bool, quiet: bool = False, events: Sequence[DeviceProgress | StudyNotice] = EVENTS) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=terminal, width=120, color_system=None, soft_wrap=True)
+    console = Console(file=stream, force_terminal=terminal, width=160, color_system=None, soft_wrap=True)
     with show_progress(quiet=quiet, console=console) as listener:
-        for one in EVENTS:
+        for one in events:
             listener(one)
     return stream.getvalue()
 
@@ -64,3 +66,16 @@ def test_in_a_terminal_every_device_has_a_bar():
 
 def test_quiet_leaves_the_warnings():
     assert shown(terminal=False, quiet=True).strip() == "warning: bench has no meter [none]"
+
+
+def test_a_devices_stage_utilisation_and_time_left_are_shown_where_they_are_known():
+    busy = replace(event("pi1", 1, 15), detail="latency 3/5", utilisation=0.937)
+    left = {None: "", 42.0: "~42 s left", 100.0: "~2 min left", 9000.0: "~2.5 h left"}
+    for seconds, words in left.items():
+        for terminal in (True, False):
+            text = shown(terminal=terminal, events=[replace(busy, left_s=seconds)])
+            assert "measuring latency 3/5" in text
+            assert "94 % busy" in text
+            assert words in text
+            assert ("left" in text) is (seconds is not None)
+    assert "busy" not in shown(terminal=False)
