@@ -14,7 +14,7 @@ from edgepareto.host.api.profiling import profile
 from edgepareto.host.api.project import check_settings, init_project
 from edgepareto.host.api.searching import search
 from edgepareto.host.api.step_probing import profile_steps
-from edgepareto.host.api.study import DeviceFrontView, Study, export, load_study
+from edgepareto.host.api.study import DeviceFrontView, Study, export, load_study, recompute, remeasure
 from edgepareto.host.config import DeviceConfig
 
 __all__ = [
@@ -31,5 +31,7 @@ __all__ = [
     "profile",
     "profile_steps",
     "prune",
+    "recompute",
+    "remeasure",
     "search",
 ]

@@ -80,13 +80,14 @@ def search(
         max_latency_ms=max_latency_ms,
         max_energy_mj=max_energy_mj,
     )
-    from edgepareto.host.study import run_study, stored_search  # brings pymoo and grpc
+    from edgepareto.host.study import keep_shown, run_study, stored_search  # brings pymoo and grpc
 
     file = None if settings is None else Path(settings)
     chosen = read_settings(file, flags)
     begun = stored_search(chosen.study) if resume else None
     config = (chosen if begun is None else read_settings(file, flags, defaults=begun)).study_config()
     fronts = run_study(config, resume=resume, listener=listener or _ignore)
+    keep_shown(config.study, fronts)
     return Study(path=config.study, fronts=fronts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.domain import CandidateId, DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.point_record import point_record
+from edgepareto.host.domain.progress import StudyNotice
+from edgepareto.host.domain.recomputed import Recomputed
+from edgepareto.host.domain.remeasured import RemeasuredDevice
 from edgepareto.host.errors import ConfigError, WrongUse
 from edgepareto.host.export import ExportedModel, export_candidate, must_not_overwrite, output_must_be_writable, pick
 from edgepareto.host.views import front_csv, front_json, write_front_plot, write_report
@@ -16,7 +20,7 @@ from edgepareto.host.views import front_csv, front_json, write_front_plot, write
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DeviceFrontView", "Study", "export", "load_study"]
+__all__ = ["DeviceFrontView", "Study", "export", "load_study", "recompute", "remeasure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +130,54 @@ def load_study(path: str | Path | None = None, *, settings: str | Path | None = 
     """
     from edgepareto.host.study import read_fronts  # brings pymoo and grpc
 
-    if path is None and settings is None:
-        raise ConfigError("no study: give its folder, or an edgepareto.toml")
-    folder = Path(path) if path is not None else read_settings(Path(str(settings)), Flags()).study
+    folder = _folder(path, settings)
     return Study(path=folder, fronts=read_fronts(folder))
+
+
+def recompute(path: str | Path | None = None, *, settings: str | Path | None = None) -> tuple[Study, Recomputed]:
+    """Every number drawn again from the stored traces alone, and what differs from what was shown last.
+
+    A trace that cannot be read is left out and named. path and settings as in `load_study`. Raises StudyError: no study
+    there, one of a newer version, or one that another process works on.
+    """
+    from edgepareto.host.study import recompute as recompute_study  # brings pymoo and grpc
+
+    folder = _folder(path, settings)
+    recomputed = recompute_study(folder)
+    return Study(path=folder, fronts=recomputed.fronts), recomputed
+
+
+def remeasure(
+    candidates: Sequence[str] = (),
+    *,
+    study: str | Path | None = None,
+    device: str | None = None,
+    preset: str | None = None,
+    settings: str | Path | None = None,
+    listener: Callable[[StudyNotice], None] | None = None,
+) -> tuple[RemeasuredDevice, ...]:
+    """Measure a study's fronts again for real, one more job each, and pool it into every front from then on.
+
+    candidates: ids (shortened while unique), knee, fastest, most-accurate or least-energy; none: every front member.
+    device None: every device of the study. preset None: the search's. A search that is resumed decides without what is
+    measured here. Raises StudyError, WrongUse, DeviceError; a lost device is told in its result.
+    """
+    from edgepareto.host.study import keep_shown, read_fronts  # brings pymoo and grpc
+    from edgepareto.host.study import remeasure as remeasure_study
+
+    chosen = read_settings(None if settings is None else Path(settings), Flags(preset=preset))
+    path = _folder(study, settings)
+    found = remeasure_study(
+        path,
+        device=device,
+        candidates=candidates,
+        preset=None if preset is None else chosen.search.preset,
+        known=chosen.known,
+        folder=chosen.folder,
+        listener=listener or _ignore,
+    )
+    keep_shown(path, read_fronts(path))
+    return found
 
 
 def export(
@@ -150,3 +198,13 @@ def export(
     point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
     opened.must_outlive(Path(output))
     return export_candidate(point, view.front, opened.model_file(point.candidate.id), Path(output), opened.fronts)
+
+
+def _folder(path: str | Path | None, settings: str | Path | None) -> Path:
+    if path is None and settings is None:
+        raise ConfigError("no study: give its folder, or an edgepareto.toml")
+    return Path(path) if path is not None else read_settings(Path(str(settings)), Flags()).study
+
+
+def _ignore(notice: StudyNotice) -> None:
+    return None

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 from edgepareto.host import __version__
-from edgepareto.host.cli import config, devices, export, front, init, inspect, profile, profile_steps, prune, search
+from edgepareto.host.cli import (
+    config,
+    devices,
+    export,
+    front,
+    init,
+    inspect,
+    profile,
+    profile_steps,
+    prune,
+    recompute,
+    remeasure,
+    search,
+)
 from edgepareto.host.cli.options import DebugOption, QuietOption
 from edgepareto.host.cli.session import Session
 from edgepareto.host.errors import WrongUse
@@ -82,6 +95,8 @@ app.command()(front.front)
 app.command()(export.export)
 app.command()(profile.profile)
 app.command("profile-steps")(profile_steps.profile_steps)
+app.command()(recompute.recompute)
+app.command()(remeasure.remeasure)
 app.command()(prune.prune)
 app.command()(inspect.inspect)
 app.add_typer(config.app, name="config")

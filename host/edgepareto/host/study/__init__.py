@@ -2,6 +2,19 @@
 
 from edgepareto.host.study.fronts import candidate_model, irreplaceable, read_fronts, stored_search
 from edgepareto.host.study.profiler import Connect, Profiler
+from edgepareto.host.study.recompute import keep_shown, recompute
+from edgepareto.host.study.remeasure import remeasure
 from edgepareto.host.study.study import run_study
 
-__all__ = ["Connect", "Profiler", "candidate_model", "irreplaceable", "read_fronts", "run_study", "stored_search"]
+__all__ = [
+    "Connect",
+    "Profiler",
+    "candidate_model",
+    "irreplaceable",
+    "keep_shown",
+    "read_fronts",
+    "recompute",
+    "remeasure",
+    "run_study",
+    "stored_search",
+]

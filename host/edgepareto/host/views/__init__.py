@@ -7,6 +7,8 @@ from edgepareto.host.views.front_text import front_csv, front_json
 from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_table, prune_json, prune_table
 from edgepareto.host.views.profile_view import ProfileResult, profile_json, profile_table
 from edgepareto.host.views.progress import Listener, show_progress
+from edgepareto.host.views.recompute_view import recomputed_lines
+from edgepareto.host.views.remeasure_view import remeasured_tables
 from edgepareto.host.views.report import write_report
 from edgepareto.host.views.spinner import show_spinner
 from edgepareto.host.views.steps_plot import write_steps_plot
@@ -31,6 +33,8 @@ __all__ = [
     "profile_table",
     "prune_json",
     "prune_table",
+    "recomputed_lines",
+    "remeasured_tables",
     "results_console",
     "show_progress",
     "show_spinner",

@@ -97,7 +97,8 @@ def _cells(study: StudyFronts, device: DeviceFront, point: FrontPoint, width: in
 
     cells = [cell(percent(candidate.accuracy), "%")]
     if _is_paired(device):
-        cells.append("dense" if is_dense else points_text(device.accuracy_difference(point)))
+        to_dense = points_text(device.accuracy_difference(point))
+        cells.append(to_dense if not is_dense else "dense" if narrow else "")
     if study.has_test_split:
         cells.append(cell(percent(candidate.test_accuracy), "%"))
     cells.append(cell(latency_text(measurement.latency_s), "ms"))

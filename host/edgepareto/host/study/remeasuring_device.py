@@ -1,0 +1,139 @@
+"""One device of a study being measured again: its batches, void ones repeated, each stored as soon as it is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from edgepareto.host.domain import Batch, BatchEntry, Candidate, CandidateId, DeviceName, Job, Purpose, reduce_trace
+from edgepareto.host.errors import DeviceError, DeviceLost
+from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyIdentity, StudyStore
+from edgepareto.host.study.anchor_baseline import AnchorBaselines
+from edgepareto.host.study.batches import cut
+from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.profiler import Profiler
+from edgepareto.host.study.replay import order_seed, request_key
+from edgepareto.host.study.verdict import advice, board_fault
+
+__all__ = ["RemeasuringDevice"]
+
+VOIDS_IN_A_ROW = 3  # then the board is at fault and lost, as in a search
+
+
+@dataclass(kw_only=True)
+class RemeasuringDevice:
+    """One device at work, in a thread of its own. jobs: what it measured in this run.
+
+    tell: a line for the user, and whether it is a warning; any thread may call it.
+    """
+
+    store: StudyStore
+    profiler: Profiler
+    record: DeviceRecord
+    identity: StudyIdentity
+    preset: str
+    models: Path
+    dense: Candidate
+    stop: Event
+    tell: Callable[[str, bool], None]
+
+    def __post_init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._baselines = AnchorBaselines()
+        self._attempts: Counter[CandidateId] = Counter()
+        self._count = 0
+        for batch in self.store.batches(self.record.name):
+            self._baselines.learn(batch.traces[0])
+            if batch.phase is Phase.REMEASURE:
+                self._count += 1
+                self._attempts.update(trace.candidate for trace in batch.traces)
+
+    @property
+    def name(self) -> DeviceName:
+        return self.record.name
+
+    @property
+    def computes_on_the_host(self) -> bool:
+        info = self.profiler.info
+        return info.shares_host_cores and not info.simulated
+
+    def check(self) -> None:
+        """Raises DeviceError where a meter is missing that the study's numbers need. Says if the board is another."""
+        info = self.profiler.info
+        if self.record.has_energy and (info.meter is None or info.meter.fault is not None):
+            why = "none now" if info.meter is None else f"one that does not work ({info.meter.fault})"
+            raise DeviceError(f"{self.name}: had a power meter when this study began and has {why}; put it back")
+        if info.board_id != self.record.info.board_id:
+            self.tell(
+                f"{self.name}: is another board than the one that was searched on; their numbers are pooled", True
+            )
+
+    def measure(self, candidates: Sequence[Candidate]) -> str | None:
+        """Why the device was lost on the way; None where all was measured or we stopped ourselves."""
+        batches = list(cut(candidates)) or [()]
+        for place, batch in enumerate(batches, start=1):
+            voids = 0
+            while True:
+                if self.stop.is_set():
+                    return None
+                try:
+                    fault = self._measure_batch(batch)
+                except DeviceLost as error:
+                    return None if self.stop.is_set() else str(error)
+                if fault is None:
+                    break
+                voids += 1
+                why = f"{fault.status.value} {fault.message}".rstrip()
+                if voids == VOIDS_IN_A_ROW:
+                    hint = advice(fault.status)
+                    return f"{self.name}: {voids} batches in a row are void: {why}{f'; {hint}' if hint else ''}"
+                self.tell(f"{self.name}: a batch is void and measured again: {why}", True)
+            self.tell(f"{self.name}: batch {place} of {len(batches)} measured", False)
+        return None
+
+    def _measure_batch(self, candidates: Sequence[Candidate]) -> Job | None:
+        """Measure and store one batch; the job that says why it is void, None where it is not."""
+        anchor, *entries = (self._entry(candidate) for candidate in (self.dense, *candidates))
+        seed = order_seed(self.identity.search.seed, DeviceName(f"{self.name}/{Phase.REMEASURE.value}"), self._count)
+        batch = Batch(
+            request_key=request_key(self.identity.id, self.name, Phase.REMEASURE, self._count, (anchor, *entries)),
+            preset=self.preset,
+            order_seed=seed,
+            anchor=anchor,
+            entries=tuple(entries),
+            inputs=inputs_file(self.models),
+            runtime=self.record.config.runtime,
+            threads=self.record.config.threads or 0,
+            measure_energy=self.record.has_energy,
+            anchor_baseline=self._baselines.present(),
+        )
+        record = BatchRecord(
+            request_key=batch.request_key,
+            device=self.name,
+            phase=Phase.REMEASURE,
+            round=0,
+            number=self._count,
+            traces=self.profiler.profile(batch, lambda text: None),
+        )
+        # A search's minutes are its own.
+        self.store.save_batch(record, elapsed_s=float(self.store.meta("elapsed_s") or 0))
+        jobs = [reduce_trace(trace) for trace in record.traces]
+        self.jobs += jobs
+        self._baselines.learn(record.traces[0])
+        self._count += 1
+        self._attempts.update(entry.candidate for entry in (anchor, *entries))
+        return board_fault(jobs)
+
+    def _entry(self, candidate: Candidate) -> BatchEntry:
+        assert candidate.model_sha256 is not None, "it was measured"
+        return BatchEntry(
+            candidate=candidate.id,
+            purpose=Purpose.VERIFY,
+            attempt=self._attempts[candidate.id],
+            model=model_file(self.models, candidate.model_sha256),
+            model_sha256=candidate.model_sha256,
+            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256),
+        )
