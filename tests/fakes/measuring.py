@@ -125,6 +125,8 @@ def trace_of(spec: CandidateSpec, request: BatchRequest, *, is_anchor: bool, run
             fan_level=2,
             time_in_state=((600_000_000, 70), (1_500_000_000, 12_340)),
             clocks_fixed=True,
+            gpu_frequency_hz=6.12e8,
+            memory_frequency_hz=2.133e9,
         ),
         after=Conditions(temperature_c=0.0, governor="performance", throttle_bits=1 << 18, contention=0.01),
         peak_rss_bytes=61 << 20,

@@ -264,6 +264,8 @@ def _conditions(conditions: Conditions) -> pb.Conditions:
         power_mode=conditions.power_mode,
         fan_level=conditions.fan_level,
         time_in_state=[pb.FrequencyTime(frequency_hz=hz, duration_ms=ms) for hz, ms in conditions.time_in_state],
+        gpu_frequency_hz=conditions.gpu_frequency_hz,
+        memory_frequency_hz=conditions.memory_frequency_hz,
     )
     if conditions.clocks_fixed is not None:  # the stub takes no None for a bool
         message.clocks_fixed = conditions.clocks_fixed

@@ -61,6 +61,8 @@ BOARDS = {
         fan_level=80,
         time_in_state=((102_000_000, 50), (918_000_000, 400)),
         clocks_fixed=False,
+        gpu_frequency_hz=7.68e7,
+        memory_frequency_hz=1.6e9,
     ),
     board_trees.jetson_orin_nano: Conditions(
         temperature_c=50.125,
@@ -71,6 +73,8 @@ BOARDS = {
         fan_level=2,
         time_in_state=((729_600_000, 100), (1_510_400_000, 900)),
         clocks_fixed=False,
+        gpu_frequency_hz=5.1e8,
+        memory_frequency_hz=2.04e8,
     ),
 }
 

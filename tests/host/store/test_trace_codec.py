@@ -39,6 +39,8 @@ conditions = st.builds(
     power_mode=st.none() | text,
     time_in_state=st.lists(st.tuples(counts, counts), max_size=3).map(tuple),
     clocks_fixed=st.none() | st.booleans(),
+    gpu_frequency_hz=st.none() | st.floats(0, 1e12),
+    memory_frequency_hz=st.none() | st.floats(0, 1e12),
 )
 operators = st.builds(OperatorTime, name=text, op_type=text, total_ns=counts, runs=counts)
 meters = st.builds(

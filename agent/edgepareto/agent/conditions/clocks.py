@@ -18,24 +18,23 @@ from pathlib import Path
 
 from edgepareto.agent.conditions.cpufreq import policies
 from edgepareto.agent.conditions.jetson import (
+    BPMP_EMC,
+    NANO_EMC,
     NVPMODEL,
     gpu_clock_folders,
     is_jetson,
     read_power_mode_id,
     set_power_mode,
 )
-from edgepareto.agent.conditions.reading import number, text
+from edgepareto.agent.conditions.reading import natural, text
 
 __all__ = ["ClockFixer"]
 
 BOOT_ID = "proc/sys/kernel/random/boot_id"
 CPUS = "sys/devices/system/cpu"
 ADVICE = "run the agent as root, or open the file to its user (docs/measurement.md, Conditions)"
-# Of the memory (EMC), in debugfs: TX2 to Orin through the boot processor, Nano by itself.
-BPMP_EMC = "sys/kernel/debug/bpmp/debug/clk/emc"
-EMC_CAP = "sys/kernel/nvpmodel_emc_cap/emc_iso_cap"  # of the power mode; 0: none
+EMC_CAP = "sys/kernel/nvpmodel_emc_cap/emc_iso_cap"  # of the memory, by the power mode; 0: none
 NANO_EMC_MAXIMUM = "sys/kernel/debug/tegra_bwmgr/emc_max_rate"
-NANO_EMC = "sys/kernel/debug/clk/override.emc"
 
 log = logging.getLogger(__name__)
 
@@ -188,18 +187,18 @@ def _wanted(root: Path) -> Iterator[_Setting]:
 
 def _lowest_is_highest(root: Path, folder: Path, prefix: str) -> Iterator[_Setting]:
     """The highest stays: it is the power mode's, or the owner's."""
-    highest = number(folder / f"{prefix}max_freq")
+    highest = natural(folder / f"{prefix}max_freq")
     if highest is not None and text(folder / f"{prefix}min_freq") is not None:
         yield _setting(root, folder / f"{prefix}min_freq", str(highest))
 
 
 def _memory_clock(root: Path) -> Iterator[_Setting]:
-    rates = [number(root / name) for name in (f"{BPMP_EMC}/max_rate", EMC_CAP)]
+    rates = [natural(root / name) for name in (f"{BPMP_EMC}/max_rate", EMC_CAP)]
     highest = min((rate for rate in rates if rate), default=None)
     if highest is not None and text(root / BPMP_EMC / "mrq_rate_locked") is not None:
         yield _setting(root, root / BPMP_EMC / "mrq_rate_locked", "1", optional=True)
         yield _setting(root, root / BPMP_EMC / "rate", str(highest), optional=True)
-    nano_highest = number(root / NANO_EMC_MAXIMUM)
+    nano_highest = natural(root / NANO_EMC_MAXIMUM)
     if nano_highest is not None and text(root / NANO_EMC / "clk_state") is not None:
         yield _setting(root, root / NANO_EMC / "clk_update_rate", str(nano_highest), optional=True)
         yield _setting(root, root / NANO_EMC / "clk_state", "1", optional=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgepareto.agent.conditions.reading import number, text
+from edgepareto.agent.conditions.reading import natural, text
 
 __all__ = ["clocks_fixed", "mean_frequency_hz", "policies", "read_frequency_hz", "read_governor", "read_time_in_state"]
 
@@ -41,7 +41,7 @@ def read_time_in_state(sys_root: Path) -> tuple[tuple[int, int], ...]:
     best: tuple[tuple[int, int], ...] = ()
     highest_khz = -1
     for policy in policies(sys_root):
-        khz = number(policy / "cpuinfo_max_freq") or 0
+        khz = natural(policy / "cpuinfo_max_freq") or 0
         states = _states(policy)
         if states and khz > highest_khz:
             best, highest_khz = states, khz
@@ -76,7 +76,7 @@ def clocks_fixed(sys_root: Path, gpu_folders: Sequence[Path] = ()) -> bool | Non
 
 
 def _is_fixed(folder: Path, prefix: str) -> bool:
-    lowest, highest = number(folder / f"{prefix}min_freq"), number(folder / f"{prefix}max_freq")
+    lowest, highest = natural(folder / f"{prefix}min_freq"), natural(folder / f"{prefix}max_freq")
     if lowest is not None and lowest == highest:
         return True
     in_hardware = text(folder / "scaling_driver") in SCALING_IN_HARDWARE
@@ -84,7 +84,7 @@ def _is_fixed(folder: Path, prefix: str) -> bool:
 
 
 def _frequency(policy: Path) -> int | None:
-    return number(policy / "scaling_cur_freq")
+    return natural(policy / "scaling_cur_freq")
 
 
 def _states(policy: Path) -> tuple[tuple[int, int], ...]:

@@ -1,16 +1,30 @@
-"""What only a Jetson tells: the power mode that caps its clocks, and the clock of its GPU."""
+"""What only a Jetson tells: the power mode that caps its clocks, and the clocks of its GPU and of its memory."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from edgepareto.agent.conditions.reading import answer, text
+from edgepareto.agent.conditions.reading import answer, natural, text
 
-__all__ = ["NVPMODEL", "gpu_clock_folders", "is_jetson", "read_power_mode", "read_power_mode_id", "set_power_mode"]
+__all__ = [
+    "BPMP_EMC",
+    "NANO_EMC",
+    "NVPMODEL",
+    "gpu_clock_folders",
+    "is_jetson",
+    "read_gpu_frequency_hz",
+    "read_memory_frequency_hz",
+    "read_power_mode",
+    "read_power_mode_id",
+    "set_power_mode",
+]
 
 NVPMODEL = "usr/sbin/nvpmodel"
 STATUS = "var/lib/nvpmodel/status"  # pmode:0002, and on some releases fmode:quiet; nvpmodel keeps its choice here
+# The memory's clock (EMC), in debugfs: TX2 to Orin through the boot processor, Nano by itself.
+BPMP_EMC = "sys/kernel/debug/bpmp/debug/clk/emc"
+NANO_EMC = "sys/kernel/debug/clk/override.emc"
 CONFIGURATION = "etc/nvpmodel.conf"  # < POWER_MODEL ID=2 NAME=MAXN >
 # As the devices are called: 57000000.gpu (Nano), 17000000.gp10b, .gv11b, .ga10b, .gpu (TX2 to Orin), gpu-gpc-0 (Thor).
 GPU_NAME = re.compile(r"gpu|\.g[apv]\d+b$")
@@ -48,3 +62,15 @@ def gpu_clock_folders(sys_root: Path) -> tuple[Path, ...]:
         return ()
     folders = sorted((sys_root / "sys/class/devfreq").glob("*"))
     return tuple(folder for folder in folders if GPU_NAME.search(folder.name))
+
+
+def read_gpu_frequency_hz(sys_root: Path) -> float | None:
+    """The fastest GPU clock. None where the board is no Jetson."""
+    clocks = [hz for folder in gpu_clock_folders(sys_root) if (hz := natural(folder / "cur_freq")) is not None]
+    return float(max(clocks)) if clocks else None
+
+
+def read_memory_frequency_hz(sys_root: Path) -> float | None:
+    """None where the board is no Jetson, or this user may not look into debugfs."""
+    rates = [natural(sys_root / name) for name in (f"{BPMP_EMC}/rate", f"{NANO_EMC}/clk_rate")]
+    return next((float(hz) for hz in rates if hz is not None), None)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.conditions.cpufreq import clocks_fixed, read_frequency_hz, read_governor, read_time_in_state
-from edgepareto.agent.conditions.jetson import gpu_clock_folders, read_power_mode
+from edgepareto.agent.conditions.jetson import (
+    gpu_clock_folders,
+    read_gpu_frequency_hz,
+    read_memory_frequency_hz,
+    read_power_mode,
+)
 from edgepareto.agent.conditions.raspberry_pi import read_throttle_bits
 from edgepareto.agent.conditions.reading import text
 from edgepareto.agent.conditions.thermal import read_fan_level, read_temperature_c
@@ -22,7 +27,7 @@ class Conditions:
     throttle_bits: as get_throttled of a Raspberry Pi: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit,
     now; 16 to 19 the same since boot. power_mode: nvpmodel's on a Jetson. fan_level: cooling state, 0 off.
     time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales,
-    of the CPU and of a Jetson's GPU (cpufreq.clocks_fixed).
+    of the CPU and of a Jetson's GPU (cpufreq.clocks_fixed). gpu and memory: a Jetson's, the latter told to root only.
     """
 
     temperature_c: float | None = None
@@ -35,6 +40,8 @@ class Conditions:
     fan_level: int | None = None
     time_in_state: tuple[tuple[int, int], ...] = ()
     clocks_fixed: bool | None = None
+    gpu_frequency_hz: float | None = None
+    memory_frequency_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,8 @@ def read_conditions(sys_root: Path, *, contention: float | None = None) -> Condi
         fan_level=read_fan_level(sys_root),
         time_in_state=read_time_in_state(sys_root),
         clocks_fixed=clocks_fixed(sys_root, gpu_clock_folders(sys_root)),
+        gpu_frequency_hz=read_gpu_frequency_hz(sys_root),
+        memory_frequency_hz=read_memory_frequency_hz(sys_root),
     )
 
 

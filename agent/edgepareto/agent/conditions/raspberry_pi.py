@@ -16,6 +16,7 @@ GET_THROTTLED = (
     "sys/devices/platform/soc/soc:firmware/get_throttled"  # raspberrypi/linux drivers/firmware/raspberrypi.c
 )
 
+HEXADECIMAL = re.compile(r"(0x)?[0-9a-f]{1,8}", re.IGNORECASE)
 # raspberrypi/documentation, frequency-management: the firmware slows the cores progressively from 80 degrees on, a
 # 3A+ and 3B+ already from their soft limit (temp_soft_limit) of 60. No trip point of the kernel tells it.
 THROTTLES_AT_C = 80.0
@@ -47,7 +48,4 @@ def read_throttle_bits(sys_root: Path) -> int | None:
         _, _, value = (answer(program, "get_throttled") or "").strip().partition("throttled=")
     else:
         value = text(sys_root / GET_THROTTLED) or ""
-    try:
-        return int(value, 16)  # with and without 0x
-    except ValueError:
-        return None
+    return int(value, 16) if HEXADECIMAL.fullmatch(value) else None

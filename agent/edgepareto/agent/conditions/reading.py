@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-__all__ = ["LONGEST_ANSWER_S", "answer", "number", "text"]
+__all__ = ["LONGEST_ANSWER_S", "answer", "natural", "number", "text"]
 
 LONGEST_ANSWER_S = 4.0  # a host waits 5 s for its lease, and nvpmodel may run while it waits
 
@@ -24,6 +24,12 @@ def number(path: Path) -> int | None:
         return int(text(path) or "")
     except ValueError:
         return None
+
+
+def natural(path: Path) -> int | None:
+    """A decimal integer that is not negative: a frequency, a level. The wire takes no other."""
+    value = number(path)
+    return None if value is None or value < 0 else value
 
 
 def answer(program: Path, *arguments: str) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgepareto.agent.conditions.raspberry_pi import throttles_at_c
-from edgepareto.agent.conditions.reading import number, text
+from edgepareto.agent.conditions.reading import natural, number, text
 
 __all__ = ["read_fan_level", "read_temperature_c", "throttle_temperature_c"]
 
@@ -52,14 +52,14 @@ def read_fan_level(sys_root: Path) -> int | None:
     states = [
         state
         for device in (sys_root / "sys/class/thermal").glob("cooling_device*")
-        if FAN.search(text(device / "type") or "") and (state := number(device / "cur_state")) is not None
+        if FAN.search(text(device / "type") or "") and (state := natural(device / "cur_state")) is not None
     ]
     duties = [
         duty
         for monitor in (sys_root / "sys/class/hwmon").glob("hwmon*")
-        if FAN.search(text(monitor / "name") or "") and (duty := number(monitor / "pwm1")) is not None
+        if FAN.search(text(monitor / "name") or "") and (duty := natural(monitor / "pwm1")) is not None
     ]
-    jetpack_4 = number(sys_root / "sys/devices/pwm-fan/cur_pwm")
+    jetpack_4 = natural(sys_root / "sys/devices/pwm-fan/cur_pwm")
     return max(states, default=max(duties, default=jetpack_4))
 
 

@@ -119,6 +119,7 @@ class Conditions:
     throttle_bits: as get_throttled of a Raspberry Pi: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit,
     now; 16 to 19 the same since boot. power_mode: nvpmodel's on a Jetson. fan_level: cooling state, 0 off.
     time_in_state: of the fastest cores, (Hz, ms since boot) per frequency; empty: not told. clocks_fixed: none scales.
+    gpu and memory: a Jetson's.
     """
 
     temperature_c: float | None = None
@@ -131,6 +132,8 @@ class Conditions:
     fan_level: int | None = None
     time_in_state: tuple[tuple[int, int], ...] = ()
     clocks_fixed: bool | None = None
+    gpu_frequency_hz: float | None = None
+    memory_frequency_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

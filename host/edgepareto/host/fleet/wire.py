@@ -214,6 +214,8 @@ def _conditions(message: pb.Conditions) -> Conditions:
         fan_level=message.fan_level if message.HasField("fan_level") else None,
         time_in_state=tuple((state.frequency_hz, state.duration_ms) for state in message.time_in_state),
         clocks_fixed=message.clocks_fixed if message.HasField("clocks_fixed") else None,
+        gpu_frequency_hz=message.gpu_frequency_hz if message.HasField("gpu_frequency_hz") else None,
+        memory_frequency_hz=message.memory_frequency_hz if message.HasField("memory_frequency_hz") else None,
     )
 
 

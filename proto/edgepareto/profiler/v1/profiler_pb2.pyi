@@ -351,7 +351,7 @@ class BatchDone(_message.Message):
     def __init__(self, request_key: _Optional[str] = ..., from_journal: bool = ...) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("temperature_c", "frequency_hz", "governor", "throttle_bits", "contention", "free_memory_bytes", "power_mode", "fan_level", "time_in_state", "clocks_fixed")
+    __slots__ = ("temperature_c", "frequency_hz", "governor", "throttle_bits", "contention", "free_memory_bytes", "power_mode", "fan_level", "time_in_state", "clocks_fixed", "gpu_frequency_hz", "memory_frequency_hz")
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
     GOVERNOR_FIELD_NUMBER: _ClassVar[int]
@@ -362,6 +362,8 @@ class Conditions(_message.Message):
     FAN_LEVEL_FIELD_NUMBER: _ClassVar[int]
     TIME_IN_STATE_FIELD_NUMBER: _ClassVar[int]
     CLOCKS_FIXED_FIELD_NUMBER: _ClassVar[int]
+    GPU_FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
     temperature_c: float
     frequency_hz: float
     governor: str
@@ -372,7 +374,9 @@ class Conditions(_message.Message):
     fan_level: int
     time_in_state: _containers.RepeatedCompositeFieldContainer[FrequencyTime]
     clocks_fixed: bool
-    def __init__(self, temperature_c: _Optional[float] = ..., frequency_hz: _Optional[float] = ..., governor: _Optional[str] = ..., throttle_bits: _Optional[int] = ..., contention: _Optional[float] = ..., free_memory_bytes: _Optional[int] = ..., power_mode: _Optional[str] = ..., fan_level: _Optional[int] = ..., time_in_state: _Optional[_Iterable[_Union[FrequencyTime, _Mapping]]] = ..., clocks_fixed: bool = ...) -> None: ...
+    gpu_frequency_hz: float
+    memory_frequency_hz: float
+    def __init__(self, temperature_c: _Optional[float] = ..., frequency_hz: _Optional[float] = ..., governor: _Optional[str] = ..., throttle_bits: _Optional[int] = ..., contention: _Optional[float] = ..., free_memory_bytes: _Optional[int] = ..., power_mode: _Optional[str] = ..., fan_level: _Optional[int] = ..., time_in_state: _Optional[_Iterable[_Union[FrequencyTime, _Mapping]]] = ..., clocks_fixed: bool = ..., gpu_frequency_hz: _Optional[float] = ..., memory_frequency_hz: _Optional[float] = ...) -> None: ...
 
 class FrequencyTime(_message.Message):
     __slots__ = ("frequency_hz", "duration_ms")
