@@ -42,7 +42,10 @@ Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
 
 @dataclass(kw_only=True)
 class FakeDevice:
-    """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails."""
+    """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
+
+    cost_s: seconds of one run of a model file, without noise; None: follows the model's weights.
+    """
 
     name: str
     meter: Meter | None = METER
@@ -50,6 +53,8 @@ class FakeDevice:
     batches_until_lost: int | None = None
     trouble: Trouble = lambda entry: None
     speed: float = 1e6
+    cost_s: Callable[[Path], float] | None = None
+    noise: float = NOISE
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
 
@@ -90,7 +95,8 @@ class FakeDevice:
         status = trouble if isinstance(trouble, Status) else Status.OK
         meter = trouble if isinstance(trouble, MeterStatus) else MeterStatus.OK if self.meter else MeterStatus.ABSENT
         random = np.random.default_rng(list(f"{self.name}/{entry.candidate}/{entry.purpose}/{entry.attempt}".encode()))
-        run_ns = int(seconds(entry.model) / self.speed * 1e9 * (1 + NOISE * random.standard_normal()))
+        run_s = seconds(entry.model) / self.speed if self.cost_s is None else self.cost_s(entry.model)
+        run_ns = int(run_s * 1e9 * (1 + self.noise * random.standard_normal()))
         blocks = [
             LatencyBlock(round=i, position=0, start_ns=i * 10**9, run_ns=(run_ns + i, run_ns + 1, run_ns))
             for i in range(ROUNDS)

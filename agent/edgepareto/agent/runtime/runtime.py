@@ -38,7 +38,7 @@ class RuntimeUsed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCost:
-    """One node as the runtime ran it, after its own fusions. total_ns: over all timed runs, as if none was disturbed."""
+    """One node as the runtime ran it, after its fusions. total_ns: over all timed runs, as if none was disturbed."""
 
     name: str
     op_type: str

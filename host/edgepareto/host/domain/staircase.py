@@ -27,6 +27,7 @@ COARSE_WIDTHS = ((33, 16, 17, 24, 25), (8, 9, 20, 21, 40), (10, 11, 12, 13, 14),
 
 # Smaller shares are no step: what lies between two multiples is nearly as much faster as it has fewer channels.
 LEAST_SHARE = 0.25
+LEAST_JUMP = 0.01  # of the latency, by each shape: less than what a job repeats to
 SHARE_TO_EXCLUDE = 0.5  # "no steps" is only sure where steps of half of the growth would have been seen
 # In chi-squared: what one of ten alternatives explains by chance alone in less than 1 of 100 probes, and what
 # separates two answers by more than four standard deviations.
@@ -99,9 +100,9 @@ def find_step(widths: Sequence[int], latencies_s: Sequence[float], noise: float)
     noise = max(noise, LEAST_NOISE)
     fits = _fits(c, t, noise)
     best = _best(fits)
-    misfit = max(1.0, best.residual / max(1, len(c) - COEFFICIENTS))
+    misfit = _misfit(best)
     if best.step == 1:
-        others = {step: _forced_residual(step, c, t, noise) for step in STEPS[1:]}
+        others = {step: _forced(step, c, t, noise)[0] for step in STEPS[1:]}
     else:
         others = {fit.step: fit.residual for fit in _alternatives(fits, best)}
     return Staircase(
@@ -117,10 +118,14 @@ def decisive_widths(
 ) -> tuple[int, ...]:
     """Those of the measured widths at which the two best answers differ most: where measuring again decides."""
     c, t = np.asarray(widths, dtype=np.float64), np.asarray(latencies_s, dtype=np.float64)
-    fits = _fits(c, t, max(noise, LEAST_NOISE))
+    noise = max(noise, LEAST_NOISE)
+    fits = _fits(c, t, noise)
     best = _best(fits)
-    rival = _alternatives(fits, best)[-1]
-    apart = np.abs(best.fitted - rival.fitted) / t
+    if best.step == 1:
+        _, rival = min((_forced(step, c, t, noise) for step in STEPS[1:]), key=lambda forced: forced[0])
+    else:
+        rival = _alternatives(fits, best)[-1].fitted
+    apart = np.abs(best.fitted - rival) / t
     order = dict.fromkeys(int(c[place]) for place in np.argsort(-apart, kind="stable"))
     return tuple(width for width in order if width != REFERENCE_WIDTH)[:count]
 
@@ -138,54 +143,61 @@ def _fits(c: Array, t: Array, noise: float) -> list[_Fit]:
 
 def _best(fits: Sequence[_Fit]) -> _Fit:
     """The smooth curve is always among them, and it wins where steps would hold too little."""
-    best = min(fits, key=lambda fit: fit.residual + BY_CHANCE * len(fit.shapes))
+    misfit = min(_misfit(fit) for fit in fits)
+    best = min(fits, key=lambda fit: fit.residual + BY_CHANCE * misfit * len(fit.shapes))
     return best if best.share >= LEAST_SHARE else fits[0]
+
+
+def _misfit(fit: _Fit) -> float:
+    """What a fit leaves over what the noise explains; all comparisons are in units of it (the Birge ratio)."""
+    return max(1.0, fit.residual / max(1, len(fit.fitted) - COEFFICIENTS))
 
 
 def _alternatives(fits: Sequence[_Fit], best: _Fit) -> list[_Fit]:
     """Fits with another step, the nearest one last. One that only adds a shape to the best is none: it always fits as
     well, and would be the best itself if it earned it."""
     others = [fit for fit in fits if fit.step != best.step and not fit.names > best.names]
-    return sorted(others or fits[1:], key=lambda fit: -fit.residual)
+    return sorted(others, key=lambda fit: -fit.residual)
 
 
 def _fit(shapes: tuple[_Shape, ...], c: Array, t: Array, noise: float) -> _Fit | None:
     """t = a + b c + q c^2 + sum d_i shape_i with b, d_i >= 0, weighted for an equal relative noise.
 
-    The square takes up what is smooth and no line: caches, or memory that overtakes arithmetic. None where a shape is
-    of no use.
+    The square takes up what is smooth and no line: caches, or memory that overtakes arithmetic. None where a shape
+    is too small to matter.
     """
     scale = float(np.max(c))
     ones, square = np.ones_like(c), (c / scale) ** 2
     columns = np.stack([ones, -ones, square, -square, c / scale, *(s.values / scale for s in shapes)], axis=1)
     weights = 1.0 / (noise * t)
     solution, _ = nnls(columns * weights[:, None], t * weights, maxiter=1000)
-    if not np.all(solution[5:] > 0):
-        return None
     fitted = columns @ solution
     residual = float(np.sum(((t - fitted) * weights) ** 2))
     per_channel = solution[5:] / scale
     reference_s = float(np.interp(REFERENCE_WIDTH, *_curve(c, fitted)))
     growth_s = _growth(c, t)
-    edge_s = sum(d * shape.edge for d, shape in zip(per_channel.tolist(), shapes, strict=True))
+    edges_s = [d * shape.edge for d, shape in zip(per_channel.tolist(), shapes, strict=True)]
+    if any(edge_s < LEAST_JUMP * reference_s for edge_s in edges_s):
+        return None
     return _Fit(
         shapes=shapes,
         residual=residual,
         fitted=fitted,
-        jump=edge_s / reference_s,
+        jump=sum(edges_s) / reference_s,
         share=float(per_channel.sum()) / growth_s if growth_s > 0 else 0.0,
     )
 
 
-def _forced_residual(step: int, c: Array, t: Array, noise: float) -> float:
+def _forced(step: int, c: Array, t: Array, noise: float) -> tuple[float, Array]:
     """How badly a staircase of this step fits that holds SHARE_TO_EXCLUDE of the growth: small where the latencies
-    would not have shown one."""
+    would not have shown one. Its chi-squared and its latencies."""
     stairs = SHARE_TO_EXCLUDE * max(0.0, _growth(c, t)) * (np.ceil(c / step) * step - c)
     weights = 1.0 / (noise * t)
     scale = float(np.max(c))
     columns = np.stack([np.ones_like(c), c / scale, (c / scale) ** 2], axis=1)
     solution, *_ = np.linalg.lstsq(columns * weights[:, None], (t - stairs) * weights, rcond=None)
-    return float(np.sum(((t - stairs - columns @ solution) * weights) ** 2))
+    fitted = stairs + columns @ solution
+    return float(np.sum(((t - fitted) * weights) ** 2)), fitted
 
 
 def _growth(c: Array, t: Array) -> float:

@@ -9,16 +9,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["input_shape", "probe_model"]
 
-SIDE = 32  # of the feature maps: milliseconds on a small board, and weights that stay in any cache
+# Of the feature maps: milliseconds on a small board, and weights that stay in any cache.
+SIDE = {KernelKind.CONV_3X3: 32, KernelKind.POINTWISE: 64, KernelKind.DEPTHWISE: 32}
 DEPTHWISE_LAYERS = 4  # one alone is as cheap as making its input
-# Input channels: enough arithmetic per byte that no board is bound by memory, multiples of every step.
-CHANNELS_IN = {KernelKind.CONV_3X3: 32, KernelKind.POINTWISE: 64, KernelKind.DEPTHWISE: 1}
+# Input channels: a multiple of what kernels pack, and few in a 1x1 convolution, where reading them takes longer than
+# the arithmetic of a few output channels: what is bound by memory shows no step.
+CHANNELS_IN = {KernelKind.CONV_3X3: 32, KernelKind.POINTWISE: 16, KernelKind.DEPTHWISE: 1}
 OPSET, IR_VERSION = 13, 7  # old enough for any runtime
 
 
 def input_shape(kind: KernelKind) -> tuple[int, ...]:
     """Of the only input, `x`: the same for every number of channels, so that all models of a kind share a batch."""
-    return (1, CHANNELS_IN[kind], SIDE, SIDE)
+    return (1, CHANNELS_IN[kind], SIDE[kind], SIDE[kind])
 
 
 def probe_model(kind: KernelKind, channels: int) -> onnx.ModelProto:
