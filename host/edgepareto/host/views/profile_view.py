@@ -64,6 +64,9 @@ def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
     for result in results:
         if result.job.status is not Status.OK:
             yield Text(f"  ! {result.model.name} on {result.device.name}: {result.job.message}", style="bold yellow")
+    for line in dict.fromkeys(_energy_lost(result) for result in results):
+        if line is not None:
+            yield Text(line, style="bold yellow")
     if any(result.job.simulated for result in results):
         yield Text("  ! SIMULATED: no board was measured where the table says so", style="bold yellow")
     if any(result.job.preset == "quick" for result in results):
@@ -73,6 +76,14 @@ def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
     for device in dict.fromkeys(result.device.name for result in results):
         asked = [result.timed for result in results if result.device.name == device and result.operators is not None]
         yield from operator_tables(device, asked)
+
+
+def _energy_lost(result: ProfileResult) -> str | None:
+    """None where there is energy, or no meter from which it could have come."""
+    job, meter = result.job, result.device.meter
+    if meter is None or not job.usable or job.energy is not None or job.meter_status is MeterStatus.OK:
+        return None
+    return f"  ! {result.device.name}: no energy, {job.meter_status.value}: {job.message or meter.fault}"
 
 
 def _record(result: ProfileResult) -> dict[str, object]:
@@ -115,6 +126,6 @@ def _record(result: ProfileResult) -> dict[str, object]:
             "power_w": energy.mean_power_w,
             "idle_power_w": energy.idle_power_w,
         }
-    elif job.meter_status is not MeterStatus.ABSENT:
+    elif job.meter_status is not MeterStatus.ABSENT or result.device.meter is not None:
         record["meter_status"] = job.meter_status.value
     return {name: value for name, value in record.items() if value is not None} | operator_record(result.timed)
