@@ -64,7 +64,7 @@ def meter_error(meter: Meter) -> MeterError | None:
     """None for a meter that publishes no figure, such as RAPL or a Jetson's rails: its interval holds repeats only."""
     if meter.quality is MeterQuality.ESTIMATE:
         return MeterError(gain=ESTIMATE, offset_a=0.0)
-    sheet = DATASHEETS.get(meter.kind)
+    sheet = DATASHEETS.get(_chip(meter))
     if sheet is None:
         return None
     gain = math.sqrt(SHUNT**2 + sheet.current**2 + sheet.bus**2)
@@ -73,3 +73,8 @@ def meter_error(meter: Meter) -> MeterError | None:
     offset_v = sheet.offset_v[-1] if meter.config is None else sheet.offset_v[pga]
     scale = COVERAGE / math.sqrt(3)
     return MeterError(gain=scale * gain, offset_a=None if not meter.shunt_ohm else scale * offset_v / meter.shunt_ohm)
+
+
+def _chip(meter: Meter) -> str:
+    """The kernel's driver serves several chips; its agent writes which one it is where the rail stands."""
+    return next((chip for chip in DATASHEETS if meter.kind == "hwmon" and chip in (meter.rail or "")), meter.kind)
