@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
 from fakes.board_trees import jetson_orin_nano, nothing, raspberry_pi_4
 
+ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
 TTL_S = 60
 
@@ -132,9 +134,11 @@ def test_an_agent_that_cannot_fix_clocks_says_so_in_one_line_and_measures_all_th
     assert "has no cpufreq" in line
 
 
-def test_clocks_stay_as_they_are_unless_the_boards_owner_allows_it(tmp_path: Path) -> None:
+def test_clocks_stay_as_they_are_unless_the_boards_owner_writes_what_the_docs_say(tmp_path: Path) -> None:
     assert read_settings([]).clocks == ClockSetting(fix=False, power_mode=None)
-    (tmp_path / "agent.toml").write_text("[clocks]\nfix = true\npower_mode = 0\n")
+    shown = re.search(r"```toml\n(\[clocks\].*?)```", (ROOT / "docs/measurement.md").read_text(), re.DOTALL)
+    assert shown is not None
+    (tmp_path / "agent.toml").write_text(shown[1])
     assert read_settings(["--config", str(tmp_path / "agent.toml")]).clocks == ClockSetting(fix=True, power_mode=0)
 
 

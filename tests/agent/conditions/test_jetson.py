@@ -21,11 +21,12 @@ def test_a_mode_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
 
 def test_nvpmodel_is_asked_only_where_no_file_tells_the_mode(tmp_path: Path) -> None:
     root = jetson_orin_nano(tmp_path)
-    write_program(root, NVPMODEL, "echo 'NV Fan Mode:quiet'", "echo 'NV Power Mode: MAXN_SUPER'", "echo 2")
+    write_program(root, NVPMODEL, "echo 'NV Fan Mode:quiet'", "echo 'NV Power Mode: 7W'", "echo 1")
     assert read_power_mode(root) == "15W"
     (root / "var/lib/nvpmodel/status").unlink()
-    assert read_power_mode(root) == "MAXN_SUPER"
-    assert read_power_mode_id(root) is None
+    assert (read_power_mode(root), read_power_mode_id(root)) == ("7W", 1)
+    write_program(root, NVPMODEL, "echo 'NVPM ERROR: not supported'")
+    assert (read_power_mode(root), read_power_mode_id(root)) == (None, None)
 
 
 def test_a_mode_counts_as_set_only_when_the_board_says_so(tmp_path: Path) -> None:

@@ -37,16 +37,15 @@ def is_jetson(sys_root: Path) -> bool:
 def read_power_mode(sys_root: Path) -> str | None:
     """nvpmodel's name of the present mode, such as MAXN or 15W; its number where no name is known."""
     mode = read_power_mode_id(sys_root)
-    if mode is not None:
-        names = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(sys_root / CONFIGURATION) or "")
-        return next((name for number, name in names if int(number) == mode), str(mode))
-    found = re.search(r"NV Power Mode:\s*(\S+)", answer(sys_root / NVPMODEL, "-q") or "")
-    return None if found is None else found[1]
+    names = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(sys_root / CONFIGURATION) or "")
+    return next((name for number, name in names if int(number) == mode), None if mode is None else str(mode))
 
 
 def read_power_mode_id(sys_root: Path) -> int | None:
-    """From the file in which nvpmodel keeps it: no process is started."""
+    """From the file in which nvpmodel keeps it; it is asked itself only where that file does not exist yet."""
     found = re.search(r"pmode:(\d+)", text(sys_root / STATUS) or "")
+    if found is None:
+        found = re.search(r"NV Power Mode:.*\n(\d+)", answer(sys_root / NVPMODEL, "-q") or "")
     return None if found is None else int(found[1])
 
 
