@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepareto.host.domain.candidate import Candidate
+from edgepareto.host.domain.circumstances import Circumstances
 from edgepareto.host.domain.device import DeviceInfo, MeterQuality
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability
 from edgepareto.host.domain.paired_accuracy import accuracy_difference
+from edgepareto.host.domain.smaller_not_faster import Work, is_smaller_not_faster
 
 __all__ = ["DeviceFront", "FrontPoint", "Shrinkage", "StudyFronts"]
 
@@ -20,11 +22,16 @@ class FrontPoint:
     candidate: Candidate
     measurement: Measurement
     is_knee: bool = False
+    circumstances: Circumstances | None = None
 
     @property
     def accuracy(self) -> float:
         assert self.candidate.accuracy is not None, "a measured candidate was scored"
         return self.candidate.accuracy
+
+    @property
+    def work(self) -> Work:
+        return Work(macs=self.candidate.macs, latency_s=self.measurement.latency_s.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,11 @@ class DeviceFront:
         """The meter does not see all that the board draws, or guesses it."""
         meter = self.device.meter
         return self.has_energy and meter is not None and meter.quality is MeterQuality.ESTIMATE
+
+    def is_smaller_not_faster(self, point: FrontPoint) -> bool:
+        """Of all candidates measured here; for `host profile --ops` to explain."""
+        others = (other.work for other in (*self.front, *self.others))
+        return is_smaller_not_faster(point.work, others, self.dense.work, self.limits.latency)
 
     def energy(self, point: FrontPoint) -> Interval | None:
         """The energy per inference that was the objective here."""

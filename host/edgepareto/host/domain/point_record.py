@@ -33,6 +33,7 @@ def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None,
         "threads": on.threads,
         "preset": measurement.preset,
         "knee": knee,
+        "smaller_not_faster": on.is_smaller_not_faster(point) or None,
         "simulated": measurement.simulated,
         "file": file,
     }

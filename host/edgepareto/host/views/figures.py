@@ -23,6 +23,7 @@ __all__ = [
     "rate_text",
     "shrinkage_text",
     "size_text",
+    "smaller_not_faster_text",
     "speed_up",
     "study_title",
 ]
@@ -126,6 +127,15 @@ def study_title(study: StudyFronts) -> str:
     if study.preset == "quick":
         marks.append("quick preset")
     return f"{study.model}: one front per device" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def smaller_not_faster_text(front: DeviceFront) -> str | None:
+    """None where every candidate that does less is faster for it."""
+    measured = {point.candidate.id: point for point in (front.dense, *front.front, *front.others)}
+    found = sum(front.is_smaller_not_faster(point) for point in measured.values())
+    if not found:
+        return None
+    return f"smaller but not faster: {found} of {len(measured)}; host profile --ops shows why"
 
 
 def _with_interval(interval: Interval, scale: float, unit: str) -> str:

@@ -48,6 +48,7 @@ CSV_COLUMNS = (
     "threads",
     "preset",
     "knee",
+    "smaller_not_faster",
     "simulated",
     "file",
 )

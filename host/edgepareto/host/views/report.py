@@ -22,6 +22,7 @@ from edgepareto.host.views.figures import (
     points_text,
     shrinkage_text,
     size_text,
+    smaller_not_faster_text,
     speed_up,
     study_title,
 )
@@ -82,6 +83,8 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
             lines.append((f"{name}: provisional, the dense model was measured too seldom", True))
         if device.shrinkage is not None:
             lines.append((f"{name}: {shrinkage_text(device.shrinkage)}", False))
+        if text := smaller_not_faster_text(device):
+            lines.append((f"{name}: {text}", False))
         lines += [(f"{name}: {note}", True) for note in device.notes]
     return lines
 
@@ -190,7 +193,8 @@ def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
         lines.append(f"energy: {energy_text(measurement.energy_j)}{estimate}{saved}")
     if measurement.dynamic_energy_j is not None:
         lines.append(f"of it above idle: {energy_text(measurement.dynamic_energy_j)}")
-    lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters")
+    slow = ": smaller but not faster" if device.is_smaller_not_faster(point) else ""
+    lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters{slow}")
     lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")
     return "<br>".join(lines)
 

@@ -18,6 +18,7 @@ from edgepareto.host.views.figures import (
     rate_text,
     shrinkage_text,
     size_text,
+    smaller_not_faster_text,
     speed_up,
 )
 from rich import box
@@ -27,6 +28,7 @@ from rich.text import Text
 
 __all__ = ["front_tables"]
 
+NOT_FASTER = "▽"
 DISTURBANCES = frozenset({"CONTENDED", "ANCHOR_DRIFT"})
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 
@@ -59,7 +61,11 @@ def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
         cells = _cells(study, device, device.dense, width)
         table.add_row(device.dense.candidate.id, dense, *cells, style="dim", end_section=bool(device.front))
     for point in device.front:
-        names = [dense if point.candidate.id == device.dense.candidate.id else "", knee if point.is_knee else ""]
+        names = [
+            dense if point.candidate.id == device.dense.candidate.id else "",
+            knee if point.is_knee else "",
+            NOT_FASTER if device.is_smaller_not_faster(point) else "",
+        ]
         mark = " ".join(name for name in names if name)
         cells = _cells(study, device, point, width)
         table.add_row(point.candidate.id, mark, *cells, style="bold green" if point.is_knee else None)
@@ -138,6 +144,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
         yield _dim("vs dense: percentage points, on the same samples")
     if device.shrinkage is not None:
         yield _dim(shrinkage_text(device.shrinkage))
+    if text := smaller_not_faster_text(device):
+        yield _dim(f"{NOT_FASTER} {text}")
     for warning in _warnings(study, device):
         yield Text(f"  ! {warning}", style="bold yellow")
     yield Text("")
