@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.power import MeterSetting
 from edgepareto.agent.server import checked_address
 from edgepareto.agent.settings import read_settings
+from fakes.power_trees import hwmon
 
 DEADLINE_S = 30
 
@@ -62,6 +64,52 @@ def test_agent_toml_is_read_and_flags_win_over_it(tmp_path: Path):
     assert (settings.meter.kind, settings.meter.address, settings.meter.shunt_ohm) == ("ina219", 0x40, 0.01)
 
 
+def test_a_meter_is_chosen_by_chip_and_rail(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    config.write_text('[meter]\nkind = "hwmon"\nchip = "ina226"\nrail = "VDD_BOARD"\nshunt_ohm = 0.002\n')
+    meter = read_settings(["--config", str(config)]).meter
+    assert meter == MeterSetting(kind="hwmon", chip="ina226", rail="VDD_BOARD", shunt_ohm=0.002)
+
+
+def test_meters_lists_what_it_finds_with_a_reading_and_what_to_do_about_the_rest(tmp_path: Path):
+    """The fake tree has an INA226, set up for the shunt of another module in agent.toml."""
+    files = {"power1_input": 2_612_000, "in1_input": 5021, "update_interval": 35, "shunt_resistor": 100_000}
+    hwmon(tmp_path, 3, "ina226", files, device="1-0044")
+    config = tmp_path / "agent.toml"
+    config.write_text(f'sys_root = "{tmp_path}"\n')
+    done = agent("meters", "--config", str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["kind", "where", "watts", "samples/s", "quality"]
+    kind, *where, watts, rate, quality = next(line for line in lines if line.startswith("hwmon")).split()
+    assert (kind, where, watts, quality) == ("hwmon", ["ina226", "1-0044"], "2.612", "measured")
+    assert 15 < float(rate) <= 26.5, "one in 38.5 ms, less where this machine is busy"
+    assert [line.split()[0] for line in lines if line.endswith("fault")] == ["ina219", "jetson", "pi5_pmic", "rapl"]
+    assert any("does not exist: this is no Raspberry Pi 5" in line for line in lines)
+    assert lines[lines.index("for agent.toml:") + 1 :] == [
+        "[meter]",
+        'kind = "hwmon"',
+        'chip = "ina226"',
+        "bus = 1",
+        "address = 0x44",
+        "shunt_ohm = 0.1  # correct it to what is printed on the shunt: R100 is 0.1",
+    ]
+
+
+def test_auto_without_any_meter_starts_all_the_same_and_says_it_once(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\n')
+    words = ["--config", str(config), "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "edgepareto.agent", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "listening" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert log.count('the power meter cannot be used: kind = "auto" found no meter that works') == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "shared"),
     [([], False), (["--local"], True), (["--local", "--no-shared"], False), (["--shared"], True)],
@@ -83,6 +131,12 @@ def test_a_simulated_board_is_never_shared():
         ("threads = true", "threads is True"),
         ("threads = 0", "threads is 0, wanted at least 1"),
         ("[meter]\nbus = 1", "kind is missing"),
+        (
+            "[meter]\nkind = 'ina212'",
+            "[meter]: no meter is called 'ina212': known are ina219, hwmon, jetson, pi5_pmic, rapl, auto; "
+            "did you mean 'ina219'?",
+        ),
+        ("[meter]\nkind = 'hwmon'\nrail = 3", "rail is 3, wanted str"),
         ("[meter]\nkind = 'ina219'\naddress = 0x99", "address is 0x99"),
         ("[meter]\nkind = 'ina219'\nshunt_ohm = 0.0", "shunt_ohm is 0.0"),
         ("[meter", "agent.toml: "),

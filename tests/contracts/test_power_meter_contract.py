@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from edgepareto.agent.power import MeterQuality, MeterSetting, PowerMeter, open_meter
+from edgepareto.agent.power.ina219 import Ina219
 from edgepareto.agent.simulation import create_board
 from edgepareto.agent.simulation.clock import LaggingClock
+from fakes.power_trees import TreeClock, hwmon, ina3221_hwmon, ina3221_iio, rapl, vcgencmd
 
 LOAD_W = 2.6
 
@@ -37,6 +40,25 @@ class PowerMeterContract:
         assert meter.description.fault is None
         assert meter.i2c_errors == 0
 
+    def test_the_first_sample_of_a_window_lies_behind_its_beginning(self, meter: PowerMeter):
+        meter.begin_window()
+        last_ns = meter.read().timestamp_ns
+        meter.end_window()
+        meter.begin_window()
+        assert meter.read().timestamp_ns > last_ns
+
+    def test_once_the_range_is_fixed_it_reads_the_same_load(self, meter: PowerMeter):
+        meter.begin_window()
+        samples = [meter.read() for _ in range(20)]
+        meter.end_window()
+        meter.fix_range(samples)
+        fixed = meter.description
+        meter.begin_window()
+        powers = [meter.read().power_w for _ in range(20)]
+        meter.end_window()
+        assert sum(powers) / len(powers) == pytest.approx(LOAD_W, rel=0.005)
+        assert meter.description == fixed
+
     def test_windows_may_follow_each_other(self, meter: PowerMeter):
         for _ in range(3):
             meter.begin_window()
@@ -53,29 +75,69 @@ class TestIna219OnTheSimulatedBus(PowerMeterContract):
         return open_meter(MeterSetting(kind="ina219"), clock=LaggingClock(tmp_path), board=tmp_path)
 
 
-class CounterClock:
-    """Its passing moves the counter of a fake sysfs tree."""
+class TestIna219OnTheKernelsStub(PowerMeterContract):
+    @pytest.fixture
+    def meter(self) -> PowerMeter:
+        return Ina219(StubRegisters(), 0x40, 0.1, TreeClock(), quality=MeterQuality.SIMULATED, clears_ready=False)
 
-    def __init__(self, counter: Path) -> None:
-        self._counter = counter
-        self._now_ns = 0
 
-    def now_ns(self) -> int:
-        return self._now_ns
+class StubRegisters:
+    """5.2 V and 50 mV at 0.1 ohm. What is written stays, the ready bit too."""
 
-    def sleep(self, seconds: float) -> None:
-        self._now_ns += round(seconds * 1e9)
-        self._counter.write_text(f"{round(self._now_ns * LOAD_W / 1e3)}\n")
+    def __init__(self) -> None:
+        self._words = {0: 0x399F, 1: 5000, 2: 1300 << 3 | 0b10}
 
-    def start_batch(self) -> None:
-        pass
+    def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
+        word = self._words.get(register, 0)
+        return [word >> 8, word & 0xFF]
+
+    def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
+        self._words[register] = data[0] << 8 | data[1]
+
+
+def counting(path: Path) -> TreeClock:
+    """A clock whose passing moves a counter of microjoules."""
+    return TreeClock(lambda now_ns: path.write_text(f"{round(now_ns * LOAD_W / 1e3)}\n"))
+
+
+class TestHwmonOnAFakeSysfsTree(PowerMeterContract):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> PowerMeter:
+        hwmon(tmp_path, 4, "ina226", {"power1_input": 2_600_000, "in1_input": 5003, "update_interval": 35})
+        return open_meter(MeterSetting(kind="hwmon"), clock=TreeClock(), sys_root=tmp_path)
+
+
+class TestHwmonEnergyCounterOnAFakeSysfsTree(PowerMeterContract):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> PowerMeter:
+        folder = hwmon(tmp_path, 0, "ina228", {"energy1_input": 0, "shunt_resistor": 15_000})
+        setting = MeterSetting(kind="hwmon", chip="ina228", shunt_ohm=0.015)
+        return open_meter(setting, clock=counting(folder / "energy1_input"), sys_root=tmp_path)
+
+
+class TestJetsonRailsOnAFakeSysfsTree(PowerMeterContract):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> PowerMeter:
+        ina3221_hwmon(tmp_path, 2, [("VDD_IN", 5000, 520), ("VDD_SOC", 5000, 90)], interval_ms=70)
+        return open_meter(MeterSetting(kind="jetson"), clock=TreeClock(), sys_root=tmp_path)
+
+
+class TestJetsonRailsOfJetPack4OnAFakeSysfsTree(PowerMeterContract):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> PowerMeter:
+        ina3221_iio(tmp_path, "6-0040", [("POM_5V_IN", 5000, 520), ("POM_5V_GPU", 5000, 10)])
+        return open_meter(MeterSetting(kind="jetson"), clock=TreeClock(), sys_root=tmp_path)
+
+
+class TestPi5PmicOnAFakeTree(PowerMeterContract):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> PowerMeter:
+        vcgencmd(tmp_path, "VDD_CORE_A current(7)=2.60000000A\nVDD_CORE_V volt(15)=1.00000000V")
+        return open_meter(MeterSetting(kind="pi5_pmic"), clock=TreeClock(), sys_root=tmp_path)
 
 
 class TestRaplOnAFakeSysfsTree(PowerMeterContract):
     @pytest.fixture
     def meter(self, tmp_path: Path) -> PowerMeter:
-        zone = tmp_path / "sys/class/powercap/intel-rapl:0"
-        zone.mkdir(parents=True)
-        for name, text in [("name", "package-0"), ("max_energy_range_uj", "262143328850"), ("energy_uj", "0")]:
-            (zone / name).write_text(text + "\n")
-        return open_meter(MeterSetting(kind="rapl"), clock=CounterClock(zone / "energy_uj"), sys_root=tmp_path)
+        zone = rapl(tmp_path, 0)
+        return open_meter(MeterSetting(kind="rapl"), clock=counting(zone / "energy_uj"), sys_root=tmp_path)

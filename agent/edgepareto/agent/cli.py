@@ -17,15 +17,14 @@ from pathlib import Path
 from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
-from edgepareto.agent.errors import MeterError
-from edgepareto.agent.power import METER_KINDS, MeterDescription, MeterQuality
+from edgepareto.agent.power import MeterDescription
+from edgepareto.agent.power.discovery import MeterCandidate, find_candidates
+from edgepareto.agent.power.registry import describe_fault
 from edgepareto.agent.profiling import Board, MeterSetting, profile_batch
-from edgepareto.agent.profiling.sampler_client import SamplerClient, sampler_command
-from edgepareto.agent.profiling.worker_client import DEADLINE
+from edgepareto.agent.profiling.meter_survey import best_of, check_meter, survey, survey_text
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
-from edgepareto.agent.settings import AgentSettings, read_settings
+from edgepareto.agent.settings import AUTO_METER, AgentSettings, read_settings
 from edgepareto.agent.wire import Device
-from edgepareto.agent.worker.spawner import spawn
 
 __all__ = ["run"]
 
@@ -42,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     """Serve until a signal, or the parent's end, says so. Returns the exit code. Raises AgentError."""
     settings = read_settings(arguments)
     if settings.list_meters:
-        return _print_meters()
+        return _print_meters(settings)
     checked_address(settings.listen)
     ending = _Ending(settings.die_with_parent)
     with holding_state(settings.state):
@@ -60,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
             blob_quota_bytes=settings.blob_quota_bytes,
             clocks=clocks,
         )
+        if device.meter is not None and device.meter.fault is not None:
+            log.warning("the power meter cannot be used: %s", device.meter.fault)
         listening = server.start(settings.listen)
         sys.stdout.write(json.dumps({"listening": listening, "board": device.info.board}) + "\n")
         sys.stdout.flush()
@@ -88,7 +89,7 @@ def _clocks(settings: AgentSettings) -> ClockFixer | None:
 
 def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device]:
     meter = settings.meter or (RAPL if settings.local else None)
-    found = None if meter is None else _tested(meter)
+    meter, found = _tested(meter, settings.sys_root)
     if settings.meter is None and found is not None and found.fault is not None:
         meter = found = None  # nobody asked for this one; usual where only root may read the counter
     board = Board(
@@ -139,34 +140,34 @@ def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
         profile_note=device.note,
         host_boot_id=boot_id_of(ROOT),
     )
-    return board, Device(info=info, meter=None if meter is None else _tested(meter, simulated.folder))
+    found = None if meter is None else check_meter(meter, sys_root=simulated.sys_root, simulation=simulated.folder)
+    return board, Device(info=info, meter=found)
 
 
-def _tested(meter: MeterSetting, simulation: Path | None = None) -> MeterDescription:
-    """What a sampler says of the meter after its self-test. One that cannot be used carries its fault."""
-    command = sampler_command(meter, simulation=simulation, cpu=None)
-    sampler = SamplerClient(command, spawn=spawn, deadline=DEADLINE, cancelled=lambda: False)
-    try:
-        sampler.wait_until_ready()
-        fault = None
-    except MeterError as error:
-        fault = f"{error.status.value}: {error}"
-    finally:
-        sampler.kill()
-    if sampler.description is not None:
-        return sampler.description
-    return MeterDescription(
-        kind=meter.kind,
-        quality=MeterQuality.MEASURED if simulation is None else MeterQuality.SIMULATED,
-        fault=fault or "the sampler did not describe it",
-    )
+def _tested(meter: MeterSetting | None, sys_root: Path) -> tuple[MeterSetting | None, MeterDescription | None]:
+    """The meter and what its self-test says. "auto" becomes the best that works, or none and the reason."""
+    if meter is None or meter.kind != AUTO_METER:
+        return meter, None if meter is None else check_meter(meter, sys_root=sys_root, simulation=None)
+    best = best_of(survey(find_candidates(sys_root), clock=SystemClock(), sys_root=sys_root))
+    if best is not None:
+        return best.setting, best.description
+    fault = 'kind = "auto" found no meter that works: edgepareto-agent meters tells why of each'
+    return None, describe_fault(meter, simulated=False, fault=fault)
 
 
-def _print_meters() -> int:
-    for kind in METER_KINDS:
-        found = _tested(MeterSetting(kind=kind))
-        sys.stdout.write(f"{kind:10} {found.fault or 'ready'}\n")
+def _print_meters(settings: AgentSettings) -> int:
+    """What agent.toml names comes as it stands there, in place of what was found at the same place."""
+    candidates = find_candidates(settings.sys_root)
+    if settings.meter is not None and settings.meter.kind != AUTO_METER:
+        others = [one for one in candidates if _place(one.setting) != _place(settings.meter)]
+        candidates = (MeterCandidate(setting=settings.meter), *others)
+    readings = survey(candidates, clock=SystemClock(), sys_root=settings.sys_root)
+    sys.stdout.write(survey_text(readings))
     return 0
+
+
+def _place(meter: MeterSetting) -> tuple[str, int, int]:
+    return meter.kind, meter.bus, meter.address
 
 
 def _remove_socket(listening: str) -> None:

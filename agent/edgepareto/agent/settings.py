@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.power import checked_kind
 from edgepareto.agent.profiling.board import MeterSetting
 
 if sys.version_info >= (3, 11):
@@ -17,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["AgentSettings", "ClockSetting", "read_settings"]
+__all__ = ["AUTO_METER", "AgentSettings", "ClockSetting", "read_settings"]
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_BLOB_QUOTA_MB = 1024
@@ -32,7 +33,8 @@ TOP_KEYS = {
     "clocks": dict,
 }
 CLOCK_KEYS = {"fix": bool, "power_mode": int}
-METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float}
+METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
+AUTO_METER = "auto"  # the best that `edgepareto-agent meters` finds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures latency and power of models on this board for an EdgePareto host.",
         epilog="Example: edgepareto-agent --config agent.toml",
     )
-    parser.add_argument("verb", nargs="?", choices=["meters"], help="meters: list the power meters this agent can open")
+    parser.add_argument(
+        "verb", nargs="?", choices=["meters"], help="meters: find this board's power meters and read each"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="agent.toml; flags win over it")
     parser.add_argument("--listen", metavar="ADDR", help=f"HOST:PORT or unix:/path (default {DEFAULT_LISTEN})")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where blobs and finished results are kept")
@@ -152,6 +156,10 @@ def _meter(meter: object, path: Path) -> MeterSetting:
     if "kind" not in meter:
         raise ConfigError(f'{where}: kind is missing; for example kind = "ina219"')
     setting = MeterSetting(**meter)
+    try:
+        checked_kind(setting.kind, AUTO_METER)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     if not 0x03 <= setting.address <= 0x77:
         raise ConfigError(f"{where}: address is {setting.address:#x}, an I2C address lies between 0x03 and 0x77")
     if setting.shunt_ohm <= 0:

@@ -100,7 +100,7 @@ BenchOf = Callable[..., Bench]
 def bench_of(tmp_path: Path) -> BenchOf:
     """segments: (end in ns, watts), in order."""
 
-    def build(segments: Iterable[tuple[int, float]], *, chip_clock: float = 1.0) -> Bench:
+    def build(segments: Iterable[tuple[int, float]], *, chip_clock: float = 1.0, supply: Supply = SUPPLY) -> Bench:
         listed = list(segments)
         path = tmp_path / "timeline"
         create_timeline(path)
@@ -108,7 +108,7 @@ def bench_of(tmp_path: Path) -> BenchOf:
         for end_ns, power_w in listed:
             writer.append(end_ns, power_w)
         clock = VirtualClock()
-        bus = ChipOnABus(Ina219Chip(TimelineReader(path, SUPPLY), clock_factor=chip_clock), clock)
-        return Bench(Ina219(bus, 0x40, SUPPLY.shunt_ohm, clock), bus, clock, listed)
+        bus = ChipOnABus(Ina219Chip(TimelineReader(path, supply), clock_factor=chip_clock), clock)
+        return Bench(Ina219(bus, 0x40, supply.shunt_ohm, clock), bus, clock, listed)
 
     return build

@@ -1,4 +1,4 @@
-"""The acceptance tests of docs/measurement.md on the chip model: T1 to T6 and T9 to T13."""
+"""The acceptance tests of docs/measurement.md on the chip model: T1 to T7 and T9 to T13; the range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from math import pi, sin, sqrt
 
 import pytest
 from edgepareto.agent.errors import MeterError, MeterStatus
-from edgepareto.agent.power.ina219 import CONFIG, Ina219, calibration_word
+from edgepareto.agent.power import MeterQuality
+from edgepareto.agent.power.ina219 import CNVR_NOT_CLEARING, CONFIG, Ina219, calibration_word
 from edgepareto.agent.simulation.chip import Ina219Chip
 from edgepareto.agent.simulation.profile import Supply
 
@@ -158,6 +159,27 @@ def test_t6_steps_ramps_and_mains_hum_stay_within_one_percent(bench_of, power_of
     assert abs(bench.relative_error(bench.window(5))) <= 0.01
 
 
+@pytest.mark.parametrize("period_ms", [1, 500])
+def test_t7_the_bias_of_mean_volts_times_mean_amperes_is_that_of_the_sagging_supply(bench_of, period_ms):
+    """Faster than a conversion, a load is averaged before volts and amperes are multiplied; slower, the mean of the
+    products is right and the product of the means wrong. Both by R_sag x Var(I).
+    """
+    supply = Supply(open_circuit_v=5.3, source_ohm=0.4, shunt_ohm=0.1)
+    bench = bench_of(square(period_ms, 0.5, 0.0, 5.3), supply=supply)
+    samples = bench.window(5)
+    low_a, high_a = supply.current_a(2.6), supply.current_a(5.4)
+    expected_w = supply.resistance_ohm * ((high_a - low_a) / 2) ** 2
+    volts = [sample.bus_v for sample in samples]
+    amperes = [sample.power_w / sample.bus_v for sample in samples]
+    mean_w = sum(sample.power_w for sample in samples) / len(samples)
+    if period_ms < 4:
+        bias_w = mean_w - bench.true_mean_w(samples[0].timestamp_ns, samples[-1].timestamp_ns)
+    else:
+        bias_w = sum(volts) / len(volts) * sum(amperes) / len(amperes) - mean_w
+    assert expected_w > 0.01 * mean_w
+    assert abs(bias_w - expected_w) <= 0.002 * mean_w
+
+
 def test_t9_four_amperes_at_a_tenth_of_an_ohm_are_told_as_clipped(bench_of):
     power_w = 4.0 * (5.1 - 4.0 * 0.15)
     assert all(sample.clipped for sample in bench_of(steady(power_w)).window(0.1))
@@ -208,6 +230,120 @@ def test_t12_a_ready_bit_that_never_comes_is_told_within_a_second(bench_of):
 def test_t13_power_that_flows_back_is_negative(bench_of):
     samples = bench_of(steady(-1.5)).window(0.1)
     assert samples[-1].power_w == pytest.approx(-1.5, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "config"),
+    [(1.2, 0x01DF), (2.6, 0x09DF), (4.0, 0x11DF), (6.0, 0x19DF), (12.0, 0x19DF)],
+    ids=["24 mV in 40", "52 mV in 80", "81 mV in 160", "124 mV in 320", "270 mV in 320"],
+)
+def test_the_range_is_the_smallest_with_half_as_much_again_and_stays(bench_of, power_w, config):
+    bench = bench_of(steady(power_w))
+    assert bench.meter.description.config == CONFIG
+    bench.meter.fix_range(bench.window(0.2))
+    assert bench.meter.description.config == config
+    samples = bench.window(0.5)
+    assert samples[-1].power_w == pytest.approx(power_w, rel=0.003)
+    assert not any(sample.clipped for sample in samples)
+    assert bench.bus.chip.read(0, bench.clock.now_ns()) == config
+
+
+def test_ranging_changes_the_gain_and_bus_range_bits_alone():
+    assert {config & ~0b0011_1000_0000_0000 for config in (0x01DF, 0x09DF, 0x11DF, 0x19DF, 0x39DF)} == {0x01DF}
+
+
+def test_within_a_window_the_range_stays_even_where_the_load_leaves_it(bench_of):
+    bench = bench_of([(1_000 * MS, 1.2), (9_000 * MS, 5.4)])
+    bench.meter.fix_range(bench.window(0.2))
+    samples = bench.window(2)
+    assert bench.meter.description.config == 0x01DF
+    assert not samples[0].clipped
+    assert samples[-1].clipped
+
+
+def test_a_later_ranging_window_that_was_clipped_goes_back_to_the_widest(bench_of):
+    bench = bench_of([(500 * MS, 1.2), (9_000 * MS, 5.4)])
+    bench.meter.fix_range(bench.window(0.2))
+    bench.clock.sleep(0.5)
+    bench.meter.fix_range(bench.window(0.2))
+    assert bench.meter.description.config == CONFIG
+
+
+def test_a_reset_after_ranging_is_judged_by_the_chosen_settings_and_they_are_written_again(bench_of):
+    """T10"""
+    bench = bench_of(steady(1.2))
+    bench.meter.fix_range(bench.window(0.2))
+    bench.meter.begin_window()
+    bench.bus.chip.reset(bench.clock.now_ns())
+    with pytest.raises(MeterError, match="0x01df and 0x1000 before it"):
+        bench.meter.end_window()
+    bench.window(0.1)
+    assert bench.bus.chip.read(0, bench.clock.now_ns()) == 0x01DF
+
+
+def test_more_than_the_widest_range_cannot_be_ranged(bench_of):
+    """T9"""
+    bench = bench_of(steady(4.0 * (5.1 - 4.0 * 0.15)))
+    with pytest.raises(MeterError, match=r"draws 3\.20 A or more.*use a smaller shunt") as caught:
+        bench.meter.fix_range(bench.window(0.1))
+    assert caught.value.status is MeterStatus.CLIPPED
+
+
+def test_without_a_sample_there_is_no_range(bench_of):
+    with pytest.raises(MeterError, match="no sample"):
+        bench_of(steady(1.0)).meter.fix_range([])
+
+
+def test_a_supply_above_16_volts_is_clipped_until_the_32_volt_range_is_chosen(bench_of):
+    supply = Supply(open_circuit_v=19.0, source_ohm=0.0, shunt_ohm=0.02)
+    bench = bench_of(steady(12.0), supply=supply)
+    before = bench.window(0.2)
+    assert all(sample.clipped for sample in before)
+    bench.meter.fix_range(before)
+    after = bench.window(0.2)
+    assert bench.meter.description.config == 0x21DF
+    assert not any(sample.clipped for sample in after)
+    assert after[-1].power_w == pytest.approx(12.0, rel=0.005)
+    assert after[-1].bus_v == pytest.approx(19.0, abs=0.02)
+
+
+class Registers:
+    """i2c-stub as smbus2 shows it through word transfers: what is written stays, and nothing happens by itself."""
+
+    def __init__(self, words: dict[int, int]) -> None:
+        self.words = words
+        self.writes = 0
+
+    def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
+        word = self.words.get(register, 0)
+        return [word >> 8, word & 0xFF]
+
+    def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
+        self.words[register] = data[0] << 8 | data[1]
+        self.writes += 1
+
+
+@pytest.mark.parametrize("clears_ready", [True, False])
+def test_registers_that_all_read_0_fail_the_self_test_before_anything_is_written(bench_of, clears_ready):
+    empty = Registers({})
+    with pytest.raises(MeterError, match="all registers read 0") as caught:
+        Ina219(empty, 0x40, 0.1, bench_of(steady(1.0)).clock, clears_ready=clears_ready)
+    assert caught.value.status is MeterStatus.IO
+    assert empty.writes == 0
+
+
+def test_a_stub_that_never_clears_its_ready_bit_is_paced_by_the_clock_and_says_so(bench_of):
+    stub = Registers({0: 0x399F, 1: 5000, 2: 1250 << 3 | 0b10})  # 50 mV, 5 V
+    clock = bench_of(steady(1.0)).clock
+    meter = Ina219(stub, 0x40, 0.1, clock, quality=MeterQuality.SIMULATED, clears_ready=False)
+    assert meter.description.tags == (CNVR_NOT_CLEARING,) == ("CNVR_NOT_CLEARING",)
+    assert meter.description.quality is MeterQuality.SIMULATED
+    meter.begin_window()
+    samples = [meter.read() for _ in range(10)]
+    meter.end_window()
+    assert [sample.power_w for sample in samples] == pytest.approx([2.5] * 10)
+    stamps = [sample.timestamp_ns for sample in samples]
+    assert [b - a for a, b in itertools.pairwise(stamps)] == pytest.approx([4.792e6] * 9)
 
 
 def test_the_first_sample_of_a_window_lies_within_it(bench_of):

@@ -14,6 +14,7 @@ class Machine:
 
     def __init__(self, root: Path, watts: list[float], *, counter_uj: int = 1_000) -> None:
         self.watts = watts
+        self.wrapped = 0
         self._now_ns = 0
         self._counters_uj = [float(counter_uj)] * len(watts)
         self._folders = [root / f"sys/class/powercap/intel-rapl:{package}" for package in range(len(watts))]
@@ -32,7 +33,9 @@ class Machine:
     def sleep(self, seconds: float) -> None:
         self._now_ns += round(seconds * 1e9)
         for package, folder in enumerate(self._folders):
-            self._counters_uj[package] = (self._counters_uj[package] + self.watts[package] * seconds * 1e6) % RANGE_UJ
+            used = self._counters_uj[package] + self.watts[package] * seconds * 1e6
+            self.wrapped += used >= RANGE_UJ
+            self._counters_uj[package] = used % RANGE_UJ
             (folder / "energy_uj").write_text(f"{int(self._counters_uj[package])}\n")
 
     def start_batch(self) -> None:
@@ -48,7 +51,25 @@ def test_power_is_the_sum_of_the_packages_and_not_of_their_parts(tmp_path: Path)
     assert meter.description.rail == "package-0 + package-1"
 
 
+def test_a_platform_zone_that_holds_the_packages_is_not_added_to_them(tmp_path: Path):
+    machine = Machine(tmp_path, [30.0, 45.0])
+    (tmp_path / "sys/class/powercap/intel-rapl:1/name").write_text("psys\n")
+    meter = Rapl(tmp_path, machine)
+    assert meter.read().power_w == pytest.approx(30.0, rel=1e-4)
+    assert meter.description.rail == "package-0"
+
+
+def test_packages_that_start_again_from_zero_at_different_times_add_up_to_the_same(tmp_path: Path):
+    """T24"""
+    machine = Machine(tmp_path, [30.0, 12.0, 7.0], counter_uj=RANGE_UJ - 1_000_000)
+    meter = Rapl(tmp_path, machine)
+    powers = [meter.read().power_w for _ in range(10)]
+    assert machine.wrapped == 3
+    assert powers == pytest.approx([49.0] * 10, rel=1e-3)
+
+
 def test_a_counter_that_starts_again_from_zero_changes_nothing(tmp_path: Path):
+    """T24"""
     machine = Machine(tmp_path, [30.0], counter_uj=RANGE_UJ - 1_000_000)
     meter = Rapl(tmp_path, machine)
     powers = [meter.read().power_w for _ in range(5)]

@@ -88,7 +88,8 @@ def test_a_window_holds_what_the_board_drew_and_nothing_from_before_or_after(tmp
         assert window["timestamp_ns"][-1] <= end_ns
         assert len(window["power_uw"]) == len(window["bus_uv"]) == len(window["timestamp_ns"])
         assert len(window["timestamp_ns"]) == pytest.approx(2 / 4.792e-3, rel=0.11)  # chips' clocks differ
-        means.append(sum(window["power_uw"]) / len(window["power_uw"]) / 1e6)
+        inside_uw = window["power_uw"][1:]  # the first conversion began before the window: what guards are for
+        means.append(sum(inside_uw) / len(inside_uw) / 1e6)
     assert means == pytest.approx([3.7, 2.6, 5.2], rel=0.003)
 
 
@@ -151,6 +152,48 @@ def test_a_meter_that_cannot_be_trusted_is_told_with_its_verdict_in_every_window
         assert (window["i2c_errors"] > 0) == fault.startswith("i2c_error")
 
 
+def ranged_run(folder: Path, start: Start, *, late: bool) -> tuple[dict, dict]:
+    """(the ranging window's answer, the next window's). late: the board is done before the sampler is asked."""
+    board = board_of(folder)
+    busy = BoardTime(folder)
+    sampler = start(board)
+    if not late:
+        sampler.send(start_at_ns=0)
+    for _ in range(25):
+        busy.advance(20_000_000, 2.6)
+    stop_ns = board.clock.now_ns()
+    busy.advance(SECOND // 4, 9.0)
+    if late:
+        sampler.send(start_at_ns=0)
+    sampler.send(stop_at_ns=stop_ns, fix_range=True)
+    ranging = sampler.receive()
+    sampler.send(start_at_ns=board.clock.now_ns())
+    busy.advance(SECOND, 2.7)
+    sampler.send(stop_at_ns=board.clock.now_ns())
+    return ranging, sampler.receive()
+
+
+def test_a_ranging_window_fixes_the_range_for_the_next_and_no_sample_depends_on_who_was_faster(
+    tmp_path: Path, start: Start
+):
+    ranging, window = ranged_run(tmp_path / "in step", start, late=False)
+    assert (ranging["status"], ranging["meter"]["config"]) == ("METER_OK", 0x09DF)  # 52 mV in 80
+    assert "meter" not in window
+    assert sum(window["power_uw"]) / len(window["power_uw"]) / 1e6 == pytest.approx(2.7, rel=0.003)
+    assert ranged_run(tmp_path / "late", start, late=True) == (ranging, window)
+
+
+def test_a_load_beyond_the_widest_range_is_told_by_the_ranging_window(tmp_path: Path, start: Start):
+    board = board_of(tmp_path, ["meter_clipped"])
+    sampler = start(board)
+    sampler.send(start_at_ns=0)
+    board.clock.sleep(0.5)
+    sampler.send(stop_at_ns=board.clock.now_ns(), fix_range=True)
+    answer = sampler.receive()
+    assert (answer["status"], answer["meter"]["config"]) == ("METER_CLIPPED", 0x19DF)
+    assert "smaller shunt" in answer["message"]
+
+
 SMBUS2_WITH_A_CHIP = """
 import time
 from edgepareto.agent.simulation.chip import Ina219Chip
@@ -190,6 +233,15 @@ def test_on_a_real_board_the_same_process_samples_smbus2_by_the_machines_clock(t
     assert begin_ns < stamps[0] < stamps[-1] <= end_ns
     # A busy machine may make it miss conversions, which it then says.
     assert len(stamps) + window["dropped"] == pytest.approx(0.3 / 4.792e-3, rel=0.1)
+
+
+def test_a_meter_that_is_there_and_silent_fails_the_self_test(tmp_path: Path, start: Start):
+    """Its registers answer, but no conversion ever becomes ready."""
+    silent = SMBUS2_WITH_A_CHIP.replace("value & 0xFF]", "value & (0xFD if register == 2 else 0xFF)]")
+    (tmp_path / "smbus2.py").write_text(silent)
+    sampler = start(None, "--bus", "7", python_path=tmp_path)
+    assert (sampler.first_line["ready"], sampler.first_line["status"]) == (False, "METER_STUCK")
+    assert sampler.close() == 1
 
 
 def test_a_meter_that_does_not_answer_at_the_start_says_why_and_ends(tmp_path: Path, start: Start):

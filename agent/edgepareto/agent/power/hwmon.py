@@ -186,8 +186,9 @@ def _chosen(monitors: Sequence[Monitor], setting: MeterSetting, sys_root: Path) 
         there = ", ".join(monitor.shown for monitor in monitors) or "none at all"
         raise MeterError(
             MeterStatus.ABSENT,
-            f"{sys_root / 'sys/class/hwmon'} has no power monitor with {asked}; there is {there}: correct [meter], or load the chip's driver, "
-            f"for example echo ina226 0x40 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device",
+            f"{sys_root / 'sys/class/hwmon'} has no power monitor with {asked}; there is {there}: correct "
+            f"[meter], or load the chip's driver, for example echo ina226 0x40 | sudo tee "
+            f"/sys/bus/i2c/devices/i2c-1/new_device",
         )
     raise MeterError(
         MeterStatus.ABSENT,

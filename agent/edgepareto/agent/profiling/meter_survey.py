@@ -15,7 +15,7 @@ from edgepareto.agent.profiling.sampler_client import PowerSamples, SamplerClien
 from edgepareto.agent.profiling.worker_client import DEADLINE
 from edgepareto.agent.worker.spawner import spawn
 
-__all__ = ["MeterReading", "best_of", "survey", "survey_text", "check_meter"]
+__all__ = ["MeterReading", "best_of", "check_meter", "survey", "survey_text"]
 
 READ_S = 2.0
 # A counter adds up every conversion; RAPL, which sees the processor alone, comes last whatever its quality.
