@@ -7,7 +7,14 @@ from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import Conditions
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
-from edgepareto.agent.profiling.preflight import ContentionGauge, fitting, judge, judge_change, look_around
+from edgepareto.agent.profiling.preflight import (
+    ContentionGauge,
+    fitting,
+    judge,
+    judge_change,
+    look_around,
+    too_large,
+)
 from edgepareto.agent.profiling.trace import LatencyBlock
 
 
@@ -89,3 +96,11 @@ class _Still(SystemClock):
 )
 def test_workers_stay_within_half_of_the_free_memory(private: list[int], free: int, count: int) -> None:
     assert fitting(private, free) == count
+
+
+def test_a_model_that_is_larger_than_the_free_memory_is_not_tried() -> None:
+    said = too_large(500_000_000, 200_000_000)
+    assert said is not None
+    assert said.startswith("the model's file holds 500 MB and the board has 200 MB of memory free")
+    assert too_large(200, 200) is None
+    assert too_large(500, None) is None  # a board that does not tell

@@ -16,7 +16,15 @@ from edgepareto.agent.errors import MeterError, MeterStatus, Status
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.energy_window import busy_window, idle_window, twice
 from edgepareto.agent.profiling.job import Job
-from edgepareto.agent.profiling.preflight import ContentionGauge, Judgement, fitting, judge, judge_change, look_around
+from edgepareto.agent.profiling.preflight import (
+    ContentionGauge,
+    Judgement,
+    fitting,
+    judge,
+    judge_change,
+    look_around,
+    too_large,
+)
 from edgepareto.agent.profiling.sampler_client import SamplerClient, sampler_command
 from edgepareto.agent.profiling.schedule import PRESETS, Preset, anchored_orders, preset_named, shuffled_orders
 from edgepareto.agent.profiling.stop_rule import latency_rounds
@@ -124,6 +132,7 @@ class _Batch:
         Where memory counts, the anchor tells how many may start: a candidate is the same model with less in it. Each
         is then loaded by itself and stays if what it really takes still fits, so that no worker is loaded in vain.
         """
+        self._refuse_too_large((self._anchor, *jobs), free_bytes)
         if self._board.simulation is not None or free_bytes is None:
             self._start([self._anchor, *jobs])  # what a simulated board's workers use is this machine's memory
             for job in (self._anchor, *jobs):
@@ -145,6 +154,12 @@ class _Batch:
                     late.renew()
                 return list(jobs[:place]), list(jobs[place:])
         return list(likely), list(jobs[len(likely) :])
+
+    def _refuse_too_large(self, jobs: Sequence[Job], free_bytes: int | None) -> None:
+        for job in jobs:
+            message = too_large(job.spec.model.stat().st_size, free_bytes)
+            if message is not None and job.status is Status.OK and job.worker is None:
+                job.end(Status.OOM, message)
 
     def _start(self, jobs: Sequence[Job]) -> None:
         """All at the same time; those that run already or have failed are passed over."""

@@ -20,7 +20,16 @@ from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.trace import LatencyBlock
 
-__all__ = ["MAXIMUM_CONTENTION", "ContentionGauge", "Judgement", "fitting", "judge", "judge_change", "look_around"]
+__all__ = [
+    "MAXIMUM_CONTENTION",
+    "ContentionGauge",
+    "Judgement",
+    "fitting",
+    "judge",
+    "judge_change",
+    "look_around",
+    "too_large",
+]
 
 MAXIMUM_ANCHOR_DRIFT = 0.03  # between the anchor's first and last block medians
 MAXIMUM_CONTENTION = 0.05  # share of the board's CPU time
@@ -102,6 +111,19 @@ def _change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock
     if abs(drift) <= MAXIMUM_ANCHOR_DRIFT:
         return None
     return f"the anchor's latency drifted by {drift:+.1%} during the batch, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}"
+
+
+def too_large(model_bytes: int, free_bytes: int | None) -> str | None:
+    """Why a model cannot be loaded at all: its weights alone take more memory than is free. None where it may be tried.
+
+    Trying costs a board its swap, or another program of its own that the kernel ends in the model's place.
+    """
+    if free_bytes is None or model_bytes <= free_bytes:
+        return None
+    return (
+        f"the model's file holds {model_bytes / 1e6:,.0f} MB and the board has {free_bytes / 1e6:,.0f} MB of memory "
+        "free; its weights alone take as much: free memory there, or choose a smaller model"
+    )
 
 
 def fitting(private_bytes: Sequence[int], free_bytes: int) -> int:
