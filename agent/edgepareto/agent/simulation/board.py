@@ -9,11 +9,10 @@ from uuid import UUID
 
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.simulation.board_file import BoardSettings, read_settings, write_settings
-from edgepareto.agent.simulation.clock import CLOCK_FILE, TIMELINE_FILE, SimulatedClock
+from edgepareto.agent.simulation.clock import SimulatedClock, create_clock, has_rebooted
 from edgepareto.agent.simulation.faults import parse_faults
 from edgepareto.agent.simulation.profile import BOARD_NAMES, load_profile
 from edgepareto.agent.simulation.sysfs import write_sys_tree
-from edgepareto.agent.simulation.timeline import create_timeline
 
 __all__ = ["BOARD_NAMES", "SimulatedBoard", "SimulatedDevice", "create_board", "open_board"]
 
@@ -46,7 +45,8 @@ class SimulatedBoard:
 def create_board(
     profile: str, folder: Path, *, seed: int = 0, faults: Sequence[str] = (), pace: float = 0
 ) -> SimulatedBoard:
-    """Write a board's folder, anew where there is one already, with its clock at 0, and open it.
+    """Write a board's folder, anew where there is one already, with its clock at 0, and open it. A board that the fault
+    reboot_after has struck stays rebooted.
 
     profile: one of BOARD_NAMES. seed: boards of one profile differ by it. faults: by name, see faults.py.
     pace: real seconds per measured second; 0 as fast as it goes, 1 real time.
@@ -59,23 +59,24 @@ def create_board(
     folder.mkdir(parents=True, exist_ok=True)
     settings = BoardSettings(profile_name=profile, seed=seed, fault_names=tuple(faults), pace=pace)
     write_settings(folder, settings)
-    (folder / CLOCK_FILE).write_bytes(bytes(8))
-    create_timeline(folder / TIMELINE_FILE)
-    write_sys_tree(folder / "sys", settings.profile, _device(settings).boot_id)
+    boot_id = _device(settings, folder).boot_id
+    write_sys_tree(folder / "sys", settings.profile, boot_id, available_bytes=settings.faults.available_bytes)
+    create_clock(folder)
     return open_board(folder)
 
 
 def open_board(folder: Path) -> SimulatedBoard:
     """Raises ConfigError where the folder is not a simulated board's."""
-    return SimulatedBoard(folder=folder, device=_device(read_settings(folder)), clock=SimulatedClock(folder))
+    return SimulatedBoard(folder=folder, device=_device(read_settings(folder), folder), clock=SimulatedClock(folder))
 
 
-def _device(settings: BoardSettings) -> SimulatedDevice:
+def _device(settings: BoardSettings, folder: Path) -> SimulatedDevice:
     profile = settings.profile
+    boot = ("boot", "2") if has_rebooted(folder) else ("boot",)
     return SimulatedDevice(
         board=profile.name,
         board_id=settings.digest("board").hex()[:32],
-        boot_id=str(UUID(bytes=settings.digest("boot")[:16], version=4)),
+        boot_id=str(UUID(bytes=settings.digest(*boot)[:16], version=4)),
         cpu_count=profile.cpu_count,
         memory_bytes=profile.memory_bytes,
         default_threads=profile.default_threads,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from math import sqrt
 
@@ -16,9 +17,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["BOARD_NAMES", "BoardProfile", "PowerProfile", "Supply", "load_profile"]
+__all__ = ["BOARD_NAMES", "BoardProfile", "PowerProfile", "Supply", "ThermalProfile", "load_profile"]
 
-BOARD_NAMES = ("raspberry-pi-4b", "jetson-orin-nano")
+BOARD_NAMES = ("raspberry-pi-zero-2w", "raspberry-pi-4b", "raspberry-pi-5", "jetson-nano", "jetson-orin-nano")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,34 +59,64 @@ class PowerProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThermalProfile:
+    """One thermal resistance and one time constant, from the board at rest (docs/boards.md 2d and 5d).
+
+    clocks_hz: the full clock, then what it is throttled to step by step from throttle_c on. Below throttle_c by more
+    than hysteresis_k the board runs at its full clock again.
+    """
+
+    rest_c: float
+    resistance_k_per_w: float
+    time_constant_s: float
+    throttle_c: float
+    hysteresis_k: float
+    clocks_hz: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardProfile:
-    """note: what the costs were fitted on, in words for users."""
+    """note: what the costs were fitted on, in words for users. model, compatible: as the device tree names the board.
+
+    power_mode: nvpmodel's, None on a board without one. fan_level: of a fan kept at one speed, None without a fan.
+    """
 
     name: str
     note: str
+    model: str
+    compatible: tuple[str, ...]
+    power_mode: str | None
+    fan_level: int | None
     cpu_count: int
     memory_bytes: int
-    frequency_hz: float
-    idle_temperature_c: float
     default_threads: int
     power: PowerProfile
+    thermal: ThermalProfile
     costs: CostTable
 
+    @property
+    def has_throttle_bits(self) -> bool:
+        """The firmware of a Raspberry Pi tells them."""
+        return self.model.startswith("Raspberry Pi")
 
+
+@cache
 def load_profile(name: str) -> BoardProfile:
     """Raises ConfigError for a name that is not in BOARD_NAMES."""
     if name not in BOARD_NAMES:
         raise ConfigError(f"no simulated board is called {name!r}: known are {', '.join(BOARD_NAMES)}")
     text = (files("edgepareto.agent.simulation") / "boards" / f"{name}.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
-    hardware, power, costs = document["hardware"], document["power"], document["costs"]
+    hardware, power, thermal, costs = (document[table] for table in ("hardware", "power", "thermal", "costs"))
     return BoardProfile(
         name=document["name"],
         note=document["note"],
+        model=document["model"],
+        compatible=tuple(document["compatible"]),
+        power_mode=document.get("power_mode"),
+        fan_level=int(_constant(hardware, "fan_level")) if "fan_level" in hardware else None,
         cpu_count=int(_constant(hardware, "cpu_count")),
         memory_bytes=int(_constant(hardware, "memory_bytes")),
-        frequency_hz=_constant(hardware, "frequency_hz"),
-        idle_temperature_c=_constant(hardware, "idle_temperature_c"),
         default_threads=document["default_threads"],
         power=PowerProfile(
             idle_w=_constant(power, "idle_w"),
@@ -96,6 +127,14 @@ def load_profile(name: str) -> BoardProfile:
                 source_ohm=_constant(power, "source_ohm"),
                 shunt_ohm=_constant(power, "shunt_ohm"),
             ),
+        ),
+        thermal=ThermalProfile(
+            rest_c=_constant(thermal, "rest_c"),
+            resistance_k_per_w=_constant(thermal, "resistance_k_per_w"),
+            time_constant_s=_constant(thermal, "time_constant_s"),
+            throttle_c=_constant(thermal, "throttle_c"),
+            hysteresis_k=_constant(thermal, "hysteresis_k"),
+            clocks_hz=(int(_constant(hardware, "frequency_hz")), *_steps(thermal, "throttled_hz")),
         ),
         costs=CostTable(
             channel_step=int(_constant(costs, "channel_step")),
@@ -123,3 +162,9 @@ def _constant(table: Mapping[str, Mapping[str, float | str]], name: str) -> floa
     entry = table[name]
     assert entry["source"], f"{name} has no source"
     return float(entry["value"])
+
+
+def _steps(table: Mapping[str, Mapping[str, Sequence[int]]], name: str) -> tuple[int, ...]:
+    entry = table[name]
+    assert entry["source"], f"{name} has no source"
+    return tuple(entry["value"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgepareto.agent.simulation.board_file import read_settings
 from edgepareto.agent.simulation.clock import BoardTime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
 from edgepareto.agent.simulation.operators import list_operators, named_operators
+from edgepareto.agent.simulation.worker_faults import end_badly, strikes
 from numpy.typing import NDArray
 
 __all__ = ["SimulatedRuntime"]
@@ -33,18 +33,19 @@ class SimulatedRuntime:
     """See Runtime. `run` advances the board's clock by cost x noise and puts what it drew on the timeline.
 
     Noise is a function of the board's seed, the job (candidate/purpose/attempt) and how many runs there were since
-    loading, and of nothing else: neither study, order nor batch (Philox, random access by block of 1,024 runs).
+    loading, and of nothing else: neither study, order nor batch (Philox, random access by block of 1,024 runs). What
+    heat and other surroundings add to a run, the clock knows.
     """
 
     def __init__(self, options: RuntimeOptions, board: Path, job: str) -> None:
         settings = read_settings(board)
         self._profile = settings.profile
-        self._wrong_provider = settings.faults.wrong_provider
-        self._pace = settings.pace
+        self._faults = settings.faults
+        self._candidate = job.partition("/")[0]
         self._threads = min(options.threads or self._profile.default_threads, self._profile.cpu_count)
         self._busy_w = self._profile.power.busy_w(self._threads)
         self._key = np.frombuffer(settings.digest("job", job)[:16], dtype=np.uint64)
-        self._time = BoardTime(board)
+        self._time = BoardTime(board, settings)
         # One thread: only the outputs come from it, and this machine's cores are not the board's.
         self._real = OnnxRuntime(replace(options, threads=1))
         self._model: Path | None = None
@@ -55,7 +56,7 @@ class SimulatedRuntime:
 
     def load(self, model: Path) -> RuntimeUsed:
         used = self._real.load(model)
-        if self._wrong_provider:
+        if self._faults.wrong_provider:
             raise WorkerError(
                 Status.WRONG_PROVIDER, f"provider {used.provider} was asked for, the simulated fault wrong_provider won"
             )
@@ -65,16 +66,17 @@ class SimulatedRuntime:
         return replace(used, threads=self._threads, options={**used.options, "simulated": self._profile.name})
 
     def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        return self._real.outputs(feed)
+        outputs = self._real.outputs(feed)
+        if strikes(self._faults.wrong_output, self._candidate):
+            return {name: values + np.ones_like(values) for name, values in outputs.items()}
+        return outputs
 
     def run(self, feed: Mapping[str, NDArray[np.generic]]) -> None:
         place = self._runs % _RUNS_PER_DRAW
         if place == 0:
             self._draw(self._runs // _RUNS_PER_DRAW, feed)
         self._runs += 1
-        self._time.advance(self._run_ns[place], self._run_w[place])
-        if self._pace:
-            time.sleep(self._run_ns[place] * 1e-9 * self._pace)
+        self._time.advance(self._run_ns[place], self._run_w[place], is_run=True)
 
     def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
         """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them."""
@@ -98,10 +100,12 @@ class SimulatedRuntime:
 
     def _draw(self, block: int, feed: Mapping[str, NDArray[np.generic]]) -> None:
         if self._latency_ns is None:
+            end_badly(self._faults, self._candidate)
             self._latency_ns = self._cost_ns(feed)
         job = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, 1]))
         runs = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, block, 0]))
-        log_factor = _JOB_NOISE * job.standard_normal() + _RUN_NOISE * runs.standard_normal(_RUNS_PER_DRAW)
+        run_noise = _RUN_NOISE * self._faults.noise
+        log_factor = _JOB_NOISE * job.standard_normal() + run_noise * runs.standard_normal(_RUNS_PER_DRAW)
         extra = np.where(runs.random(_RUNS_PER_DRAW) < _OUTLIER_SHARE, runs.uniform(*_OUTLIER_EXTRA, _RUNS_PER_DRAW), 0)
         self._run_ns = np.rint(self._latency_ns * np.exp(log_factor) * (1 + extra)).astype(np.int64).tolist()
         self._run_w = (self._busy_w * (1 + _POWER_NOISE * runs.standard_normal(_RUNS_PER_DRAW))).tolist()
