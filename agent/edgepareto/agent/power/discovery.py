@@ -75,15 +75,18 @@ def _on_bus(bus: int, sys_root: Path, open_bus: Callable[[int, Path], OpenedBus]
     except MeterError as error:
         yield MeterCandidate(setting=MeterSetting(kind="ina219", bus=bus), fault=str(error))
         return
-    for address in _ADDRESSES:
-        setting = MeterSetting(kind="ina219", bus=bus, address=address)
-        try:
-            high, low = opened.bus.read_i2c_block_data(address, 0, 2)
-        except OSError as error:
-            if error.errno == errno.EBUSY:
-                yield MeterCandidate(setting=setting, fault=owned_by_kernel(bus, address))
-            continue
-        yield MeterCandidate(setting=setting, fault=None if opened.is_stub else _stranger(high << 8 | low, setting))
+    try:
+        for address in _ADDRESSES:
+            setting = MeterSetting(kind="ina219", bus=bus, address=address)
+            try:
+                high, low = opened.bus.read_i2c_block_data(address, 0, 2)
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    yield MeterCandidate(setting=setting, fault=owned_by_kernel(bus, address))
+                continue
+            yield MeterCandidate(setting=setting, fault=None if opened.is_stub else _stranger(high << 8 | low, setting))
+    finally:
+        opened.close()
 
 
 def _stranger(config: int, setting: MeterSetting) -> str | None:

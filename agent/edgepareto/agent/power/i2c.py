@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -32,6 +32,7 @@ class OpenedBus:
 
     bus: I2cBus
     is_stub: bool
+    close: Callable[[], object] = lambda: None
 
 
 def open_i2c(number: int, sys_root: Path) -> OpenedBus:
@@ -58,9 +59,10 @@ def open_i2c(number: int, sys_root: Path) -> OpenedBus:
         ) from error
     except OSError as error:
         raise MeterError(MeterStatus.IO, f"{device}: {error.strerror or error} (errno {error.errno})") from error
+    close = getattr(bus, "close", lambda: None)
     if _is_stub(number, sys_root):
-        return OpenedBus(bus=_StubBus(cast(_WordBus, bus)), is_stub=True)
-    return OpenedBus(bus=cast(I2cBus, bus), is_stub=False)
+        return OpenedBus(bus=_StubBus(cast(_WordBus, bus)), is_stub=True, close=close)
+    return OpenedBus(bus=cast(I2cBus, bus), is_stub=False, close=close)
 
 
 @contextlib.contextmanager
