@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,7 @@ class FakeDevice:
             power_uw=(3_000_000, 3_000_000),
             bus_uv=(5_000_000, 5_000_000),
         )
+        idle = replace(window, busy=False, inferences=0, power_uw=(1_000_000, 1_000_000))
         return ProfileTrace(
             candidate=entry.candidate,
             device=DeviceName(self.name),
@@ -137,7 +138,7 @@ class FakeDevice:
             blocks=tuple(blocks) if status is Status.OK else (),
             meter_status=meter,
             meter=self.meter,
-            windows=(window,) if status is Status.OK and meter is MeterStatus.OK else (),
+            windows=(idle, window) if status is Status.OK and meter is MeterStatus.OK else (),
             before=Conditions(),
             after=Conditions(),
             peak_rss_bytes=None,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from edgepareto.host.api import Study
+from edgepareto.host.domain import Conditions, EnergyObjective, Interval, circumstances, reduce_trace
 from edgepareto.host.errors import WrongUse
 from edgepareto.host.export import export_candidate, pick
 from fakes.fronts import study_fronts
+from fakes.jobs import TRACE
 from fakes.rights import rights_of_nobody
 
 STUDY = study_fronts()
@@ -76,6 +78,36 @@ def test_an_export_is_the_stored_file_and_a_card_that_tells_everything(tmp_path:
     assert card["speed_up_over_dense"] == pytest.approx(12e-3 / card["latency_s"])
     assert card["made"]["channels_kept_per_group"] == list(point.candidate.genome.widths)
     assert card["conditions"]["meter"] == "ina219"
+
+
+def test_a_card_says_under_what_its_numbers_were_measured_and_how_it_compares_with_dense(tmp_path: Path):
+    (tmp_path / "stored.onnx").write_bytes(b"model")
+    before = Conditions(temperature_c=41.5, governor="performance", throttle_bits=0)
+    job = reduce_trace(replace(TRACE, before=before, load_ns=5_000_000, anchor_ratio=1.01))
+    point = replace(pick(PI1, "knee"), circumstances=circumstances([job]))
+    written = export_candidate(point, PI1, tmp_path / "stored.onnx", tmp_path / "out.onnx", STUDY)
+    card = json.loads(written.card.read_text())
+    conditions = card["conditions"]
+    assert conditions["temperature_high_c"] == 41.5
+    assert conditions["governors"] == ["performance"]
+    assert (conditions["throttle_bits"], conditions["load_s"], conditions["anchor_ratio_low"]) == (0, 0.005, 1.01)
+    assert conditions["lowest_bus_v"] == pytest.approx(4.896)
+    assert (conditions["meter_config"], conditions["meter_shunt_ohm"]) == (0x19DF, 0.1)
+    assert "peak_rss_bytes" not in conditions
+    assert card["accuracy_difference_low"] < card["accuracy_difference"] < card["accuracy_difference_high"] < 0
+    assert card["reproducible"] is True
+    assert card["energy_systematic_j"] < card["energy_j"]
+
+
+def test_the_least_energy_is_that_of_the_objective():
+    """A device on which what is above idle ranks the other way round than all of it."""
+    members = [
+        replace(p, measurement=replace(p.measurement, dynamic_energy_j=Interval(value=1 / i, low=0, high=2 / i)))
+        for i, p in enumerate(PI1.front, start=1)
+    ]
+    dynamic = replace(PI1, front=tuple(members), energy_objective=EnergyObjective.DYNAMIC)
+    assert pick(dynamic, "least-energy") == members[-1]
+    assert pick(PI1, "least-energy") != PI1.front[-1]
 
 
 def test_a_card_of_a_real_board_says_nothing_of_simulation_or_energy_it_does_not_know(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
+from edgepareto.host.domain.circumstances import Circumstances, circumstances
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
@@ -33,6 +34,7 @@ __all__ = [
     "Candidate",
     "CandidateId",
     "ChannelGene",
+    "Circumstances",
     "Conditions",
     "Constraints",
     "DeviceFront",
@@ -67,6 +69,7 @@ __all__ = [
     "StudyNotice",
     "allowed_widths",
     "candidate_id",
+    "circumstances",
     "dominates",
     "front",
     "knee",

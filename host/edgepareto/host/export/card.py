@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from edgepareto.host import __version__
+from edgepareto.host.domain.circumstances import Circumstances
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.point_record import PointRecord, point_record
 from edgepareto.host.errors import WrongUse
@@ -104,6 +105,25 @@ def _conditions(point: FrontPoint, device_front: DeviceFront) -> dict[str, CardV
         conditions["meter"] = device.meter.kind
         conditions["meter_quality"] = device.meter.quality.value
         conditions["repeatability_energy"] = device_front.limits.energy
+    if point.circumstances is not None:
+        conditions |= _measured_under(point.circumstances)
     if device.profile_note:
         conditions["note"] = device.profile_note
     return conditions
+
+
+def _measured_under(found: Circumstances) -> dict[str, CardValue]:
+    """Every field that is known, by its name; the meter's own stand beside its kind."""
+    record: dict[str, CardValue] = {}
+    for field in fields(found):
+        value = getattr(found, field.name)
+        if isinstance(value, tuple):
+            value = list(value)
+        if value not in (None, []) and field.name != "meter":
+            record[field.name] = value
+    if found.meter is not None:
+        meter = found.meter
+        own = {"address": meter.address, "shunt_ohm": meter.shunt_ohm, "rail": meter.rail}
+        own |= {"config": meter.config, "calibration": meter.calibration}
+        record |= {f"meter_{name}": value for name, value in own.items() if value is not None}
+    return record

@@ -17,6 +17,7 @@ from edgepareto.host.domain import (
     Job,
     Measurement,
     StudyFronts,
+    circumstances,
     knee,
     reduce_trace,
 )
@@ -121,7 +122,12 @@ def _device_front(
     members = estimates.front(candidates)
     knee_member = knee(members).candidate if members else None
     points = {
-        name: FrontPoint(candidate=candidates[name], measurement=measurement, is_knee=name == knee_member)
+        name: FrontPoint(
+            candidate=candidates[name],
+            measurement=measurement,
+            is_knee=name == knee_member,
+            circumstances=circumstances([job for job in everything if job.candidate == name]),
+        )
         for name, measurement in estimates.measurements.items()
         if candidates[name].accuracy is not None
     }
