@@ -111,6 +111,7 @@ class Ina219:
             config=self._config,
             calibration=self._calibration,
             tags=() if self._clears_ready else (CNVR_NOT_CLEARING,),
+            averaging_s=_CONVERSION_S,
         )
 
     @property

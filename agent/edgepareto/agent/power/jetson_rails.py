@@ -88,7 +88,10 @@ class JetsonRails:
     @property
     def description(self) -> MeterDescription:
         return MeterDescription(
-            kind="jetson", quality=MeterQuality.MEASURED, rail=" + ".join(rail.label for rail in self._rails)
+            kind="jetson",
+            quality=MeterQuality.MEASURED,
+            rail=" + ".join(rail.label for rail in self._rails),
+            averaging_s=self._longest_s,
         )
 
     @property

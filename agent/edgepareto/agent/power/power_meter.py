@@ -36,7 +36,8 @@ class MeterQuality(str, Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterDescription:
     """config: the one that is in force, which changes when the range is fixed. tags: what every number made with it
-    must carry. fault: the self-test failed, the meter cannot be used, and why.
+    must carry. fault: the self-test failed, the meter cannot be used, and why. averaging_s: the longest that one sample
+    is the mean of, so that what lies less than that before a window is in its first sample.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class MeterDescription:
     rail: str | None = None
     fault: str | None = None
     tags: tuple[str, ...] = ()
+    averaging_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Callable
+from typing import TypeVar
 
 from edgepareto.agent.clock import Clock
 from edgepareto.agent.errors import MeterError, MeterStatus, WorkerError
@@ -11,9 +13,14 @@ from edgepareto.agent.profiling.sampler_client import PowerSamples, SamplerClien
 from edgepareto.agent.profiling.schedule import Preset
 from edgepareto.agent.profiling.trace import PowerWindow
 from edgepareto.agent.profiling.worker_client import WorkerClient
-from edgepareto.agent.worker.protocol import Window, WindowDone
+from edgepareto.agent.worker.protocol import WarmUp, Window, WindowDone
 
-__all__ = ["busy_window", "idle_window", "twice"]
+__all__ = ["IDLE_DRIFT", "busy_window", "idle_drifted", "idle_window", "ranging_window", "twice"]
+
+IDLE_DRIFT = "IDLE_DRIFT"  # dynamic energy may be off: what the board draws at rest changed around a window
+MAXIMUM_IDLE_DRIFT = 0.1  # of what a model draws above idle; the mean of both sides is then off by half of it, 5 %
+
+_Result = TypeVar("_Result")
 
 
 def idle_window(sampler: SamplerClient, clock: Clock, preset: Preset, *, round: int) -> PowerWindow:
@@ -40,22 +47,42 @@ def busy_window(
 ) -> PowerWindow:
     """At least the preset's seconds, inferences and, at the meter's rate, samples. Raises MeterError, WorkerError."""
     window_s = max(preset.window_s, preset.window_samples / samples_per_s)
-    sampler.begin(clock.now_ns())
-    try:
-        done = worker.window(Window(guard_s=preset.guard_s, window_s=window_s, inferences=preset.window_inferences))
-    except WorkerError:
-        with contextlib.suppress(MeterError):  # the sampler must wait again; what it saw is of no use
-            sampler.end(clock.now_ns())
-        raise
+    command = Window(guard_s=preset.guard_s, window_s=window_s, inferences=preset.window_inferences)
+    done = _sampled(sampler, clock, lambda: worker.window(command))
     return _window(sampler.end(clock.now_ns()), done, busy=True, round=round)
 
 
-def twice(window: Callable[[], PowerWindow]) -> PowerWindow:
+def ranging_window(sampler: SamplerClient, worker: WorkerClient, clock: Clock, *, seconds: float, runs: int) -> None:
+    """Fix the meter's range by what the board draws under this load. Raises MeterError, WorkerError."""
+    _sampled(sampler, clock, lambda: worker.warm_up(WarmUp(seconds=seconds, runs=runs)))
+    sampler.fix_range(clock.now_ns())
+
+
+def twice(window: Callable[[], _Result], *, on_retry: Callable[[], None]) -> _Result:
     """A meter's fault gets one retry. Raises the second MeterError."""
     try:
         return window()
     except MeterError:
+        on_retry()
         return window()
+
+
+def idle_drifted(before: PowerWindow, busy: PowerWindow, after: PowerWindow) -> bool:
+    """Whether idle power changed by so much around a busy window that its energy above idle is not to be relied on."""
+    idle_uw, later_uw = statistics.fmean(before.power_uw), statistics.fmean(after.power_uw)
+    dynamic_uw = statistics.fmean(busy.power_uw) - (idle_uw + later_uw) / 2
+    return abs(later_uw - idle_uw) > MAXIMUM_IDLE_DRIFT * max(dynamic_uw, 0.0)
+
+
+def _sampled(sampler: SamplerClient, clock: Clock, run: Callable[[], _Result]) -> _Result:
+    """Begin sampling, then run. Where the worker fails the sampler is made to wait again."""
+    sampler.begin(clock.now_ns())
+    try:
+        return run()
+    except WorkerError:
+        with contextlib.suppress(MeterError):  # what it saw is of no use
+            sampler.end(clock.now_ns())
+        raise
 
 
 def _window(samples: PowerSamples, done: WindowDone, *, busy: bool, round: int) -> PowerWindow:

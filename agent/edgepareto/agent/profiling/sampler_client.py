@@ -74,6 +74,11 @@ class SamplerClient:
         """What every number made with this meter must carry; empty until it is ready."""
         return frozenset() if self.description is None else frozenset(self.description.tags)
 
+    @property
+    def averaging_s(self) -> float:
+        """What lies less than this before a window is in its first sample; 0 until it is ready."""
+        return 0.0 if self.description is None else self.description.averaging_s
+
     def wait_until_ready(self) -> None:
         """Raises MeterError also where the meter's self-test failed; `description` is known then all the same."""
         answer = self._receive()
@@ -140,6 +145,7 @@ def _description(fields: JsonFields) -> MeterDescription:
         rail=fields.optional_text("rail"),
         fault=fields.optional_text("fault"),
         tags=fields.optional_texts("tags"),
+        averaging_s=fields.optional_number("averaging_s") or 0.0,
     )
 
 
