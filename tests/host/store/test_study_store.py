@@ -148,7 +148,7 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         assert store.generation(PI, 1) is None
         assert store.batch("key 0") == batch(0)
         assert store.batch("key 1") is None
-        assert store.batches(PI) == (batch(0),)
+        assert tuple(store.batches(PI)) == (batch(0),)
         assert store.meta("elapsed_s") == "1.5"
         assert store.notes(PI) == ("no meter",)
 
@@ -209,9 +209,9 @@ def test_a_full_disk_is_one_line_and_loses_no_finished_batch(tmp_path: Path) -> 
         with pytest.raises(StoreError, match=r"^.*: database or disk is full; free some space.*--resume.*$"):
             store.save_batch(big, elapsed_s=0)
         store._connection.execute("PRAGMA max_page_count = 100000")
-        assert store.batches(PI) == (batch(0),)
+        assert tuple(store.batches(PI)) == (batch(0),)
         store.save_batch(big, elapsed_s=0)
-        assert len(store.batches(PI)) == 2
+        assert len(tuple(store.batches(PI))) == 2
 
 
 HOLDER = """
@@ -239,7 +239,7 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_gone_even_killed
         with pytest.raises(StudyError, match=rf"another host process \(pid {holder.pid}\) works on this study"):
             StudyStore.open_for_search(tmp_path).__enter__()
         with StudyStore.open_for_reading(tmp_path) as reader:
-            assert len(reader.batches(PI)) == 1
+            assert len(tuple(reader.batches(PI))) == 1
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
@@ -247,7 +247,7 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_gone_even_killed
         holder.stdout.close()
     with StudyStore.open_for_search(tmp_path) as store:
         assert store.meta("half") is None
-        assert store.batches(PI) == (batch(0),)
+        assert tuple(store.batches(PI)) == (batch(0),)
 
 
 def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_study_of_schema_1_is_read_and_goes_on_with_nothing_lost(tmp_path: Pat
         store.save_candidate(replace(old, validation_hits=b"hits"))
         store.save_batch(batch(0), elapsed_s=0)
         assert store.candidates() == {"a": replace(old, validation_hits=b"hits")}
-        assert store.batches(PI) == (batch(0),)
+        assert tuple(store.batches(PI)) == (batch(0),)
 
 
 def test_what_was_remeasured_is_on_no_path_of_the_search_and_always_counts(tmp_path: Path) -> None:
@@ -317,11 +317,11 @@ def test_what_was_remeasured_is_on_no_path_of_the_search_and_always_counts(tmp_p
         store.save_batch(batch(0), elapsed_s=0)
         store.save_batch(again, elapsed_s=0)
         store.save_batch(batch(1), elapsed_s=0)
-        assert store.batches(PI) == (batch(0), batch(1), again)
+        assert tuple(store.batches(PI)) == (batch(0), batch(1), again)
         store.save_batch(batch(0, key="other"), elapsed_s=0)
-        assert store.batches(PI) == (batch(0, key="other"), again)
+        assert tuple(store.batches(PI)) == (batch(0, key="other"), again)
         assert store.batch("key 0") is not None
-        assert store.batches(PI) == (batch(0), again)
+        assert tuple(store.batches(PI)) == (batch(0), again)
 
 
 def test_a_damaged_trace_is_named_and_costs_no_other(tmp_path: Path) -> None:
@@ -333,11 +333,12 @@ def test_a_damaged_trace_is_named_and_costs_no_other(tmp_path: Path) -> None:
     file.close()
     damaged: list[str] = []
     with StudyStore.open_for_reading(tmp_path) as store:
-        found = store.batches(PI, damaged.append)
+        found = tuple(store.batches(PI, damaged.append))
         assert found == (batch(0), replace(batch(1), traces=(trace("dense"), trace("a"))))
         assert len(damaged) == 1
         with pytest.raises(StudyError, match=r"pi1, search batch 1, candidate b: a stored trace cannot be read"):
-            store.batches(PI)
+            tuple(store.batches(PI))
+        assert next(store.batches(PI)) == batch(0)  # one at a time: traces are large
     assert "pi1, search batch 1, candidate b: a stored trace cannot be read" in damaged[0]
 
 

@@ -178,12 +178,16 @@ class StudyStore:
         found = self._batches("request_key = ?", request_key)
         return found[0] if found else None
 
-    def batches(self, device: DeviceName, on_damaged: Callable[[str], None] | None = None) -> tuple[BatchRecord, ...]:
-        """The device's batches that count, in the order in which they were measured.
+    def batches(self, device: DeviceName, on_damaged: Callable[[str], None] | None = None) -> Iterator[BatchRecord]:
+        """The device's batches that count, in the order in which they were measured, one at a time: traces are large.
 
         A trace that cannot be read raises StudyError; with `on_damaged`, which is told the line, it is left out.
         """
-        return self._batches("device = ?", device, on_damaged)
+        rows = self._read(
+            f"SELECT request_key FROM batches WHERE retired = 0 AND device = ? ORDER BY NOT {ON_A_PATH}, number", device
+        )
+        for (request_key,) in rows:
+            yield from self._batches("request_key = ?", request_key, on_damaged)
 
     def save_batch(self, batch: BatchRecord, *, elapsed_s: float) -> None:
         """All of the batch or nothing of it.
