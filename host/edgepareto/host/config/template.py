@@ -30,6 +30,7 @@ seed = 0
 
 [devices.pi1]
 simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated
+# step = 8                      # channel multiple of the widths; unset: as host profile-steps learned, else 8
 
 [devices.jetson2]
 simulate = "jetson-orin-nano"
