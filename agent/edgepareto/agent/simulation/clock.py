@@ -58,8 +58,8 @@ class BoardTime:
         self._pacer = Pacer(settings.pace) if settings.pace else None
 
     def now_ns(self) -> int:
-        (now_ns,) = _NOW.unpack_from(self._cell)
-        return int(now_ns)
+        now_ns: int = _NOW.unpack_from(self._cell)[0]
+        return now_ns
 
     def advance(self, duration_ns: int, power_w: float, *, is_run: bool = False) -> None:
         """Let time pass while the board draws that much. The timeline first: it is never behind the clock.

@@ -50,9 +50,8 @@ class SimulatedRuntime:
         self._real = OnnxRuntime(replace(options, threads=1))
         self._model: Path | None = None
         self._latency_ns: float | None = None
-        self._runs = 0
-        self._run_ns: list[int] = []
-        self._run_w: list[float] = []
+        self._drawn = 0  # blocks of runs
+        self._coming: list[tuple[int, float]] = []  # nanoseconds and watts of the next runs, the nearest last
 
     def load(self, model: Path) -> RuntimeUsed:
         used = self._real.load(model)
@@ -62,7 +61,8 @@ class SimulatedRuntime:
             )
         self._model = model
         self._latency_ns = None
-        self._runs = 0
+        self._drawn = 0
+        self._coming.clear()
         return replace(used, threads=self._threads, options={**used.options, "simulated": self._profile.name})
 
     def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -72,11 +72,10 @@ class SimulatedRuntime:
         return outputs
 
     def run(self, feed: Mapping[str, NDArray[np.generic]]) -> None:
-        place = self._runs % _RUNS_PER_DRAW
-        if place == 0:
-            self._draw(self._runs // _RUNS_PER_DRAW, feed)
-        self._runs += 1
-        self._time.advance(self._run_ns[place], self._run_w[place], is_run=True)
+        if not self._coming:
+            self._draw(feed)
+        duration_ns, power_w = self._coming.pop()
+        self._time.advance(duration_ns, power_w, is_run=True)
 
     def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
         """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them."""
@@ -98,17 +97,19 @@ class SimulatedRuntime:
             for (name, op_type, operator), log_factor in zip(named, log_factors, strict=True)
         )
 
-    def _draw(self, block: int, feed: Mapping[str, NDArray[np.generic]]) -> None:
+    def _draw(self, feed: Mapping[str, NDArray[np.generic]]) -> None:
         if self._latency_ns is None:
             end_badly(self._faults, self._candidate)
             self._latency_ns = self._cost_ns(feed)
         job = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, 1]))
-        runs = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, block, 0]))
+        runs = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, self._drawn, 0]))
         run_noise = _RUN_NOISE * self._faults.noise
         log_factor = _JOB_NOISE * job.standard_normal() + run_noise * runs.standard_normal(_RUNS_PER_DRAW)
         extra = np.where(runs.random(_RUNS_PER_DRAW) < _OUTLIER_SHARE, runs.uniform(*_OUTLIER_EXTRA, _RUNS_PER_DRAW), 0)
-        self._run_ns = np.rint(self._latency_ns * np.exp(log_factor) * (1 + extra)).astype(np.int64).tolist()
-        self._run_w = (self._busy_w * (1 + _POWER_NOISE * runs.standard_normal(_RUNS_PER_DRAW))).tolist()
+        run_ns = np.rint(self._latency_ns * np.exp(log_factor) * (1 + extra)).astype(np.int64)
+        run_w = self._busy_w * (1 + _POWER_NOISE * runs.standard_normal(_RUNS_PER_DRAW))
+        self._coming = list(zip(run_ns.tolist(), run_w.tolist(), strict=True))[::-1]
+        self._drawn += 1
 
     def _cost_ns(self, feed: Mapping[str, NDArray[np.generic]]) -> float:
         assert self._model is not None, "load comes first"
