@@ -67,6 +67,7 @@ format: .venv/installed-dev
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/measurement.py
 
 clean:
 	rm -rf .venv .venv-proto .venv-torch .venv-rivals $(EXAMPLE)/study
