@@ -180,7 +180,7 @@ def _require_files(study: Path, wanted: Mapping[DeviceFront, Sequence[FrontPoint
     for sha256 in {point.candidate.model_sha256 for point in points} - {None}:
         for file in (inputs_file(models), model_file(models, str(sha256)), expected_outputs_file(models, str(sha256))):
             if not file.is_file():
-                raise StudyError(f"{file}: is gone; host search --resume with a larger budget makes it again")
+                raise StudyError(f"{file}: is gone; delete {models} and make it again with host search --resume")
 
 
 def _compared(
