@@ -44,6 +44,7 @@ TINY = Preset(
     idle_s=0.02,
     guard_s=0.005,
     look_s=0.0,
+    ranging_s=0.02,
 )
 
 

@@ -40,6 +40,9 @@ def test_each_energy_round_has_one_busy_window_per_model_between_idle_ones(bench
 def test_every_window_is_sampled_from_before_its_guard_to_after_it(bench: Bench) -> None:
     (trace,) = bench.measure(bench.request(bench.spec("dense")), bench.board(with_meter=True))
     commands = [json.loads(line) for line in bench.sampler_log.read_text().splitlines()]
+    assert commands[1].get("fix_range"), "the range is fixed before the first window"
+    assert not any(command.get("fix_range") for command in commands[2:]), "and stays"
+    commands = commands[2:]
     starts = [command["start_at_ns"] for command in commands[::2]]
     stops = [command["stop_at_ns"] for command in commands[1::2]]
     windows = sorted(trace.windows, key=lambda window: window.start_ns)
@@ -59,6 +62,7 @@ def test_a_window_that_fails_once_is_measured_again(bench: Bench) -> None:
     bench.sampler_faults = ".c"  # the first idle window is good, the first busy one clipped
     (trace,) = bench.measure(bench.request(bench.spec("dense")), bench.board(with_meter=True))
     assert (trace.status, trace.meter_status, trace.message) == (Status.OK, MeterStatus.OK, "")
+    assert trace.voided == 1
     assert [w.round for w in trace.windows if w.busy] == [0, 1]
 
 

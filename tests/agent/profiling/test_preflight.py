@@ -9,11 +9,9 @@ from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.preflight import (
     ContentionGauge,
-    fitting,
     judge,
     judge_change,
     look_around,
-    too_large,
 )
 from edgepareto.agent.profiling.trace import LatencyBlock
 
@@ -51,8 +49,8 @@ def test_a_batch_in_which_the_board_changed_is_void_and_tagged_where_the_board_i
     governors: tuple[str | None, str | None], anchor: list[LatencyBlock], said: str | None
 ) -> None:
     before, after = (Conditions(governor=governor) for governor in governors)
-    verdict = judge_change(before, after, anchor, shared=False)
-    shared = judge_change(before, after, anchor, shared=True)
+    verdict = judge_change(before, after, anchor, metered=True, shared=False)
+    shared = judge_change(before, after, anchor, metered=True, shared=True)
     assert verdict.status is (Status.OK if said is None else Status.ANCHOR_DRIFT)
     assert (said or "") in verdict.message
     assert (shared.status, shared.tags) == (Status.OK, frozenset() if said is None else {"ANCHOR_DRIFT"})
@@ -65,7 +63,8 @@ def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> Non
         (tmp_path / "proc/7/stat").write_text(f"7 (python) S {' '.join(['0'] * 10)} {worker} 0 0 0\n")
 
     tell(busy=100, idle=100, worker=0)
-    ours, everyone = ContentionGauge(tmp_path, [7]), ContentionGauge(tmp_path, [])
+    board = Board(clock=_Still(), sys_root=tmp_path, meter=None, default_threads=1, shared=False)
+    ours, everyone = ContentionGauge(board, [7]), ContentionGauge(board, [])
     tell(busy=5100, idle=5100, worker=4000)
     # The test's own few clock ticks are the agent's.
     assert ours.read() == pytest.approx(0.1, abs=0.01)
@@ -81,26 +80,3 @@ def test_looking_around_tells_the_boards_memory_and_temperature(tmp_path: Path) 
 
 class _Still(SystemClock):
     def sleep(self, seconds: float) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("private", "free", "count"),
-    [
-        ([28, 28, 28, 28, 28, 28], 1000, 6),
-        ([28, 28, 28, 28, 28, 28], 200, 3),  # 84 of at most 100
-        ([28, 28, 28], 168, 3),
-        ([28, 500, 28], 100, 2),  # one candidate is measured beside the anchor in any case
-        ([900], 100, 1),
-        ([], 100, 0),
-    ],
-)
-def test_workers_stay_within_half_of_the_free_memory(private: list[int], free: int, count: int) -> None:
-    assert fitting(private, free) == count
-
-
-def test_a_model_that_is_larger_than_the_free_memory_is_not_tried() -> None:
-    said = too_large(500_000_000, 200_000_000)
-    assert said is not None
-    assert said.startswith("the model's file holds 500 MB and the board has 200 MB of memory free")
-    assert too_large(200, 200) is None
-    assert too_large(500, None) is None  # a board that does not tell

@@ -5,7 +5,6 @@ import sys
 from itertools import islice
 
 from edgepareto.agent.profiling.schedule import PRESETS, anchored_orders
-from edgepareto.agent.profiling.stop_rule import latency_rounds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,12 +18,20 @@ def test_every_round_holds_every_model_once_with_the_anchor_first_and_the_seed_f
 
 
 def test_the_presets_are_those_of_the_specification() -> None:
-    quick, standard = PRESETS["quick"], PRESETS["standard"]
-    assert (latency_rounds(quick), quick.block_s, quick.block_runs) == (3, 0.15, 5)
-    assert (latency_rounds(standard), standard.block_s, standard.block_runs) == (5, 0.3, 10)
-    assert (quick.energy_rounds, quick.window_s, quick.idle_s) == (1, 1.0, 1.0)
-    assert (standard.energy_rounds, standard.window_s, standard.idle_s) == (3, 5.0, 3.0)
-    assert (standard.window_samples, standard.window_inferences) == (500, 30)
+    rows = {
+        name: (
+            (p.minimum_rounds, p.maximum_rounds),
+            (p.block_s, p.block_runs),
+            (p.energy_rounds, p.window_s, p.window_samples, p.window_inferences),
+            p.idle_s,
+        )
+        for name, p in PRESETS.items()
+    }
+    assert rows == {
+        "quick": ((3, 5), (0.15, 5), (1, 1.0, 1, 1), 1.0),
+        "standard": ((5, 15), (0.3, 10), (3, 5.0, 500, 30), 3.0),
+        "audit": ((9, 15), (1.0, 30), (5, 60.0, 500, 30), 10.0),
+    }
     assert all((p.warm_up_s, p.warm_up_runs, p.guard_s) == (0.5, 5, 0.25) for p in PRESETS.values())
     assert all(name == preset.name for name, preset in PRESETS.items())
 

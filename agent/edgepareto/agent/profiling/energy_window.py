@@ -25,12 +25,13 @@ _Result = TypeVar("_Result")
 
 def idle_window(sampler: SamplerClient, clock: Clock, preset: Preset, *, round: int) -> PowerWindow:
     """The board with every worker blocked on its pipe. Raises MeterError."""
+    guard_s = _guard_s(sampler, preset)
     sampler.begin(clock.now_ns())
-    clock.sleep(preset.guard_s)
+    clock.sleep(guard_s)
     start_ns = clock.now_ns()
     clock.sleep(preset.idle_s)
     end_ns = clock.now_ns()
-    clock.sleep(preset.guard_s)
+    clock.sleep(guard_s)
     samples = sampler.end(clock.now_ns())
     done = WindowDone(start_ns=start_ns, end_ns=end_ns, inferences=0)
     return _window(samples, done, busy=False, round=round)
@@ -47,7 +48,8 @@ def busy_window(
 ) -> PowerWindow:
     """At least the preset's seconds, inferences and, at the meter's rate, samples. Raises MeterError, WorkerError."""
     window_s = max(preset.window_s, preset.window_samples / samples_per_s)
-    command = Window(guard_s=preset.guard_s, window_s=window_s, inferences=preset.window_inferences)
+    guard_s = _guard_s(sampler, preset)
+    command = Window(guard_s=guard_s, window_s=window_s, inferences=preset.window_inferences)
     done = _sampled(sampler, clock, lambda: worker.window(command))
     return _window(sampler.end(clock.now_ns()), done, busy=True, round=round)
 
@@ -72,6 +74,11 @@ def idle_drifted(before: PowerWindow, busy: PowerWindow, after: PowerWindow) -> 
     idle_uw, later_uw = statistics.fmean(before.power_uw), statistics.fmean(after.power_uw)
     dynamic_uw = statistics.fmean(busy.power_uw) - (idle_uw + later_uw) / 2
     return abs(later_uw - idle_uw) > MAXIMUM_IDLE_DRIFT * max(dynamic_uw, 0.0)
+
+
+def _guard_s(sampler: SamplerClient, preset: Preset) -> float:
+    """A meter that averages for longer than the guard would see what was before it."""
+    return max(preset.guard_s, sampler.averaging_s)
 
 
 def _sampled(sampler: SamplerClient, clock: Clock, run: Callable[[], _Result]) -> _Result:

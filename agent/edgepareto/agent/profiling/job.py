@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.errors import MeterError, MeterStatus, Status, WorkerError
@@ -25,6 +26,7 @@ from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, Tim
 __all__ = ["Job"]
 
 OPERATOR_RUNS = 40  # half of them count; the latency itself comes from the blocks
+_Result = TypeVar("_Result")
 NO_OPERATOR_TIMES = "NO_OPERATOR_TIMES"  # they were asked for and the runtime could not tell them
 
 
@@ -51,6 +53,7 @@ class Job:
     windows: list[PowerWindow] = field(default_factory=list)
     peak_rss_bytes: int | None = None
     operators: tuple[OperatorTime, ...] = ()
+    voided: int = 0
 
     @property
     def is_anchor(self) -> bool:
@@ -66,7 +69,7 @@ class Job:
         return f"{self.spec.candidate_id}/{self.spec.purpose.value}/{self.spec.attempt}"
 
     def wait_until_ready(self) -> None:
-        self._with_worker(lambda worker: worker.wait_until_ready())
+        self.ask(lambda worker: worker.wait_until_ready())
 
     def validate(self, request: BatchRequest, *, pinned: Mapping[str, str]) -> None:
         """Load, run once, compare the outputs. pinned: what the worker was bound to, reported with the options."""
@@ -80,27 +83,17 @@ class Job:
             check = Check(expected=expected, relative_tolerance=request.relative_tolerance)
             self.output_error = worker.check(check).output_error
 
-        self._with_worker(steps)
+        self.ask(steps)
 
-    def time_block(self, preset: Preset, *, round: int, position: int) -> None:
-        def steps(worker: WorkerClient) -> None:
+    def timed_block(self, preset: Preset, *, round: int, position: int) -> LatencyBlock | None:
+        """Warmed up before. Not kept: the caller knows whether the board was disturbed meanwhile. None: see `ask`."""
+
+        def steps(worker: WorkerClient) -> LatencyBlock:
             worker.warm_up(WarmUp(seconds=preset.warm_up_s, runs=preset.warm_up_runs))
             done = worker.block(Block(seconds=preset.block_s, runs=preset.block_runs))
-            block = LatencyBlock(round=round, position=position, start_ns=done.start_ns, run_ns=done.run_ns)
-            self.blocks.append(block)
+            return LatencyBlock(round=round, position=position, start_ns=done.start_ns, run_ns=done.run_ns)
 
-        self._with_worker(steps)
-
-    def add_window(self, window: Callable[[WorkerClient], PowerWindow]) -> None:
-        """A meter's fault costs the candidate its energy, not its latency."""
-
-        def steps(worker: WorkerClient) -> None:
-            try:
-                self.windows.append(window(worker))
-            except MeterError as error:
-                self.lose_energy(error)
-
-        self._with_worker(steps)
+        return self.ask(steps)
 
     def time_operators(self) -> None:
         """Last of all: a worker that fails here, such as for memory, costs these times alone."""
@@ -121,6 +114,17 @@ class Job:
     def lose_energy(self, error: MeterError) -> None:
         if self.status is Status.OK and self.meter_status is MeterStatus.OK:
             self.meter_status, self.message = error.status, str(error)
+
+    def ask(self, steps: Callable[[WorkerClient], _Result]) -> _Result | None:
+        """What the worker gives; None where there is none any more, also because it fails now. Meters' faults pass."""
+        if not self.is_measurable:
+            return None
+        assert self.worker is not None
+        try:
+            return steps(self.worker)
+        except WorkerError as error:
+            self.end(error.status, str(error))
+            return None
 
     def memory(self) -> MemoryUsed:
         """Nothing known where the worker cannot tell any more: the measurement is as good without it."""
@@ -147,7 +151,13 @@ class Job:
             self.worker = None
 
     def trace(
-        self, request: BatchRequest, *, meter: MeterDescription | None, before: Conditions, after: Conditions
+        self,
+        request: BatchRequest,
+        *,
+        meter: MeterDescription | None,
+        before: Conditions,
+        after: Conditions,
+        anchor_ratio: float | None,
     ) -> CandidateTrace:
         return CandidateTrace(
             spec=self.spec,
@@ -170,13 +180,6 @@ class Job:
             after=after,
             peak_rss_bytes=self.peak_rss_bytes,
             operators=self.operators,
+            anchor_ratio=anchor_ratio,
+            voided=self.voided,
         )
-
-    def _with_worker(self, steps: Callable[[WorkerClient], None]) -> None:
-        if not self.is_measurable:
-            return
-        assert self.worker is not None
-        try:
-            steps(self.worker)
-        except WorkerError as error:
-            self.end(error.status, str(error))

@@ -1,4 +1,4 @@
-"""May this batch be measured now, and were its numbers made on a quiet board?"""
+"""May this batch be measured now, and were its numbers made on a board that was quiet and stayed what it was?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgepareto.agent.conditions.linux import (
     Conditions,
@@ -18,22 +17,23 @@ from edgepareto.agent.conditions.linux import (
 )
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
-from edgepareto.agent.profiling.trace import LatencyBlock
+from edgepareto.agent.profiling.trace import AnchorBaseline, LatencyBlock
 
 __all__ = [
+    "FAN_CHANGED",
     "MAXIMUM_CONTENTION",
     "ContentionGauge",
     "Judgement",
-    "fitting",
+    "anchor_ratio",
     "judge",
     "judge_change",
+    "judge_level",
     "look_around",
-    "too_large",
 ]
 
-MAXIMUM_ANCHOR_DRIFT = 0.03  # between the anchor's first and last block medians
+MAXIMUM_ANCHOR_DRIFT = 0.03  # between its first and last block medians, and between its median and its baseline
 MAXIMUM_CONTENTION = 0.05  # share of the board's CPU time
-WORKERS_SHARE_OF_MEMORY = 0.5  # of what was free before they started
+FAN_CHANGED = "FAN_CHANGED"  # of numbers that do not depend on it: no energy was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,13 @@ class Judgement:
 
 
 class ContentionGauge:
-    """CPU time that others used since it was made; ours is the agent's and the workers', dead ones included."""
+    """CPU time that others used since it was made; ours is the agent's and the workers', dead ones included.
 
-    def __init__(self, sys_root: Path, pids: Sequence[int]) -> None:
-        self._sys_root = sys_root
+    On a simulated board ours is not in what it tells, for it is spent on this machine.
+    """
+
+    def __init__(self, board: Board, pids: Sequence[int]) -> None:
+        self._board = board
         self._pids = tuple(pids)
         self._cpu, self._own_ticks = self._read()
 
@@ -59,15 +62,18 @@ class ContentionGauge:
         return contention(self._cpu, cpu, own_ticks=own_ticks - self._own_ticks)
 
     def _read(self) -> tuple[CpuTime | None, int]:
+        cpu = read_cpu_time(self._board.sys_root)
+        if self._board.simulation is not None:
+            return cpu, 0
         mine = os.times()  # with the children that have been reaped, such as a worker that crashed
         seconds = mine.user + mine.system + mine.children_user + mine.children_system
         own_ticks = round(seconds * os.sysconf("SC_CLK_TCK"))
-        return read_cpu_time(self._sys_root), own_ticks + read_process_ticks(self._sys_root, self._pids)
+        return cpu, own_ticks + read_process_ticks(self._board.sys_root, self._pids)
 
 
 def look_around(board: Board, *, seconds: float) -> Conditions:
     """The board's state while nothing of ours runs for that long."""
-    gauge = ContentionGauge(board.sys_root, ())
+    gauge = ContentionGauge(board, ())
     board.clock.sleep(seconds)
     return read_conditions(board.sys_root, contention=gauge.read())
 
@@ -76,34 +82,68 @@ def judge(conditions: Conditions, *, when: str, shared: bool) -> Judgement:
     """A board that works for others at the same time gives no numbers; a shared one gives them with a tag."""
     if conditions.contention is None or conditions.contention < MAXIMUM_CONTENTION:
         return Judgement()
-    if shared:
-        return Judgement(tags=frozenset({Status.CONTENDED.value}))
-    return Judgement(
-        status=Status.CONTENDED,
-        message=f"other programs used {conditions.contention:.0%} of the board's CPU time {when}, allowed "
-        f"{MAXIMUM_CONTENTION:.0%}; stop them, or set shared = true for this device",
+    message = (
+        f"other programs used {conditions.contention:.0%} of the board's CPU time {when}, allowed "
+        f"{MAXIMUM_CONTENTION:.0%}; stop them, or set shared = true for this device"
     )
+    return _void_or_tag(Status.CONTENDED, message, shared=shared)
 
 
-def judge_change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock], *, shared: bool) -> Judgement:
+def judge_change(
+    before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock], *, metered: bool, shared: bool
+) -> Judgement:
     """Was the board at the end of the batch the one it was at its beginning? A shared one only gets a tag.
 
-    anchor: its blocks in the order of time. A governor that the board does not tell is not judged.
+    anchor: its blocks in the order of time. metered: energy was measured, and what a fan draws would be in it; without
+    that another fan level is only told. What the board does not tell is not judged.
     """
-    change = _change(before, after, anchor)
-    if change is None:
+    change = _setting_changed(before, after) or _drift(anchor)
+    fan = _change("fan level", before.fan_level, after.fan_level)
+    if change is None and metered:
+        change = fan
+    if change is not None:
+        message = f"{change}; keep the board's clocks, fan and temperature steady, or set shared = true for this device"
+        return _void_or_tag(Status.ANCHOR_DRIFT, message, shared=shared)
+    return Judgement(tags=frozenset({FAN_CHANGED}) if fan else frozenset())
+
+
+def anchor_ratio(
+    blocks: Sequence[LatencyBlock], baseline: AnchorBaseline | None, *, boot_id: str | None, governor: str | None
+) -> float | None:
+    """The anchor's latency over its baseline. None: there is none of this boot under this governor, or no block."""
+    if baseline is None or not blocks or (baseline.boot_id, baseline.governor) != (boot_id, governor):
+        return None
+    return statistics.median(statistics.median(block.run_ns) for block in blocks) / baseline.latency_ns
+
+
+def judge_level(ratio: float | None, *, shared: bool) -> Judgement:
+    """ratio: of the anchor; None is not judged."""
+    if ratio is None or abs(ratio - 1) <= MAXIMUM_ANCHOR_DRIFT:
         return Judgement()
-    if shared:
-        return Judgement(tags=frozenset({Status.ANCHOR_DRIFT.value}))
-    return Judgement(
-        status=Status.ANCHOR_DRIFT,
-        message=f"{change}; keep the board's clocks and temperature steady, or set shared = true for this device",
+    message = (
+        f"the anchor's latency is {ratio - 1:+.1%} off its baseline on this boot, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}; "
+        "let the board rest and look at what else runs on it, or set shared = true for this device"
+    )
+    return _void_or_tag(Status.ANCHOR_DRIFT, message, shared=shared)
+
+
+def _void_or_tag(status: Status, message: str, *, shared: bool) -> Judgement:
+    return Judgement(tags=frozenset({status.value})) if shared else Judgement(status=status, message=message)
+
+
+def _setting_changed(before: Conditions, after: Conditions) -> str | None:
+    return _change("frequency governor", before.governor, after.governor) or _change(
+        "power mode", before.power_mode, after.power_mode
     )
 
 
-def _change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock]) -> str | None:
-    if before.governor and after.governor and before.governor != after.governor:
-        return f"the frequency governor changed from {before.governor} to {after.governor} during the batch"
+def _change(what: str, before: str | int | None, after: str | int | None) -> str | None:
+    if before is None or after is None or before == after:
+        return None
+    return f"the {what} changed from {before} to {after} during the batch"
+
+
+def _drift(anchor: Sequence[LatencyBlock]) -> str | None:
     if len(anchor) < 2:
         return None
     first, last = (statistics.median(block.run_ns) for block in (anchor[0], anchor[-1]))
@@ -111,29 +151,3 @@ def _change(before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock
     if abs(drift) <= MAXIMUM_ANCHOR_DRIFT:
         return None
     return f"the anchor's latency drifted by {drift:+.1%} during the batch, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}"
-
-
-def too_large(model_bytes: int, free_bytes: int | None) -> str | None:
-    """Why a model cannot be loaded at all: its weights alone take more memory than is free. None where it may be tried.
-
-    Trying costs a board its swap, or another program of its own that the kernel ends in the model's place.
-    """
-    if free_bytes is None or model_bytes <= free_bytes:
-        return None
-    return (
-        f"the model's file holds {model_bytes / 1e6:,.0f} MB and the board has {free_bytes / 1e6:,.0f} MB of memory "
-        "free; its weights alone take as much: free memory there, or choose a smaller model"
-    )
-
-
-def fitting(private_bytes: Sequence[int], free_bytes: int) -> int:
-    """How many workers, in this order, may stay: their private memory within half of what was free before they started.
-
-    At least two, the anchor and one candidate, where there are as many.
-    """
-    used = 0
-    for count, size in enumerate(private_bytes):
-        used += size
-        if count >= 2 and used > WORKERS_SHARE_OF_MEMORY * free_bytes:
-            return count
-    return len(private_bytes)

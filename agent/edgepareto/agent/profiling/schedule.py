@@ -20,7 +20,8 @@ class Preset:
     """Every number of the protocol. A block, a warm-up or a window lasts until all its minima are reached.
 
     energy_rounds: windows per candidate. idle_s: an idle window, without its guards. look_s: for the
-    contention before the batch; 50 clock ticks per core, so that it shows in steps of 2 % of a core.
+    contention before the batch; 50 clock ticks per core, so that it shows in steps of 2 % of a core. ranging_s: of the
+    anchor under load, by which the meter's range is chosen; 100 samples of an INA219.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Preset:
     warm_up_runs: int = 5
     guard_s: float = 0.25
     look_s: float = 0.5
+    ranging_s: float = 0.5
 
 
 # docs/measurement.md, Protocol.
