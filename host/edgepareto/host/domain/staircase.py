@@ -13,7 +13,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 __all__ = ["COARSE_WIDTHS", "REFERENCE_WIDTH", "STEPS", "Staircase", "decisive_widths", "find_step"]
 
@@ -166,6 +165,8 @@ def _fit(shapes: tuple[_Shape, ...], c: Array, t: Array, noise: float) -> _Fit |
     The square takes up what is smooth and no line: caches, or memory that overtakes arithmetic. None where a shape
     is too small to matter.
     """
+    from scipy.optimize import nnls  # a quarter of a second that only a probe needs
+
     scale = float(np.max(c))
     ones, square = np.ones_like(c), (c / scale) ** 2
     columns = np.stack([ones, -ones, square, -square, c / scale, *(s.values / scale for s in shapes)], axis=1)
