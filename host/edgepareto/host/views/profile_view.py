@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepareto.host.domain.device import DeviceInfo
+from edgepareto.host.domain.device import DeviceInfo, MeterQuality
 from edgepareto.host.domain.job import Job
 from edgepareto.host.domain.trace import MeterStatus, OperatorTime, RuntimeUsed, Status
 from edgepareto.host.views.figures import UNKNOWN, energy_text, latency_text
+from edgepareto.host.views.job_record import job_record
 from edgepareto.host.views.operators_view import TimedModel, operator_record, operator_tables
 from rich import box
 from rich.console import RenderableType
@@ -59,6 +60,8 @@ def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
         latency = UNKNOWN if job.latency is None else latency_text(job.latency.median_s)
         power = UNKNOWN if energy is None else f"{energy.mean_power_w:.2f} W"
         joules = energy_text(None if energy is None else energy.total_j)
+        if energy is not None and job.meter is not None and job.meter.quality is MeterQuality.ESTIMATE:
+            joules += " (estimate)"
         table.add_row(result.model.name, result.device.name, board, job.status.value, latency, joules, power)
     yield table
     for result in results:
@@ -87,7 +90,7 @@ def _energy_lost(result: ProfileResult) -> str | None:
 
 
 def _record(result: ProfileResult) -> dict[str, object]:
-    job, latency, energy, runtime = result.job, result.job.latency, result.job.energy, result.runtime
+    job, energy, runtime = result.job, result.job.energy, result.runtime
     record: dict[str, object | None] = {
         "model": str(result.model),
         "device": result.device.name,
@@ -107,25 +110,8 @@ def _record(result: ProfileResult) -> dict[str, object]:
             "provider": runtime.provider,
             "threads": runtime.threads,
         }
-    if latency is not None:
-        record |= {
-            "latency_s": latency.median_s.value,
-            "latency_low_s": latency.median_s.low,
-            "latency_high_s": latency.median_s.high,
-            "latency_floor_s": latency.floor_s,
-            "latency_p90_s": latency.p90_s,
-            "latency_p99_s": latency.p99_s,
-            "runs": latency.runs,
-        }
-    if energy is not None:
-        record |= {
-            "energy_j": energy.total_j.value,
-            "energy_low_j": energy.total_j.low,
-            "energy_high_j": energy.total_j.high,
-            "dynamic_energy_j": None if energy.dynamic_j is None else energy.dynamic_j.value,
-            "power_w": energy.mean_power_w,
-            "idle_power_w": energy.idle_power_w,
-        }
-    elif job.meter_status is not MeterStatus.ABSENT or result.device.meter is not None:
+    if job.usable:
+        record |= job_record(job)
+    if energy is None and (job.meter_status is not MeterStatus.ABSENT or result.device.meter is not None):
         record["meter_status"] = job.meter_status.value
     return {name: value for name, value in record.items() if value is not None} | operator_record(result.timed)
