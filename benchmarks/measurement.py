@@ -50,7 +50,7 @@ def checks(effort: int) -> Mapping[str, Check]:
         "t15": lambda: sampler_on_and_off(chosen(1, 3, 9), chosen(40, 120, 120)),
         "t21": lambda: quiet_stream(chosen(60, 60, 630)),
         "board": lambda: leaks("virtual board", BOARD, chosen(36, 300, 10_000)),
-        "local": lambda: leaks("this machine", LOCAL, chosen(24, 48, 200)),
+        "local": lambda: leaks("this machine", LOCAL, chosen(24, 36, 200)),
     }
 
 

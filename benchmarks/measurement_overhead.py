@@ -71,18 +71,16 @@ def sampler_on_and_off(repeats: int, rounds: int) -> list[Verdict]:
 
 def _agent_over_loop(model: ModelFiles, preset: Preset, seed: int) -> float:
     session, feed = session_of(model)
-    loops: list[float] = []
+    loops: dict[int, float] = {}  # by round; a block that is void is measured again, its loop too
 
     def on_progress(step: Progress) -> None:
         if step.stage == "latency":
             tight_loop(session, feed, seconds=preset.warm_up_s, runs=preset.warm_up_runs)
-            loops.append(float(np.median(tight_loop(session, feed, seconds=preset.block_s, runs=preset.block_runs))))
+            block = tight_loop(session, feed, seconds=preset.block_s, runs=preset.block_runs)
+            loops[step.round] = float(np.median(block))
 
     trace = _measured(model, preset, seed, on_progress)
-    assert len(loops) == len(trace.blocks)
-    return statistics.median(
-        statistics.median(block.run_ns) * 1e-9 / loop for block, loop in zip(trace.blocks, loops, strict=True)
-    )
+    return statistics.median(statistics.median(block.run_ns) * 1e-9 / loops[block.round] for block in trace.blocks)
 
 
 def _on_over_off(model: ModelFiles, preset: Preset, seed: int) -> list[float]:
@@ -127,12 +125,13 @@ def _on_over_off(model: ModelFiles, preset: Preset, seed: int) -> list[float]:
     finally:
         for sampler in switched:
             sampler.kill()
-    medians = [statistics.median(block.run_ns) for block in trace.blocks]
     if not samples:
         raise RuntimeError("the sampler took no sample")
+    medians = {block.round: statistics.median(block.run_ns) for block in trace.blocks}
     print(f"T15: {samples} samples beside {len(medians) // 2} of {len(medians)} blocks; in {gaps} others held it up")
     return [
-        medians[i] / medians[i + 1] if on[i] else medians[i + 1] / medians[i] for i in range(0, len(medians) - 1, 2)
+        medians[first] / medians[first + 1] if on[first] else medians[first + 1] / medians[first]
+        for first in range(0, preset.maximum_rounds - 1, 2)
     ]
 
 
