@@ -35,7 +35,7 @@ def profile_steps(
 ) -> None:
     """Learn in which multiples of channels a device computes; its searches then cut to these.
 
-    Stored beside edgepareto.toml, in .edgepareto/steps. `step` under [devices.NAME] wins.
+    Stored beside edgepareto.toml, in .edgepareto/steps. A step in the settings of the device wins.
 
     Example: host profile-steps --devices pi1,jetson2 -o steps.png
     """
