@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from edgepareto.host.domain.progress import Activity, DeviceProgress, StudyNotice
 from edgepareto.host.views.console import log_console
@@ -13,10 +14,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
 )
+from rich.text import Text
 
 __all__ = ["Listener", "show_progress"]
 
@@ -82,13 +85,20 @@ class _LiveBars:
         )
 
 
+class _Elapsed(ProgressColumn):
+    """Goes on when the budget is spent, unlike rich's own: the end phase takes its time too."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(timedelta(seconds=int(task.elapsed or 0))), style="progress.elapsed")
+
+
 def _live(console: Console) -> Progress:
     return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
+        _Elapsed(),
         console=console,
     )
 
