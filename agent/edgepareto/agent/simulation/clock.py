@@ -16,7 +16,7 @@ from edgepareto.agent.simulation.board_file import BoardSettings, read_settings
 from edgepareto.agent.simulation.surroundings import Effect, Surroundings
 from edgepareto.agent.simulation.timeline import TimelineReader, TimelineWriter, create_timeline
 
-__all__ = ["BoardTime", "LaggingClock", "Pacer", "SimulatedClock", "create_clock", "has_rebooted"]
+__all__ = ["BoardTime", "LaggingClock", "SimulatedClock", "create_clock", "has_rebooted"]
 
 _CLOCK_FILE = "clock"
 _TIMELINE_FILE = "timeline"
@@ -55,7 +55,7 @@ class BoardTime:
         self._timeline = TimelineWriter(folder / _TIMELINE_FILE)
         self._surroundings = Surroundings(folder, settings, self._cell, _CELL_BYTES)
         self._idle_w = settings.profile.power.idle_w
-        self._pacer = Pacer(settings.pace) if settings.pace else None
+        self._pacer = _Pacer(settings.pace) if settings.pace else None
 
     def now_ns(self) -> int:
         now_ns: int = _NOW.unpack_from(self._cell)[0]
@@ -98,7 +98,7 @@ class BoardTime:
         _SLOWED.pack_into(self._cell, _QUICK.size, effect.look_ns, effect.stretch, effect.clock)
 
 
-class Pacer:
+class _Pacer:
     """Real time that follows measurement time. A wait that ends late is made up for by the next ones.
 
     Time that this process spent elsewhere, waiting for a command or while another worker ran, is not made up for.
