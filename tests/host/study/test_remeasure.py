@@ -126,7 +126,8 @@ def test_a_batch_that_is_void_three_times_in_a_row_loses_the_device(bench: Bench
     assert found.lost is not None
     assert "3 batches in a row are void: TOO_HOT" in found.lost
     assert [one.message for one in found.candidates if one.again is None]
-    assert found.after.front == found.before.front
+    assert [p.measurement for p in found.after.front] == [p.measurement for p in found.before.front]
+    assert all(p.circumstances is not None and p.circumstances.retries >= 3 for p in found.after.front)
 
 
 def test_ctrl_c_keeps_the_finished_batches_and_the_next_time_goes_on(bench: Bench, searched: StudyFronts) -> None:
