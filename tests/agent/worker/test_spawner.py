@@ -100,6 +100,25 @@ def test_killing_a_child_kills_its_children_also_when_it_is_dead_already(start: 
     wait_until(lambda: not is_running(grandchild))
 
 
+def test_a_child_that_forks_without_end_is_killed_with_all_that_it_forked(start: Start) -> None:
+    """T19, the fork bomb; bounded, for this machine's sake: eight at a time, each of which forks and ends."""
+    child = start(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "print('forking', flush=True)\n"
+        "if any(os.fork() == 0 for _ in range(8)):\n"
+        "    while True:\n"
+        "        if os.fork(): os._exit(0)\n"
+        "time.sleep(60)"
+    )
+    assert child.receive(10, never) == "forking"
+    group = child.pid
+    wait_until(lambda: len(members(group)) > 4)
+    child.kill()
+    wait_until(lambda: not any(members(group) for _ in range(3)))  # one look may miss what is being forked
+    assert start("print('next')").receive(5, never) == "next"
+
+
 def test_a_worker_ends_with_the_agent_that_is_killed_and_with_its_pipe(tmp_path: Path) -> None:
     agent = subprocess.Popen(
         [
@@ -123,6 +142,19 @@ def test_a_worker_ends_with_the_agent_that_is_killed_and_with_its_pipe(tmp_path:
         agent.send_signal(signal.SIGKILL)
         agent.wait()
     wait_until(lambda: not is_running(worker))
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group, those that are only waiting to be reaped left out."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, pgrp = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it ended
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(int(process.name))
+    return found
 
 
 def is_running(pid: int) -> bool:
