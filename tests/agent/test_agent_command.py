@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.power import MeterSetting
 from edgepareto.agent.server import checked_address
 from edgepareto.agent.settings import read_settings
-from fakes.power_trees import hwmon
+from edgepareto.profiler.v1 import profiler_pb2, profiler_pb2_grpc
+from fakes.power_trees import hwmon, rapl
 
 DEADLINE_S = 30
 
@@ -108,6 +110,26 @@ def test_auto_without_any_meter_starts_all_the_same_and_says_it_once(tmp_path: P
         _, log = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert log.count('the power meter cannot be used: kind = "auto" found no meter that works') == 1
+
+
+def test_auto_takes_the_best_that_works(tmp_path: Path):
+    hwmon(tmp_path, 3, "ina226", {"power1_input": 2_612_000}, device="1-0044")
+    rapl(tmp_path, 0)  # which stands still, as a broken one does
+    config = tmp_path / "agent.toml"
+    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\n')
+    words = ["--config", str(config), "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "edgepareto.agent", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["listening"]
+        try:
+            with grpc.insecure_channel(address) as channel:
+                request = profiler_pb2.GetDeviceInfoRequest(protocol_version=1)
+                meter = profiler_pb2_grpc.ProfilerStub(channel).GetDeviceInfo(request, timeout=DEADLINE_S).meter
+        finally:
+            process.terminate()
+        _, log = process.communicate(timeout=DEADLINE_S)
+    assert (meter.kind, meter.rail, meter.HasField("fault"), log) == ("hwmon", "ina226 1-0044", False, "")
 
 
 @pytest.mark.parametrize(

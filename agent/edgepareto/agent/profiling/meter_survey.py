@@ -15,7 +15,7 @@ from edgepareto.agent.profiling.sampler_client import PowerSamples, SamplerClien
 from edgepareto.agent.profiling.worker_client import DEADLINE
 from edgepareto.agent.worker.spawner import spawn
 
-__all__ = ["MeterReading", "best_of", "check_meter", "survey", "survey_text"]
+__all__ = ["MeterReading", "best_of", "check_meter", "survey", "survey_text", "tested"]
 
 READ_S = 2.0
 # A counter adds up every conversion; RAPL, which sees the processor alone, comes last whatever its quality.
@@ -24,7 +24,7 @@ _PREFERENCE = (MeterQuality.COUNTER, MeterQuality.MEASURED, MeterQuality.ESTIMAT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
-    """power_w and samples_per_s None: it has a fault, which the description tells."""
+    """power_w and samples_per_s None: not read, or it has a fault, which the description tells."""
 
     setting: MeterSetting
     description: MeterDescription
@@ -53,6 +53,19 @@ def survey(candidates: Iterable[MeterCandidate], *, clock: Clock, sys_root: Path
         else MeterReading(
             setting=candidate.setting,
             description=describe_fault(candidate.setting, simulated=False, fault=candidate.fault),
+        )
+        for candidate in candidates
+    ]
+
+
+def tested(candidates: Iterable[MeterCandidate], *, sys_root: Path) -> list[MeterReading]:
+    """Each after its self-test alone: a machine that is busy at the start has its meter all the same."""
+    return [
+        MeterReading(
+            setting=candidate.setting,
+            description=check_meter(candidate.setting, sys_root=sys_root, simulation=None)
+            if candidate.fault is None
+            else describe_fault(candidate.setting, simulated=False, fault=candidate.fault),
         )
         for candidate in candidates
     ]
