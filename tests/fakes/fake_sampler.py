@@ -1,7 +1,8 @@
 """A power sampler that speaks the real one's protocol on the machine's clock and sees a constant load.
 
 python fake_sampler.py LOG FAULTS: every line received goes to LOG; FAULTS has one letter per window, in order, ranging
-left out: `.` is good, `c` clipped, at `x` the process dies; after its end all are good. `r` alone: the self-test fails.
+left out: `.` is good, `c` clipped, at `x` the process dies; after its end all are good. `r` alone: the self-test fails;
+`i` first: a meter that averages from sample to sample.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ def main(log: Path, faults: str) -> int:
     if faults == "r":
         _say({"ready": False, "status": "METER_IO", "message": "errno 121 at 0x40", "meter": METER})
         return 1
-    _say({"ready": True, "meter": METER})
-    waiting = list(faults)
+    averages = faults.startswith("i")
+    meter = METER | ({"averaging_s": PERIOD_NS * 1e-9} if averages else {})
+    _say({"ready": True, "meter": meter})
+    waiting = list(faults.removeprefix("i"))
     start_ns = 0
     for line in sys.stdin:
         with log.open("a") as file:
@@ -43,7 +46,7 @@ def main(log: Path, faults: str) -> int:
             "dropped": 0,
             "clipped": 3 if fault == "c" else 0,
         }
-        _say(answer | ({"meter": METER} if ranging else {}))
+        _say(answer | ({"meter": meter} if ranging else {}))
     return 0
 
 

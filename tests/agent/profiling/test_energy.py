@@ -58,6 +58,16 @@ def test_a_slow_meter_gets_longer_windows_until_it_has_enough_samples(bench: Ben
     assert all(len(window.power_uw) >= 30 for window in trace.windows if window.busy)
 
 
+def test_a_meter_that_averages_from_sample_to_sample_needs_no_number_of_them(bench: Bench, tiny: Preset) -> None:
+    preset = replace(tiny, window_samples=4000)  # at 200 samples/s: 20 s
+    request = bench.request(bench.spec("dense"))
+    bench.sampler_faults = "i"
+    (trace,) = bench.measure(request, bench.board(with_meter=True), preset=preset)
+    busy = [window for window in trace.windows if window.busy]
+    assert busy
+    assert all(len(window.power_uw) < 400 for window in busy)
+
+
 def test_a_window_that_fails_once_is_measured_again(bench: Bench) -> None:
     bench.sampler_faults = ".c"  # the first idle window is good, the first busy one clipped
     (trace,) = bench.measure(bench.request(bench.spec("dense")), bench.board(with_meter=True))
