@@ -10,6 +10,7 @@ import pytest
 from edgepareto.agent import wire as agent_wire
 from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.errors import MeterStatus, Status
+from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
 from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, DeviceName
 from edgepareto.host.domain import Purpose as HostPurpose
@@ -19,6 +20,7 @@ from fakes.fake_agent import DEVICE
 from fakes.measuring import trace_of
 
 PI1 = DeviceName("pi1")
+OF_THE_BOARD = {"tags", "averaging_s"}  # of a meter: its tags travel with every trace, its averaging sets the guards
 BY_IDENTITY = {"spec"}  # flattened on the host's side
 OF_THE_DEVICE = {"device", "candidate", "purpose", "attempt", "model_sha256"}
 OF_THE_DEVICE |= {"board_id", "boot_id", "agent_version", "simulated"}
@@ -67,7 +69,8 @@ def plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        left_out = OF_THE_BOARD if isinstance(value, MeterDescription) else set()
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in left_out}
     if isinstance(value, dict):
         return sorted(value.items())
     if isinstance(value, (tuple, list)):
