@@ -17,7 +17,7 @@ import pytest
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, MeterStatus, Purpose, Status
 from edgepareto.host.errors import DeviceError, DeviceLost
-from edgepareto.host.fleet import connect, probe
+from edgepareto.host.fleet import connect, probe, profiler_client
 from onnx import TensorProto, helper, numpy_helper
 
 TESTS = Path(__file__).parents[1]
@@ -116,6 +116,68 @@ def test_a_board_that_dies_in_a_batch_is_lost_with_one_line_and_the_other_board_
         with pytest.raises(DeviceLost, match=r"^pi1: its agent ended: .*\(signal 9; log: .*agent\.log\)$"):
             clients[PI1].profile(batch, quiet)
         assert len(clients[DeviceName("pi2")].profile(batch, quiet)) == 2
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_board_killed_in_the_middle_of_a_job_measures_it_once_more_and_never_again(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+):
+    """T20, with real workers on a real agent: at once, or by a host that asks again later."""
+    monkeypatch.setattr(profiler_client, "RECONNECT_S", 30.0 if restarted else 0.2)
+    agents = [start_agent(tmp_path)]
+    address = json.loads(agents[0].stdout.readline())["listening"]
+    workers: list[int] = []
+    told: list[str] = []
+
+    def kill(step: str) -> None:
+        if step.startswith("latency") and not workers:
+            workers.extend(descendants(agents[0].pid)[1:])
+            agents[0].kill()
+            agents[0].wait()
+            if restarted:
+                agents.append(start_agent(tmp_path))
+
+    device = DeviceConfig(name="pi1", address=address)
+    try:
+        with connect([device], owner="ann", state=tmp_path / "host") as clients:
+            if restarted:
+                traces = clients[PI1].profile(batch, kill)
+            else:
+                with pytest.raises(DeviceLost, match=r"^pi1: lost in the middle of a batch"):
+                    clients[PI1].profile(batch, kill)
+                agents.append(start_agent(tmp_path))
+                agents[1].stdout.readline()
+        assert workers, "it was killed while its workers were alive"
+        assert not any(is_alive(worker) for worker in workers)
+        with connect([device], owner="ann", state=tmp_path / "host") as clients:
+            again = clients[PI1].profile(batch, told.append)
+            if restarted:
+                assert told == [], "nothing is measured"
+                assert again == traces
+            else:
+                assert told, "it is measured now"
+            assert [trace.status for trace in again] == [Status.OK, Status.OK]
+            told.clear()
+            assert clients[PI1].profile(batch, told.append) == again
+            assert told == []
+    finally:
+        for agent in agents:
+            agent.kill()
+            agent.communicate()
+
+
+def start_agent(folder: Path) -> subprocess.Popen[str]:
+    """Always at the same place, so that it is found again."""
+    command = [sys.executable, "-m", "edgepareto.agent", "--listen", f"unix:{folder}/agent.sock"]
+    command += ["--simulate", "raspberry-pi-4b", "--state", str(folder / "agent")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_an_agent_that_cannot_start_says_why(tmp_path: Path):

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling import Deadline
 from edgepareto.agent.worker import Child, spawn
+from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -103,3 +105,27 @@ def test_a_model_of_500_mb_on_a_board_with_200_mb_free_is_one_line_and_the_other
     assert "500 MB" in refused.message
     assert "\n" not in refused.message
     assert not any("large/" in part for argv in bench.started for part in argv), "no worker was started for it"
+
+
+def text_in() -> onnx.ModelProto:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.STRING, ["n", 1, 8, 8]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "text", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def sequence_out() -> onnx.ModelProto:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
+    y = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("SequenceConstruct", ["x"], ["y"])], "sequence", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_model_of_text_or_sequences_is_refused_in_one_line_and_the_others_are_measured(bench: Bench) -> None:
+    request = bench.request(
+        bench.spec("dense"), bench.spec("text", text_in()), bench.spec("sequence", sequence_out()), bench.spec("good")
+    )
+    traces = bench.measure(request)
+    assert [trace.status for trace in traces] == [Status.OK, Status.UNSUPPORTED_OP, Status.UNSUPPORTED_OP, Status.OK]
+    assert traces[1].message.startswith("input x is tensor(string); only tensors of numbers can be measured")
+    assert traces[2].message.startswith("output y is seq(tensor(float)); ")
+    assert not any("\n" in trace.message for trace in traces)

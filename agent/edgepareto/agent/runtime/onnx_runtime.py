@@ -69,6 +69,7 @@ class OnnxRuntime:
         used = str(session.get_providers()[0])
         if used != wanted:
             raise _wrong_provider(wanted, f"the session uses {used}")
+        _refuse_what_is_no_numbers(session)
         self._session = session
         self._model = model
         self._output_names = [output.name for output in session.get_outputs()]
@@ -133,6 +134,18 @@ def _reported(settings: onnxruntime.SessionOptions) -> dict[str, str]:
         "graph_optimization_level": settings.graph_optimization_level.name,
         **{key: str(settings.get_session_config_entry(key)) for key in _CONFIG},
     }
+
+
+def _refuse_what_is_no_numbers(session: onnxruntime.InferenceSession) -> None:
+    """Text, sequences and maps can be neither drawn as sample inputs nor compared with expected outputs."""
+    for role, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        for value in values:
+            if value.type == "tensor(string)" or not value.type.startswith("tensor("):
+                raise WorkerError(
+                    Status.UNSUPPORTED_OP,
+                    f"{role} {value.name} is {value.type}; only tensors of numbers can be measured: leave what reads "
+                    "or writes text, sequences and maps outside of the model",
+                )
 
 
 def _load_error(error: BaseException) -> WorkerError:
