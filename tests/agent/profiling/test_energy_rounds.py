@@ -57,6 +57,17 @@ def test_idle_power_that_drifts_by_a_tenth_of_the_dynamic_power_is_tagged(
         assert len(levels) == 2, "the step lies between two idle windows"
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_step_of_5_percent_in_the_energy_rounds_raises_anchor_drift(tmp_path: Path, shared: bool) -> None:
+    """The latency rounds end after 9 s, the energy rounds after 51 s."""
+    board = VirtualBoard(tmp_path, latency_s=lambda _, now_ns: 0.00525 if now_ns > 30e9 else 0.005)
+    request = replace(board.request("dense", "a"), measure_energy=True)
+    for trace in board.measure(request, shared=shared):
+        assert trace.status is (Status.OK if shared else Status.ANCHOR_DRIFT)
+        assert trace.tags == ({"RANGED", "ANCHOR_DRIFT"} if shared else {"RANGED"})
+        assert shared or "in its energy windows drifted by +5.0%" in trace.message
+
+
 def window(power_uw: int, *, busy: bool) -> PowerWindow:
     return PowerWindow(
         busy=busy, round=0, start_ns=0, end_ns=1, inferences=0, timestamp_ns=(1,), power_uw=(power_uw,), bus_uv=()

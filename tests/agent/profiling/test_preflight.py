@@ -56,6 +56,23 @@ def test_a_batch_in_which_the_board_changed_is_void_and_tagged_where_the_board_i
     assert (shared.status, shared.tags) == (Status.OK, frozenset() if said is None else {"ANCHOR_DRIFT"})
 
 
+@pytest.mark.parametrize(
+    ("levels", "metered", "verdict"),
+    [
+        ((2, 2), True, (Status.OK, frozenset())),
+        ((2, 3), True, (Status.ANCHOR_DRIFT, frozenset())),
+        ((2, 3), False, (Status.OK, {"FAN_CHANGED"})),
+        ((None, 3), True, (Status.OK, frozenset())),
+    ],
+)
+def test_a_fan_that_changed_voids_what_depends_on_it(
+    levels: tuple[int | None, int], metered: bool, verdict: tuple[Status, set[str]]
+) -> None:
+    before, after = (Conditions(fan_level=level) for level in levels)
+    seen = judge_change(before, after, [], metered=metered, shared=False)
+    assert (seen.status, seen.tags) == verdict
+
+
 def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> None:
     def tell(busy: int, idle: int, worker: int) -> None:
         (tmp_path / "proc/7").mkdir(parents=True, exist_ok=True)
@@ -69,6 +86,18 @@ def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> Non
     # The test's own few clock ticks are the agent's.
     assert ours.read() == pytest.approx(0.1, abs=0.01)
     assert everyone.read() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_moment_is_too_short_to_tell_others_work(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    stat = tmp_path / "proc/stat"
+    stat.write_text("cpu  100 0 0 100 0 0 0 0 0 0\n")
+    board = Board(clock=_Still(), sys_root=tmp_path, meter=None, default_threads=1, shared=False)
+    gauge = ContentionGauge(board, [])
+    stat.write_text("cpu  101 0 0 101 0 0 0 0 0 0\n")
+    assert gauge.read() is None, "one tick of two is no half of the board"
+    stat.write_text("cpu  150 0 0 150 0 0 0 0 0 0\n")
+    assert gauge.read() == pytest.approx(0.5, abs=0.1)
 
 
 def test_looking_around_tells_the_boards_memory_and_temperature(tmp_path: Path) -> None:

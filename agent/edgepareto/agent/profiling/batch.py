@@ -136,24 +136,35 @@ class _Batch:
 
     def _measure_beside_the_anchor(self, group: Sequence[Job]) -> None:
         """All rounds of a group that is loaded at once."""
-        gauge = ContentionGauge(self._context.board, self._workers.pids)
-        self._latency.measure(group)
-        shares = [share for share in (self._contention, gauge.read()) if share is not None]
-        self._contention = max(shares, default=None)
-        if self._anchor.is_measurable:
-            self._energy.measure(group)
+        self._gauged(self._latency.measure, group)
+        if self._anchor.is_measurable and self._energy.are_possible(group):
+            self._gauged(self._energy.measure, group)
         if not self._anchor.is_measurable:
             verdict = f"{self._anchor.spec.candidate_id} ended with {self._anchor.status.value}: {self._anchor.message}"
             self._void(group, Status.ANCHOR_DRIFT, f"not measured, because the batch's anchor {verdict}")
         self._time_operators(group)
         self._workers.close(group)
 
+    def _gauged(self, measure: Callable[[Sequence[Job]], None], group: Sequence[Job]) -> None:
+        """The busiest of all these times counts: a short disturbance must not thin out in a long batch."""
+        gauge = ContentionGauge(self._context.board, (*self._workers.pids, *self._energy.pids))
+        measure(group)
+        shares = [share for share in (self._contention, gauge.read()) if share is not None]
+        self._contention = max(shares, default=None)
+
     def _check_afterwards(self) -> None:
         self._context.tell("post", self._anchor)
         after = self._after = read_conditions(self._context.board.sys_root, contention=self._contention)
         self._obey(judge(after, when="while the batch was timed", shared=self._shared))
-        metered = self._energy.were_measured
-        self._obey(judge_change(self._before, after, self._anchor.blocks, metered=metered, shared=self._shared))
+        change = judge_change(
+            self._before,
+            after,
+            self._anchor.blocks,
+            windows=[window for window in self._anchor.windows if window.busy],
+            metered=self._energy.were_measured,
+            shared=self._shared,
+        )
+        self._obey(change)
         self._judge_level()
 
     def _judge_level(self) -> None:

@@ -57,6 +57,10 @@ class EnergyRounds:
         """Whether any number depends on the meter."""
         return any(window.busy for job in self._context.jobs for window in job.windows)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return () if self._sampler is None else (self._sampler.pid,)
+
     def wait_until_ready(self) -> None:
         """For the start of the sampler, which is beside that of the workers. Again at once."""
         if self._sampler is None or self._sampler.description is not None:
@@ -67,12 +71,16 @@ class EnergyRounds:
             _lose_energy(self._context.jobs, error)
         self._context.tag(*self._sampler.tags)
 
+    def are_possible(self, group: Sequence[Job]) -> bool:
+        jobs = (self._context.anchor, *group)
+        return self._sampler is not None and any(job.meter_status is MeterStatus.OK for job in jobs)
+
     def measure(self, group: Sequence[Job]) -> None:
         """Raises BatchVoid, Cancelled."""
-        jobs = (self._context.anchor, *group)
         sampler = self._sampler
-        if sampler is None or all(job.meter_status is not MeterStatus.OK for job in jobs):
+        if sampler is None or not self.are_possible(group):
             return
+        jobs = (self._context.anchor, *group)
         try:
             self._fix_range(sampler)
             if not self._context.anchor.is_measurable:

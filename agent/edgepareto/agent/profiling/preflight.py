@@ -17,7 +17,7 @@ from edgepareto.agent.conditions.linux import (
 )
 from edgepareto.agent.errors import Status
 from edgepareto.agent.profiling.board import Board
-from edgepareto.agent.profiling.trace import AnchorBaseline, LatencyBlock
+from edgepareto.agent.profiling.trace import AnchorBaseline, LatencyBlock, PowerWindow
 
 __all__ = [
     "FAN_CHANGED",
@@ -31,8 +31,9 @@ __all__ = [
     "look_around",
 ]
 
-MAXIMUM_ANCHOR_DRIFT = 0.03  # between its first and last block medians, and between its median and its baseline
+MAXIMUM_ANCHOR_DRIFT = 0.03  # between its first and last block or window, and between its median and its baseline
 MAXIMUM_CONTENTION = 0.05  # share of the board's CPU time
+FEWEST_TICKS = 40  # of all cores, to tell it from: two of them are that share
 FAN_CHANGED = "FAN_CHANGED"  # of numbers that do not depend on it: no energy was measured
 
 
@@ -57,8 +58,10 @@ class ContentionGauge:
         self._cpu, self._own_ticks = self._read()
 
     def read(self) -> float | None:
-        """0..1; None where the box does not tell."""
+        """0..1; None where the box does not tell, or too little time has passed."""
         cpu, own_ticks = self._read()
+        if cpu is None or self._cpu is None or cpu.total - self._cpu.total < FEWEST_TICKS:
+            return None
         return contention(self._cpu, cpu, own_ticks=own_ticks - self._own_ticks)
 
     def _read(self) -> tuple[CpuTime | None, int]:
@@ -90,17 +93,27 @@ def judge(conditions: Conditions, *, when: str, shared: bool) -> Judgement:
 
 
 def judge_change(
-    before: Conditions, after: Conditions, anchor: Sequence[LatencyBlock], *, metered: bool, shared: bool
+    before: Conditions,
+    after: Conditions,
+    anchor: Sequence[LatencyBlock],
+    *,
+    windows: Sequence[PowerWindow] = (),
+    metered: bool,
+    shared: bool,
 ) -> Judgement:
     """Was the board at the end of the batch the one it was at its beginning? A shared one only gets a tag.
 
-    anchor: its blocks in the order of time. metered: energy was measured, and what a fan draws would be in it; without
-    that another fan level is only told. What the board does not tell is not judged.
+    anchor, windows: its blocks and its busy windows, in the order of time. metered: energy was measured, and what a fan
+    draws would be in it; without that another fan level is only told. What the board does not tell is not judged.
     """
-    change = _setting_changed(before, after) or _drift(anchor)
     fan = _change("fan level", before.fan_level, after.fan_level)
-    if change is None and metered:
-        change = fan
+    change = (
+        _change("frequency governor", before.governor, after.governor)
+        or _change("power mode", before.power_mode, after.power_mode)
+        or _drift("latency", [statistics.median(block.run_ns) for block in anchor])
+        or _drift("latency in its energy windows", [(w.end_ns - w.start_ns) / w.inferences for w in windows])
+        or (fan if metered else None)
+    )
     if change is not None:
         message = f"{change}; keep the board's clocks, fan and temperature steady, or set shared = true for this device"
         return _void_or_tag(Status.ANCHOR_DRIFT, message, shared=shared)
@@ -131,23 +144,16 @@ def _void_or_tag(status: Status, message: str, *, shared: bool) -> Judgement:
     return Judgement(tags=frozenset({status.value})) if shared else Judgement(status=status, message=message)
 
 
-def _setting_changed(before: Conditions, after: Conditions) -> str | None:
-    return _change("frequency governor", before.governor, after.governor) or _change(
-        "power mode", before.power_mode, after.power_mode
-    )
-
-
 def _change(what: str, before: str | int | None, after: str | int | None) -> str | None:
     if before is None or after is None or before == after:
         return None
     return f"the {what} changed from {before} to {after} during the batch"
 
 
-def _drift(anchor: Sequence[LatencyBlock]) -> str | None:
-    if len(anchor) < 2:
+def _drift(what: str, levels: Sequence[float]) -> str | None:
+    if len(levels) < 2:
         return None
-    first, last = (statistics.median(block.run_ns) for block in (anchor[0], anchor[-1]))
-    drift = last / first - 1
+    drift = levels[-1] / levels[0] - 1
     if abs(drift) <= MAXIMUM_ANCHOR_DRIFT:
         return None
-    return f"the anchor's latency drifted by {drift:+.1%} during the batch, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}"
+    return f"the anchor's {what} drifted by {drift:+.1%} during the batch, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}"

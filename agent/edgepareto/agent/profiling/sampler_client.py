@@ -66,6 +66,10 @@ class SamplerClient:
         self.description: MeterDescription | None = None
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._alive
 
