@@ -12,6 +12,8 @@ from edgepareto.agent.profiling import PRESETS, Board, CandidateTrace, profile_b
 from edgepareto.agent.profiling.board_watch import COOL_DOWN_S, MAXIMUM_TRIES, throttling
 from edgepareto.agent.simulation.board import create_board
 from fakes.virtual_board import VirtualBoard
+from hypothesis import given
+from hypothesis import strategies as st
 
 SIMULATED_MODEL = 2048  # channels: milliseconds on the board
 
@@ -56,6 +58,20 @@ def test_a_bit_set_now_or_a_new_one_since_boot_is_throttling(
     seen = throttling(before, after)
     assert (None if seen is None else seen.status) is status
     assert seen is None or f"{after:#x}" in seen.seen
+
+
+BITS = st.integers(0, 15).map(lambda bits: bits | bits << 16)
+
+
+@given(BITS, BITS)
+def test_no_throttling_passes_and_none_is_made_up(before: int, after: int) -> None:
+    """after: of a firmware that keeps since boot what it shows now."""
+    now = after & 0xF
+    after |= before & 0xF0000
+    assert (throttling(before, after) is not None) == bool(now)
+    over = after & 0xF0000
+    assert (throttling(before, over) is not None) == bool(over & ~before)
+    assert throttling(over, over) is None
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(3.0, 3.05), (3.0, 3.3), (4.0, 9.0)])

@@ -59,7 +59,7 @@ def test_a_slow_meter_gets_longer_windows_until_it_has_enough_samples(bench: Ben
 
 
 def test_a_meter_that_averages_from_sample_to_sample_needs_no_number_of_them(bench: Bench, tiny: Preset) -> None:
-    preset = replace(tiny, window_samples=4000)  # at 200 samples/s: 20 s
+    preset = replace(tiny, window_samples=4000, idle_s=0.2)  # at 200 samples/s: 20 s; the idle window tells the rate
     request = bench.request(bench.spec("dense"))
     bench.sampler_faults = "i"
     (trace,) = bench.measure(request, bench.board(with_meter=True), preset=preset)

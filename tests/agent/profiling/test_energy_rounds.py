@@ -68,6 +68,13 @@ def test_a_step_of_5_percent_in_the_energy_rounds_raises_anchor_drift(tmp_path: 
         assert shared or "in its energy windows drifted by +5.0%" in trace.message
 
 
+def test_a_board_that_drifted_in_the_latency_rounds_wastes_no_energy_rounds(tmp_path: Path) -> None:
+    board = VirtualBoard(tmp_path, latency_s=lambda _, now_ns: 0.00525 if now_ns > 6e9 else 0.005)
+    for trace in measure(board, "dense", "a"):
+        assert (trace.status, trace.windows) == (Status.ANCHOR_DRIFT, ())
+    assert "energy" not in {step.stage for step in board.steps}
+
+
 def window(power_uw: int, *, busy: bool) -> PowerWindow:
     return PowerWindow(
         busy=busy, round=0, start_ns=0, end_ns=1, inferences=0, timestamp_ns=(1,), power_uw=(power_uw,), bus_uv=()

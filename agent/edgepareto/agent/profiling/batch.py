@@ -124,7 +124,8 @@ class _Batch:
                 self._context.tag(BATCH_LOWERED)
                 self._measure_beside_the_anchor(group)
             crowded += self._workers.crowded_out(group)
-        self._check_afterwards()
+        self._context.tell("post", self._anchor)
+        self._check()
         self._time_operators([self._anchor])
         self._workers.close([self._anchor])
 
@@ -137,6 +138,7 @@ class _Batch:
     def _measure_beside_the_anchor(self, group: Sequence[Job]) -> None:
         """All rounds of a group that is loaded at once."""
         self._gauged(self._latency.measure, group)
+        self._check()
         if self._anchor.is_measurable and self._energy.are_possible(group):
             self._gauged(self._energy.measure, group)
         if not self._anchor.is_measurable:
@@ -152,8 +154,8 @@ class _Batch:
         shares = [share for share in (self._contention, gauge.read()) if share is not None]
         self._contention = max(shares, default=None)
 
-    def _check_afterwards(self) -> None:
-        self._context.tell("post", self._anchor)
+    def _check(self) -> None:
+        """Is what was measured so far that of a quiet, steady board? Else no more time is spent on this batch."""
         after = self._after = read_conditions(self._context.board.sys_root, contention=self._contention)
         self._obey(judge(after, when="while the batch was timed", shared=self._shared))
         change = judge_change(
