@@ -22,7 +22,7 @@ from fakes.measuring import trace_of
 PI1 = DeviceName("pi1")
 OF_THE_BOARD = {"tags", "averaging_s"}  # of a meter: its tags travel with every trace, its averaging sets the guards
 BY_IDENTITY = {"spec"}  # flattened on the host's side
-OF_THE_DEVICE = {"device", "candidate", "purpose", "attempt", "model_sha256"}
+OF_THE_DEVICE = {"device", "candidate", "purpose", "attempt", "model_sha256", "protocol"}
 OF_THE_DEVICE |= {"board_id", "boot_id", "agent_version", "simulated"}
 
 
@@ -89,6 +89,7 @@ def test_every_field_of_a_trace_reaches_the_host_unchanged():
     assert (arrived.candidate, arrived.purpose.value, arrived.attempt) == ("c0", "remeasure", 2)
     assert (arrived.model_sha256, arrived.device, arrived.simulated) == ("ab" * 32, "pi1", True)
     assert (arrived.board_id, arrived.boot_id, arrived.agent_version) == ("b0a4d", "boot-1", "1.2.3")
+    assert arrived.protocol == agent_wire.PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("message", [agent_wire.result(full_trace(), DEVICE), agent_wire.device_info(DEVICE)])

@@ -92,6 +92,8 @@ def test_a_card_says_under_what_its_numbers_were_measured_and_how_it_compares_wi
     assert conditions["governors"] == ["performance"]
     assert (conditions["throttle_bits"], conditions["load_s"], conditions["anchor_ratio_low"]) == (0, 0.005, 1.01)
     assert conditions["lowest_bus_v"] == pytest.approx(4.896)
+    assert conditions["protocol"] == 1
+    assert card["energy_objective"] == "total"
     assert (conditions["meter_config"], conditions["meter_shunt_ohm"]) == (0x19DF, 0.1)
     assert "peak_rss_bytes" not in conditions
     assert card["accuracy_difference_low"] < card["accuracy_difference"] < card["accuracy_difference_high"] < 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
 import numpy as np
 import pytest
 from edgepareto.host.domain import (
@@ -104,6 +107,7 @@ traces = st.builds(
     operators=st.lists(operators, max_size=2).map(tuple),
     anchor_ratio=maybe_float,
     voided=counts,
+    protocol=counts,
 )
 
 
@@ -174,3 +178,14 @@ def test_a_trace_of_the_standard_preset_takes_at_most_50_kb() -> None:
 def test_damaged_bytes_are_a_study_error_in_one_line(cut: int) -> None:
     with pytest.raises(StudyError, match=r"^a stored trace cannot be read .*$"):
         decode_trace(encode_trace(standard_trace())[:cut])
+
+
+def test_a_trace_of_before_protocols_were_kept_is_of_the_first() -> None:
+    raw = zlib.decompress(encode_trace(standard_trace()))
+    end = 4 + int.from_bytes(raw[:4], "little")
+    header = json.loads(raw[4:end])
+    del header["trace"]["protocol"]
+    text = json.dumps(header).encode()
+    older = zlib.compress(len(text).to_bytes(4, "little") + text + raw[end:])
+    assert decode_trace(older) == standard_trace()
+    assert decode_trace(older).protocol == 1

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edgepareto.host.domain import EnergyObjective, Interval, Meter, MeterQuality, Repeatability
+from edgepareto.host.domain import EnergyObjective, FrontPoint, Interval, Meter, MeterQuality, Repeatability
 from edgepareto.host.views import write_front_plot, write_report
 from edgepareto.host.views.figures import latency_text
 from edgepareto.host.views.front_plot import envelope
+from edgepareto.host.views.report import hover_text
 from edgepareto.host.views.table import MEDIUM, WIDE, front_tables
 from fakes.fronts import study_fronts
 from hypothesis import given
@@ -124,6 +125,25 @@ def test_the_page_needs_nothing_from_outside_and_names_every_device_and_point(tm
         assert device.device.name in page
         for point in (*device.front, *device.others):
             assert point.candidate.id in page
+
+
+def test_the_page_s_saving_stands_beside_the_energy_that_it_is_of():
+    """Half of the whole is saved and a tenth of what is above idle, which is the objective."""
+    study = study_fronts()
+    device = study.devices[0]
+
+    def measuring(point: FrontPoint, total_j: float, dynamic_j: float) -> FrontPoint:
+        of = {"energy_j": Interval(value=total_j, low=total_j, high=total_j)}
+        of["dynamic_energy_j"] = Interval(value=dynamic_j, low=dynamic_j, high=dynamic_j)
+        return replace(point, measurement=replace(point.measurement, **of))
+
+    point = measuring(device.front[0], 0.030, 0.009)
+    device = replace(device, dense=measuring(device.dense, 0.060, 0.010), front=(point,))
+    for objective, line in (
+        (EnergyObjective.TOTAL, "energy: 30 mJ (50 % saved)<br>of it above idle: 9 mJ<br>"),
+        (EnergyObjective.DYNAMIC, "energy: 30 mJ<br>of it above idle: 9 mJ (10 % saved)<br>"),
+    ):
+        assert line in hover_text(study, replace(device, energy_objective=objective), point)
 
 
 def test_the_page_shows_what_a_user_named_as_text(tmp_path: Path):

@@ -4,7 +4,7 @@ model, study                                    paths, relative to the file's fo
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
                max_latency_ms max_energy_mj criterion recovery workers
-[devices.NAME] one of simulate, local, address; seed threads step shared runtime faults
+[devices.NAME] one of simulate, local, address; seed threads step shared runtime faults pace
 """
 
 from __future__ import annotations

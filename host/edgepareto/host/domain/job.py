@@ -99,7 +99,7 @@ class Job:
     """One candidate in one batch on one device, reduced. What was not measured is None, never 0.
 
     before, after: the board's conditions around the batch. anchor_ratio: the anchor's latency over its baseline.
-    voided: blocks and windows that were void and measured again.
+    voided: blocks and windows that were void and measured again. protocol: its version.
     """
 
     candidate: CandidateId
@@ -117,6 +117,7 @@ class Job:
     board_id: str
     boot_id: str
     agent_version: str
+    protocol: int
     runtime: RuntimeUsed | None
     load_s: float | None
     first_run_s: float | None
@@ -155,6 +156,7 @@ def reduce_trace(trace: ProfileTrace) -> Job:
         board_id=trace.board_id,
         boot_id=trace.boot_id,
         agent_version=trace.agent_version,
+        protocol=trace.protocol,
         runtime=trace.runtime,
         load_s=_seconds(trace.load_ns),
         first_run_s=_seconds(trace.first_run_ns),

@@ -59,6 +59,9 @@ class Measurement:
     def energy(self, objective: EnergyObjective) -> Interval | None:
         return self.energy_j if objective is EnergyObjective.TOTAL else self.dynamic_energy_j
 
+    def energy_systematic(self, objective: EnergyObjective) -> float | None:
+        return self.energy_systematic_j if objective is EnergyObjective.TOTAL else self.dynamic_systematic_j
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeatability:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgepareto.host.domain.candidate import CandidateId
 from edgepareto.host.domain.device_front import DeviceFront
 from edgepareto.host.domain.interval import Interval
-from edgepareto.host.domain.measurement import Measurement
+from edgepareto.host.domain.measurement import EnergyObjective, Measurement
 
 __all__ = ["Remeasured", "RemeasuredDevice", "held"]
 
@@ -16,13 +16,18 @@ __all__ = ["Remeasured", "RemeasuredDevice", "held"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remeasured:
     """One candidate. again: its new job alone, with the device's between-job variance; None: it failed, and message
-    says why."""
+    says why. energy_objective: which energy the study minimised, and is compared here."""
 
     candidate: CandidateId
     before: Measurement
     again: Measurement | None
     after: Measurement
     message: str
+    energy_objective: EnergyObjective = EnergyObjective.TOTAL
+
+    def energy(self, of: Measurement | None) -> Interval | None:
+        """None where it is unknown."""
+        return None if of is None else of.energy(self.energy_objective)
 
     @property
     def latency_held(self) -> bool | None:
@@ -31,10 +36,11 @@ class Remeasured:
     @property
     def energy_held(self) -> bool | None:
         """None where either energy is unknown."""
-        if self.again is None or self.before.energy_j is None or self.again.energy_j is None:
+        before, again = self.energy(self.before), self.energy(self.again)
+        if self.again is None or before is None or again is None:
             return None
-        systematic = self.before.energy_systematic_j or 0.0, self.again.energy_systematic_j or 0.0
-        return held(self.before.energy_j, self.again.energy_j, *systematic)
+        systematic = (m.energy_systematic(self.energy_objective) or 0.0 for m in (self.before, self.again))
+        return held(before, again, *systematic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

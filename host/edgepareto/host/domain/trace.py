@@ -151,7 +151,8 @@ class ProfileTrace:
     """One job: one candidate in one batch on one device. Where status is not OK, `message` says why.
 
     operators: where they were asked for. anchor_ratio: the anchor's latency in this batch over its baseline on this
-    boot. voided: blocks and windows that were void (throttling, a meter's fault) and measured again.
+    boot. voided: blocks and windows that were void (throttling, a meter's fault) and measured again. protocol: the
+    version of the wire and of how it was measured; older traces do not name it, they are of the first.
     """
 
     candidate: CandidateId
@@ -184,3 +185,4 @@ class ProfileTrace:
     operators: tuple[OperatorTime, ...] = ()
     anchor_ratio: float | None = None
     voided: int = 0
+    protocol: int = 1

@@ -68,6 +68,8 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
     card["speed_up_over_dense"] = dense.latency_s.value / measurement.latency_s.value
     if dense_energy is not None and energy is not None and dense_energy.value > 0:
         card["energy_saving_over_dense"] = 1 - energy.value / dense_energy.value
+    if device_front.has_energy:
+        card["energy_objective"] = device_front.energy_objective.value  # whose saving and repeatability it tells
     card["dense"] = point_record(device_front.dense, device_front)
     card["conditions"] = _conditions(point, device_front)
     card["made"] = _making(point, study)

@@ -139,6 +139,7 @@ def profile_trace(data: bytes, device: DeviceName) -> ProfileTrace:
         ),
         anchor_ratio=message.anchor_ratio if message.HasField("anchor_ratio") else None,
         voided=message.voided,
+        protocol=message.protocol_version,
     )
 
 

@@ -203,7 +203,14 @@ def _compared(
             again = pool(jobs, limits, dynamic_limits=dynamic_limits)
             message = "" if again is not None else f"{jobs[-1].status.value} {jobs[-1].message}".rstrip()
             found.append(
-                Remeasured(candidate=name, before=point.measurement, again=again, after=pooled[name], message=message)
+                Remeasured(
+                    candidate=name,
+                    before=point.measurement,
+                    again=again,
+                    after=pooled[name],
+                    message=message,
+                    energy_objective=before.energy_objective,
+                )
             )
     return RemeasuredDevice(before=before, after=after, candidates=tuple(found), lost=lost)
 

@@ -16,6 +16,7 @@ __all__ = [
     "energy_mj",
     "energy_saving",
     "energy_text",
+    "estimate_text",
     "latency_text",
     "metric_text",
     "percent",
@@ -86,6 +87,14 @@ def energy_label(study: StudyFronts) -> str:
     above = " above idle" if objective is EnergyObjective.DYNAMIC else ""
     estimate = ", some an estimate" if any(device.energy_is_estimate for device in study.devices) else ""
     return f"energy per inference{above} (mJ{estimate})"
+
+
+def estimate_text(front: DeviceFront) -> str | None:
+    """The warning that belongs to an estimated energy; None for one that was measured."""
+    meter = front.device.meter
+    if meter is None or not front.energy_is_estimate:
+        return None
+    return f"ESTIMATE: {meter.kind} does not see all that the board draws; energy is rough"
 
 
 def rate_text(rate: float) -> str:

@@ -24,6 +24,7 @@ def job_record(job: Job) -> JobRecord:
         "board_id": job.board_id,
         "boot_id": job.boot_id,
         "agent_version": job.agent_version,
+        "protocol": job.protocol,
         "model_sha256": job.model_sha256,
         "before": _conditions(job.before),
         "after": _conditions(job.after),

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from edgepareto.host.domain.device_front import DeviceFront
 from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.domain.remeasured import Remeasured, RemeasuredDevice
-from edgepareto.host.views.figures import UNKNOWN, device_title, energy_text, latency_text
+from edgepareto.host.views.figures import UNKNOWN, device_title, energy_text, estimate_text, latency_text
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -40,15 +41,18 @@ def _table(device: RemeasuredDevice) -> Table:
                 one.latency_held,
             )
         ]
-        if one.before.energy_j is not None or one.after.energy_j is not None:
-            again = None if one.again is None else one.again.energy_j
-            rows.append(
-                ("mJ", _energy(one.before.energy_j), _energy(again), _energy(one.after.energy_j), one.energy_held)
-            )
+        energies = [one.energy(of) for of in (one.before, one.again, one.after)]
+        if energies[0] is not None or energies[2] is not None:
+            before_mj, again_mj, after_mj = map(_energy, energies)
+            rows.append((_energy_unit(device.after), before_mj, again_mj, after_mj, one.energy_held))
         for place, (unit, before, now, pooled, held) in enumerate(rows):
             name = one.candidate if place == 0 else ""
             table.add_row(name, unit, before, now, pooled, failed or _verdict(held), end_section=place == len(rows) - 1)
     return table
+
+
+def _energy_unit(front: DeviceFront) -> str:
+    return "mJ est." if front.energy_is_estimate else "mJ"
 
 
 def _energy(energy_j: Interval | None) -> str:
@@ -72,11 +76,15 @@ def _notes(device: RemeasuredDevice) -> Iterator[Text]:
     presets = ", ".join(dict.fromkeys(one.again.preset for one in measured if one.again is not None))
     yield Text(f"  {sum(verdicts)} of {len(verdicts)} intervals held; preset {presets or UNKNOWN}", style="dim")
     yield Text("  held: the two results differ by no more than their intervals allow", style="dim")
+    if device.after.has_energy and device.after.energy_objective is EnergyObjective.DYNAMIC:
+        yield Text("  mJ: energy per inference above idle, which the search minimised", style="dim")
     yield Text(f"  {_front_change(device.before, device.after)}", style="dim")
     for one in device.candidates:
         yield from _failure(one)
     if device.lost is not None:
         yield Text(f"  ! INCOMPLETE: {device.lost}", style="bold yellow")
+    if text := estimate_text(device.after):
+        yield Text(f"  ! {text}", style="bold yellow")
     if device.after.device.simulated:
         yield Text("  ! SIMULATED: no board was measured", style="bold yellow")
     yield Text("")

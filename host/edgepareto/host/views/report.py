@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
+from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.views.figures import (
     count_text,
     device_title,
@@ -32,7 +33,7 @@ from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS,
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["write_report"]
+__all__ = ["hover_text", "write_report"]
 
 Cost = Callable[[FrontPoint], float | None]
 ROW_PIXELS = 430
@@ -144,7 +145,7 @@ def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: b
         return go.Scatter(
             x=[x for x, _ in known],
             y=[point.accuracy * 100 for _, point in known],
-            text=[_hover(study, device, point) for _, point in known],
+            text=[hover_text(study, device, point) for _, point in known],
             hoverinfo="text",
             mode="markers",
             name=name,
@@ -173,7 +174,8 @@ def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: b
     ]
 
 
-def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
+def hover_text(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
+    """What a point says of itself, as HTML. The saving stands beside the energy that was the objective."""
     candidate, measurement = point.candidate, point.measurement
     lines = [f"<b>{candidate.id}</b>{' (simulated)' if measurement.simulated else ''}"]
     lines.append(f"{html.escape(metric_text(study.metric))}: {percent(candidate.accuracy)} on validation")
@@ -186,13 +188,14 @@ def _hover(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> str:
     lines.append(
         f"latency: {latency_text(measurement.latency_s)} ({speed_up(point, device.dense):.2f}× as fast as dense)"
     )
-    if measurement.energy_j is not None:
-        saving = energy_saving(point, device)
-        saved = "" if saving is None else f" ({saving * 100:.0f} % saved)"
-        estimate = ", an estimate" if device.energy_is_estimate else ""
-        lines.append(f"energy: {energy_text(measurement.energy_j)}{estimate}{saved}")
-    if measurement.dynamic_energy_j is not None:
-        lines.append(f"of it above idle: {energy_text(measurement.dynamic_energy_j)}")
+    saving, estimate = energy_saving(point, device), ", an estimate" if device.energy_is_estimate else ""
+    for objective, name in ((EnergyObjective.TOTAL, "energy"), (EnergyObjective.DYNAMIC, "of it above idle")):
+        energy = measurement.energy(objective)
+        if energy is not None:
+            saved = (
+                f" ({saving * 100:.0f} % saved)" if saving is not None and objective is device.energy_objective else ""
+            )
+            lines.append(f"{name}: {energy_text(energy)}{estimate}{saved}")
     slow = ": smaller but not faster" if device.is_smaller_not_faster(point) else ""
     lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters{slow}")
     lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")

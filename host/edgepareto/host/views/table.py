@@ -12,6 +12,7 @@ from edgepareto.host.views.figures import (
     device_title,
     energy_saving,
     energy_text,
+    estimate_text,
     latency_text,
     percent,
     points_text,
@@ -164,8 +165,8 @@ def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
     if not device.limits.reproducible:
         few = f"the dense model was measured {device.limits.anchor_jobs} times, wanted {FEWEST_ANCHOR_JOBS}"
         yield f"PROVISIONAL: {few}; how far two measurements differ is not known well"
-    if device.energy_is_estimate and device.device.meter is not None:
-        yield f"ESTIMATE: {device.device.meter.kind} does not see all that the board draws; energy is rough"
+    if text := estimate_text(device):
+        yield text
     disturbed = sorted(frozenset().union(*(p.measurement.tags for p in (device.dense, *device.front))) & DISTURBANCES)
     if disturbed:
         yield f"DISTURBED ({', '.join(disturbed)}): other work ran on this device; its intervals are wider for it"
