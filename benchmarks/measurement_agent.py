@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,11 @@ class RunningAgent:
         return found
 
     def _children(self) -> set[int]:
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+        found: set[int] = set()
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                found.update(map(int, (task / "children").read_text().split()))
+        return found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from edgepareto.agent.errors import ConfigError, Status, WorkerError
 from edgepareto.agent.runtime import RuntimeOptions
 from edgepareto.agent.simulation import BOARD_NAMES, SimulatedBoard, create_board, open_board
+from edgepareto.agent.simulation.clock import LaggingClock
 from edgepareto.agent.simulation.operators import list_operators
 from edgepareto.agent.simulation.profile import load_profile
 from edgepareto.agent.simulation.runtime import SimulatedRuntime
@@ -145,6 +147,19 @@ def test_a_board_says_what_it_is_and_on_what_it_was_calibrated(name: str, tmp_pa
     assert boot_id == board.device.boot_id
     other = create_board(name, tmp_path / "other", seed=2)
     assert other.device.board_id != board.device.board_id
+
+
+def test_a_board_that_is_dropped_leaves_no_descriptor(tmp_path: Path):
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    for number in range(3):
+        board = create_board("raspberry-pi-4b", tmp_path / str(number))
+        board.clock.start_batch()
+        board.clock.sleep(1)
+        LaggingClock(board.folder)
+        del board
+    gc.collect()
+    assert len(list(descriptors.iterdir())) == before
 
 
 def test_a_dying_board_dies_at_the_batch_it_was_told_to(tmp_path: Path):

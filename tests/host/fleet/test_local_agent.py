@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,17 @@ def test_a_host_that_is_killed_leaves_neither_its_agent_nor_a_socket(tmp_path: P
         if forked != "None":
             os.kill(int(forked), signal.SIGKILL)
         Path(environment["TMPDIR"]).rmdir()
+
+
+def test_a_host_with_more_open_files_than_select_can_watch_starts_an_agent(tmp_path: Path):
+    """FD_SETSIZE is 1,024; a notebook or a loader of data gets there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), max(hard, 2048)))
+    with ExitStack() as files:
+        for _ in range(1100):
+            files.enter_context(Path(os.devnull).open())
+        with connect([DeviceConfig(name="pi1", simulate="raspberry-pi-4b")], owner="ann", state=tmp_path) as clients:
+            assert clients[DeviceName("pi1")].info.simulated
 
 
 def test_an_agent_outlives_the_thread_that_started_it(tmp_path: Path):

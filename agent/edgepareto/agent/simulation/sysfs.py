@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,6 +71,7 @@ class SysTree:
         self._root = root
         self._profile = profile
         self._files: dict[str, int] = {}
+        weakref.finalize(self, _close, self._files)
 
     def show_temperature(self, temperature_c: float) -> None:
         self._show(_ZONE + "/temp", str(round(temperature_c * 1000)))
@@ -107,6 +109,11 @@ class SysTree:
         os.pwrite(file, data.ljust(size, b"\n"), 0)
         if size > len(data):
             os.ftruncate(file, len(data))
+
+
+def _close(files: Mapping[str, int]) -> None:
+    for file in files.values():
+        os.close(file)
 
 
 def _write(path: Path, text: str, *, end: str = "\n") -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 from array import array
 from bisect import bisect_left
 from pathlib import Path
@@ -30,6 +31,7 @@ class TimelineWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
 
     def append(self, end_ns: int, power_w: float) -> None:
         """Visible to readers at once: one write of a whole record."""
@@ -53,6 +55,7 @@ class TimelineReader:
         self.supply = supply
         self._extra_current_a = extra_current_a
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
         self._batch = -1
         self._forget()
         self.refresh()

@@ -57,9 +57,11 @@ class LocalAgent:
         deadline = time.monotonic() + READY_DEADLINE_S
         line = b""
         assert self._process.stdout is not None
+        answered = select.poll()  # select takes no descriptor above 1,023, which a notebook may have reached
+        answered.register(self._process.stdout, select.POLLIN)
         while not line.endswith(b"\n"):
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._process.stdout], [], [], left_s)[0]:
+            if left_s <= 0 or not answered.poll(left_s * 1000):
                 raise DeviceError(
                     f"{self._device.name}: its agent was not ready in {READY_DEADLINE_S:.0f} s; see {self._log}"
                 )
