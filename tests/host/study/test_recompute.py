@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgepareto.host.domain import StudyFronts
+from edgepareto.host.errors import WrongUse
 from edgepareto.host.study import keep_shown, recompute, run_study
 from edgepareto.host.views import recomputed_lines
 from fakes.fake_fleet import FakeDevice, connecting
@@ -87,3 +88,12 @@ def test_an_earlier_version_s_other_arithmetic_shows_as_changes(bench: Bench, sh
     assert (one.candidate, one.number, one.after) == (member.candidate.id, "latency_s", value)
     assert one.before == pytest.approx(value * 1.01)
     assert recompute(bench.config.study).changes == ()
+
+
+def test_a_device_that_the_study_has_not_costs_no_comparison(bench: Bench, shown: StudyFronts) -> None:
+    change(
+        bench.config.study, "UPDATE meta SET value = replace(value, '\"latency_s\"', '\"older\"') WHERE key = 'shown'"
+    )
+    with pytest.raises(WrongUse, match="device pi9 is not in"):
+        recompute(bench.config.study, device="pi9")
+    assert recompute(bench.config.study, device="pi1").changes

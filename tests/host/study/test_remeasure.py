@@ -97,6 +97,35 @@ def test_a_search_that_goes_on_decides_as_if_nothing_had_been_remeasured(bench: 
         assert sum(batch.phase is Phase.REMEASURE for batch in store.batches(DeviceName("pi1"))) >= 1
 
 
+def test_who_is_on_a_front_for_what_was_remeasured_gets_a_test_score_when_the_search_goes_on(
+    bench: Bench, searched: StudyFronts
+) -> None:
+    """The front came out slower, so the pooled one has members of later generations that the search's own has not."""
+    again(bench, FakeDevice(name="pi1", speed=1e5), device="pi1")
+    longer = bench.but("pi1", "jetson2", measurements=30)
+    devices = connecting(FakeDevice(name="pi1"), FakeDevice(name="jetson2", speed=5e6))
+    fronts = run_study(longer, resume=True, listener=bench.events.append, connect=devices)
+    points = [point for device in fronts.devices for point in (device.dense, *device.front)]
+    assert [point.candidate.id for point in points if point.candidate.test_accuracy is None] == []
+
+
+def test_another_preset_is_another_batch_even_after_one_that_was_not_stored(
+    bench: Bench, searched: StudyFronts
+) -> None:
+    """An agent that finished a batch whose host died answers its key from its journal, and no other batch by it."""
+
+    def die(batch: Batch) -> None:
+        raise KeyboardInterrupt
+
+    keys = []
+    for preset in ("quick", "quick", "audit"):
+        pi = FakeDevice(name="pi1", on_batch=die)
+        with pytest.raises(KeyboardInterrupt):
+            again(bench, pi, device="pi1", candidates=("knee",), preset=preset)
+        keys.append(pi.asked[0].request_key)
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_named_candidates_are_measured_on_the_devices_that_have_them(bench: Bench, searched: StudyFronts) -> None:
     pi1 = searched.devices[0]
     knee = next(point.candidate.id for point in pi1.front if point.is_knee)

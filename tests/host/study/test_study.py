@@ -198,6 +198,15 @@ def test_model_files_that_were_lost_are_made_again(bench: Bench) -> None:
     assert {file.name for file in models.iterdir()} == files
     assert stored(bench) == rows
 
+    with sqlite3.connect(small.study / "study.sqlite") as database:  # they come out as other files
+        database.execute("UPDATE candidates SET model_sha256 = replace(model_sha256, '0', '1')")
+    database.close()
+    again = run_study(bench.but(measurements=9), resume=True, listener=bench.events.append, connect=connecting(back))
+    everything = [point for front in again.devices for point in (*front.front, *front.others)]
+    assert {p.candidate.id for f in before.devices for p in (*f.front, *f.others)} <= {
+        p.candidate.id for p in everything
+    }
+
     for file in models.glob("*.outputs.npz"):
         file.unlink()
     run_study(bench.but(measurements=10), resume=True, listener=bench.events.append, connect=connecting(back))

@@ -134,16 +134,19 @@ def load_study(path: str | Path | None = None, *, settings: str | Path | None = 
     return Study(path=folder, fronts=read_fronts(folder))
 
 
-def recompute(path: str | Path | None = None, *, settings: str | Path | None = None) -> tuple[Study, Recomputed]:
+def recompute(
+    path: str | Path | None = None, *, device: str | None = None, settings: str | Path | None = None
+) -> tuple[Study, Recomputed]:
     """Every number drawn again from the stored traces alone, and what differs from what was shown last.
 
-    A trace that cannot be read is left out and named. path and settings as in `load_study`. Raises StudyError: no study
-    there, one of a newer version, or one that another process works on.
+    A trace that cannot be read is left out and named. path and settings as in `load_study`. device: one of
+    which will be shown alone, so that a wrong name is refused before the comparison is used up. Raises StudyError: no
+    study there, one of a newer version, or one that another process works on; WrongUse for a device that it has not.
     """
     from edgepareto.host.study import recompute as recompute_study  # brings pymoo and grpc
 
     folder = _folder(path, settings)
-    recomputed = recompute_study(folder)
+    recomputed = recompute_study(folder, device=device)
     return Study(path=folder, fronts=recomputed.fronts), recomputed
 
 

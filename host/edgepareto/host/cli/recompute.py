@@ -29,7 +29,7 @@ def recompute(
 
     if form not in ("table", "csv", "json"):
         raise typer.BadParameter(f"{form} is not known; choose table, csv or json", param_hint="--format")
-    found, recomputed = api.recompute(study, settings=settings_file())
+    found, recomputed = api.recompute(study, device=device, settings=settings_file())
     shown = found.only(device)
     as_table = form == "table"
     if as_table:

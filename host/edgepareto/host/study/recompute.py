@@ -15,6 +15,7 @@ from edgepareto.host import __version__
 from edgepareto.host.domain import DeviceFront, StudyFronts
 from edgepareto.host.domain.point_record import point_record
 from edgepareto.host.domain.recomputed import Change, Recomputed
+from edgepareto.host.errors import WrongUse
 from edgepareto.host.store import StudyStore
 from edgepareto.host.study.fronts import read_fronts
 
@@ -27,17 +28,21 @@ Numbers = Mapping[str, float]
 DeviceNumbers = Mapping[str, Numbers]
 
 
-def recompute(study: Path) -> Recomputed:
+def recompute(study: Path, *, device: str | None = None) -> Recomputed:
     """Reduce all traces again, compare with what was shown last, and keep the new numbers as shown.
 
     A trace that cannot be read is left out and named; then nothing is kept. StudyError: no study, held by another
-    process, or no device with a readable trace of the unpruned model.
+    process, or no device with a readable trace of the unpruned model. device: the one that will be shown; WrongUse
+    where the study has no such device, and nothing is kept.
     """
     damaged: list[str] = []
     with StudyStore.open_for_reading(study) as store:
         told = store.meta(SHOWN)
     with StudyStore.open_for_search(study):
         fronts = read_fronts(study, damaged.append)
+    names = [front.device.name for front in fronts.devices]
+    if device is not None and device not in names:
+        raise WrongUse(f"device {device} is not in {study}; it has {', '.join(names)}")
     if not damaged:
         keep_shown(study, fronts)
     shown = None if told is None else json.loads(told)

@@ -99,7 +99,7 @@ class RemeasuringDevice:
         anchor, *entries = (self._entry(candidate) for candidate in (self.dense, *candidates))
         seed = order_seed(self.identity.search.seed, DeviceName(f"{self.name}/{Phase.REMEASURE.value}"), self._count)
         batch = Batch(
-            request_key=request_key(self.identity.id, self.name, Phase.REMEASURE, self._count, (anchor, *entries)),
+            request_key=self._request_key((anchor, *entries)),
             preset=self.preset,
             order_seed=seed,
             anchor=anchor,
@@ -126,6 +126,11 @@ class RemeasuringDevice:
         self._count += 1
         self._attempts.update(entry.candidate for entry in (anchor, *entries))
         return board_fault(jobs)
+
+    def _request_key(self, entries: Sequence[BatchEntry]) -> str:
+        """Of this preset: after a run that was killed the next one may ask for another."""
+        study = f"{self.identity.id}/{self.preset}"
+        return request_key(study, self.name, Phase.REMEASURE, self._count, entries)
 
     def _entry(self, candidate: Candidate) -> BatchEntry:
         assert candidate.model_sha256 is not None, "it was measured"

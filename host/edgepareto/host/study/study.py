@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig
 from edgepareto.host.domain import (
     MAXIMUM_BATCH,
+    CandidateId,
     DeviceName,
     DeviceProgress,
     Genome,
@@ -133,6 +135,12 @@ def _search(
         )
         devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
     _run(devices, workshop, inputs, clock, partial(run_round, workshop, threads))
+    if inputs.test_sha256 is not None:
+        workshop.score_on_test([*(d.batches.anchor.id for d in devices), *_shown_members(config.study)])
+    for device in devices:
+        if not device.is_lost:
+            device.complete()
+    _require_one(devices)
     if clock.is_over:
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
 
@@ -163,13 +171,6 @@ def _run(
     )
     workshop.wait()
     clock.raise_if_stopped()
-    if inputs.test_sha256 is not None:
-        members = (member.candidate for d in devices for member in d.estimates().front(workshop.candidates))
-        workshop.score_on_test([*(d.batches.anchor.id for d in devices), *members])
-    for device in devices:
-        if not device.is_lost:
-            device.complete()
-    _require_one(devices)
 
 
 @contextmanager
@@ -188,6 +189,14 @@ def _stopping_on_ctrl_c(clock: StudyClock) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _shown_members(study: Path) -> Iterator[CandidateId]:
+    """Of the fronts as a user sees them, what was remeasured included, where their files are there."""
+    for front in read_fronts(study).devices:
+        for point in front.front:
+            if candidate_model(study, point.candidate.id).is_file():
+                yield point.candidate.id
 
 
 def _first_batches_first(asked: Sequence[Sequence[Genome]]) -> Iterator[Genome]:

@@ -86,24 +86,26 @@ class Workshop:
 
     def _begin(self, name: CandidateId, genome: Genome, recipe: Recipe) -> None:
         known = self.candidates.get(name)
-        if known is None or not self._has_files(known):
+        must_be_made = known is None or not self._has_files(known)
+        if must_be_made:
             making = self._preparation.make(lambda preparer: self._keep_made(preparer.make(name, genome, recipe)))
         else:
             making = Future()
             making.set_result(None)
         self._making[name] = making
-        if known is None or (known.accuracy is None and known.failure is None):
+        # What is made again may come out as another file, where libraries or the processor changed.
+        if must_be_made or known is None or (known.accuracy is None and known.failure is None):
             self._scoring[name] = self._preparation.score(making, lambda preparer: self._score(preparer, name))
 
     def _keep_made(self, made: Candidate) -> None:
-        """A model file that was lost is made again: its bits follow from its row, which stays as it is."""
+        """A model file that was lost is made again: its bits follow from its row, which then stays as it is."""
         known = self.candidates.get(made.id)
         if known is None or known.model_sha256 != made.model_sha256:
             self._keep(made)
 
     def _score(self, preparer: Preparer, name: CandidateId) -> None:
         candidate = self.candidates[name]
-        if candidate.model_sha256 is None:
+        if candidate.model_sha256 is None or candidate.accuracy is not None or candidate.failure is not None:
             return
         try:
             score = preparer.score(candidate.model_sha256, Split.VALIDATION)
