@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgepareto.host.domain import Activity, DeviceName, DeviceProgress, StudyNotice
-from edgepareto.host.views import show_progress
+from edgepareto.host.views import print_changes, show_progress
 from rich.console import Console
 
 
@@ -79,3 +79,11 @@ def test_a_devices_stage_utilisation_and_time_left_are_shown_where_they_are_know
             assert words in text
             assert ("left" in text) is (seconds is not None)
     assert "busy" not in shown(terminal=False)
+
+
+def test_a_stage_that_every_model_of_a_batch_tells_is_one_line() -> None:
+    stream = io.StringIO()
+    tell = print_changes(Console(file=stream, width=160, color_system=None))
+    for line in ("pi1: validate", "pi1: validate", "pi1: [latency] 1/3", "pi1: validate"):
+        tell(line)
+    assert stream.getvalue().splitlines() == ["pi1: validate", "pi1: [latency] 1/3", "pi1: validate"]

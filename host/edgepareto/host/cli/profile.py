@@ -41,9 +41,8 @@ def profile(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import log_console, profile_json, profile_table, results_console
+    from edgepareto.host.views import log_console, print_changes, profile_json, profile_table, results_console
 
-    log = log_console()
     results = api.profile(
         models,
         devices=names_of(devices),
@@ -52,7 +51,7 @@ def profile(
         shapes=shape or (),
         ops=ops,
         settings=settings_file(),
-        on_progress=None if session_of(context).quiet else log.print,
+        on_progress=None if session_of(context).quiet else print_changes(log_console()),
     )
     if as_json:
         typer.echo(profile_json(results))

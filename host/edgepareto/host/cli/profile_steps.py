@@ -42,16 +42,22 @@ def profile_steps(
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
     from edgepareto.host.export import output_must_be_writable
-    from edgepareto.host.views import log_console, results_console, steps_json, steps_tables, write_steps_plot
+    from edgepareto.host.views import (
+        log_console,
+        print_changes,
+        results_console,
+        steps_json,
+        steps_tables,
+        write_steps_plot,
+    )
 
     if output is not None:
         output_must_be_writable(output)
-    log = log_console()
     probed = api.profile_steps(
         names_of(devices),
         preset=preset,
         settings=settings_file(),
-        on_progress=None if session_of(context).quiet else log.print,
+        on_progress=None if session_of(context).quiet else print_changes(log_console()),
     )
     if output is not None:
         write_steps_plot(probed, output)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
+from rich.text import Text
 
-__all__ = ["log_console", "results_console"]
+__all__ = ["log_console", "print_changes", "results_console"]
 
 PIPED_WIDTH = 160  # rich takes 80 for a pipe and would cut columns
 
@@ -18,6 +20,19 @@ def results_console() -> Console:
 
 def log_console() -> Console:
     return _console(stderr=True)
+
+
+def print_changes(console: Console) -> Callable[[str], None]:
+    """What prints a line, but for one that says what the line before said: each model of a batch tells its stage."""
+    before = ""
+
+    def tell(line: str) -> None:
+        nonlocal before
+        if line != before:
+            before = line
+            console.print(Text(line))
+
+    return tell
 
 
 def _console(*, stderr: bool) -> Console:

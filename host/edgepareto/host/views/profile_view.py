@@ -109,6 +109,7 @@ def _record(result: ProfileResult) -> dict[str, object]:
             "runtime_version": runtime.version,
             "provider": runtime.provider,
             "threads": runtime.threads,
+            "runtime_options": dict(runtime.options) or None,
         }
     if job.usable:
         record |= job_record(job)
