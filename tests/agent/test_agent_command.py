@@ -98,7 +98,23 @@ def test_meters_lists_what_it_finds_with_a_reading_and_what_to_do_about_the_rest
     ]
 
 
-def test_auto_without_any_meter_starts_all_the_same_and_says_it_once(tmp_path: Path):
+def test_a_shunt_that_the_kernel_only_assumes_is_not_taken_for_the_boards(tmp_path: Path):
+    """ina2xx takes 10 mohm for the usual module's 100: ten times the power."""
+    tree = {"power1_input": 2_612_000, "shunt_resistor": 10_000}
+    hwmon(tmp_path, 3, "ina226", tree, device="1-0044")
+    config = tmp_path / "agent.toml"
+    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\n')
+    told = agent("meters", "--config", str(config)).stdout
+    assert "the kernel calculates with a shunt of 0.01 ohm, shunt_ohm in agent.toml is 0.1" in told
+    assert "no meter works" in told
+    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\nshunt_ohm = 0.01\n')
+    assert "\nshunt_ohm = 0.01 " in agent("meters", "--config", str(config)).stdout
+
+
+@pytest.mark.parametrize("tree", [{}, {"power1_input": 2_612_000, "shunt_resistor": 10_000}])
+def test_auto_without_any_meter_starts_all_the_same_and_says_it_once(tmp_path: Path, tree: dict[str, int]):
+    if tree:
+        hwmon(tmp_path, 3, "ina226", tree, device="1-0044")
     config = tmp_path / "agent.toml"
     config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\n')
     words = ["--config", str(config), "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
@@ -113,10 +129,10 @@ def test_auto_without_any_meter_starts_all_the_same_and_says_it_once(tmp_path: P
 
 
 def test_auto_takes_the_best_that_works(tmp_path: Path):
-    hwmon(tmp_path, 3, "ina226", {"power1_input": 2_612_000}, device="1-0044")
+    hwmon(tmp_path, 3, "ina226", {"power1_input": 2_612_000, "shunt_resistor": 2_000}, device="1-0044")
     rapl(tmp_path, 0)  # which stands still, as a broken one does
     config = tmp_path / "agent.toml"
-    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\n')
+    config.write_text(f'sys_root = "{tmp_path}"\n[meter]\nkind = "auto"\nshunt_ohm = 0.002\n')
     words = ["--config", str(config), "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
     command = [sys.executable, "-m", "edgepareto.agent", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -161,6 +177,9 @@ def test_a_simulated_board_is_never_shared():
         ("[meter]\nkind = 'hwmon'\nrail = 3", "rail is 3, wanted str"),
         ("[meter]\nkind = 'ina219'\naddress = 0x99", "address is 0x99"),
         ("[meter]\nkind = 'ina219'\nshunt_ohm = 0.0", "shunt_ohm is 0.0"),
+        ("[meter]\nkind = 'ina219'\nshunt_ohm = nan", "shunt_ohm is nan, wanted more than 0"),
+        ("[meter]\nkind = 'ina219'\nshunt_ohm = inf", "shunt_ohm is inf, wanted more than 0"),
+        ("[meter]\nkind = 'auto'\nchip = 'ina226'", "chip would be ignored; remove it, or name the kind"),
         ("[meter", "agent.toml: "),
     ],
 )

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgepareto.agent.clock import SystemClock
@@ -148,22 +149,31 @@ def _tested(meter: MeterSetting | None, sys_root: Path) -> tuple[MeterSetting | 
     """The meter and what its self-test says. "auto" becomes the best that works, or none and the reason."""
     if meter is None or meter.kind != AUTO_METER:
         return meter, None if meter is None else check_meter(meter, sys_root=sys_root, simulation=None)
-    best = best_of(tested(find_candidates(sys_root), sys_root=sys_root))
+    best = best_of(tested(_shunted(find_candidates(sys_root), meter), sys_root=sys_root))
     if best is not None:
         return best.setting, best.description
-    fault = 'kind = "auto" found no meter that works: edgepareto-agent meters tells why of each'
+    fault = 'kind = "auto" found no meter that works: edgepareto-agent meters --config agent.toml tells why of each'
     return None, describe_fault(meter, simulated=False, fault=fault)
 
 
 def _print_meters(settings: AgentSettings) -> int:
     """What agent.toml names comes as it stands there, in place of what was found at the same place."""
     candidates = find_candidates(settings.sys_root)
-    if settings.meter is not None and settings.meter.kind != AUTO_METER:
+    if settings.meter is not None and settings.meter.kind == AUTO_METER:
+        candidates = _shunted(candidates, settings.meter)
+    elif settings.meter is not None:
         others = [one for one in candidates if _place(one.setting) != _place(settings.meter)]
         candidates = (MeterCandidate(setting=settings.meter), *others)
     readings = survey(candidates, clock=SystemClock(), sys_root=settings.sys_root)
     sys.stdout.write(survey_text(readings))
     return 0
+
+
+def _shunted(candidates: Sequence[MeterCandidate], told: MeterSetting) -> tuple[MeterCandidate, ...]:
+    """With the shunt that agent.toml tells: the kernel assumes one, and a wrong one scales every number."""
+    return tuple(
+        replace(candidate, setting=replace(candidate.setting, shunt_ohm=told.shunt_ohm)) for candidate in candidates
+    )
 
 
 def _place(meter: MeterSetting) -> tuple[str, int, int]:

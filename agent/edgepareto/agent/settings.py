@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ TOP_KEYS = {
 CLOCK_KEYS = {"fix": bool, "power_mode": int}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
 AUTO_METER = "auto"  # the best that `edgepareto-agent meters` finds
+AUTO_METER_KEYS = {"kind", "shunt_ohm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +162,14 @@ def _meter(meter: object, path: Path) -> MeterSetting:
         checked_kind(setting.kind, AUTO_METER)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+    if setting.kind == AUTO_METER and (ignored := meter.keys() - AUTO_METER_KEYS):
+        raise ConfigError(
+            f'{where}: kind is "auto", so {", ".join(sorted(ignored))} would be ignored; remove it, or name the kind '
+            f"(edgepareto-agent meters prints its lines)"
+        )
     if not 0x03 <= setting.address <= 0x77:
         raise ConfigError(f"{where}: address is {setting.address:#x}, an I2C address lies between 0x03 and 0x77")
-    if setting.shunt_ohm <= 0:
+    if not 0 < setting.shunt_ohm < math.inf:
         raise ConfigError(f"{where}: shunt_ohm is {setting.shunt_ohm}, wanted more than 0; the usual module has 0.1")
     return setting
 
