@@ -142,6 +142,7 @@ def test_contention_is_what_others_used_of_all_cores_with_steal_and_without_gues
 
 
 def test_the_cpu_time_of_a_process_is_found_behind_a_name_with_blanks_and_brackets(tmp_path: Path) -> None:
-    stat = "41 (a ) b (c) S 1 41 41 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 1 0 100 0 0"
+    """And that of the programs it ran, such as vcgencmd ten times a second."""
+    stat = "41 (a ) b (c) S 1 41 41 0 -1 4194304 100 0 0 0 17 5 6 2 20 0 1 0 100 0 0"
     root = write_tree(tmp_path, {"proc/41/stat": stat})
-    assert read_process_ticks(root, [41, 99]) == 22
+    assert read_process_ticks(root, [41, 99]) == 30

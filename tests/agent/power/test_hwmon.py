@@ -6,6 +6,7 @@ import pytest
 from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power import MeterQuality, MeterSetting
 from edgepareto.agent.power.hwmon import Hwmon
+from edgepareto.agent.power.jetson_rails import JetsonRails
 from fakes.power_trees import TreeClock, hwmon
 
 INA226 = {
@@ -123,3 +124,26 @@ def test_a_chip_that_stops_answering_is_an_io_error(tmp_path: Path):
     with pytest.raises(MeterError, match="power1_input holds '', wanted a whole number") as caught:
         meter.read()
     assert caught.value.status is MeterStatus.IO
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.1, 0.25, 0.49])
+@pytest.mark.parametrize("kind", ["hwmon", "jetson"])
+def test_nothing_is_in_a_sample_that_was_longer_ago_than_the_meter_says(tmp_path: Path, kind: str, phase_s: float):
+    """9 W until the window begins, 2 W after it; the chip shows the mean of its last whole conversion of 0.5 s."""
+    begun_s, conversion_s = 3.0, 0.5
+    files = {"power1_input": 0, "in1_input": 5000, "update_interval": 500, "label": "VIN"}
+    folder = hwmon(tmp_path, 0, "ina238", files)
+
+    def show(now_ns: int) -> None:
+        ended_s = (now_ns / 1e9 - phase_s) // conversion_s * conversion_s + phase_s
+        before = min(1.0, max(0.0, begun_s - (ended_s - conversion_s)) / conversion_s)
+        (folder / "power1_input").write_text(f"{round(2e6 + 7e6 * before)}\n")
+
+    clock = TreeClock(show)
+    clock.sleep(begun_s)
+    meter = Hwmon(tmp_path, clock, setting()) if kind == "hwmon" else JetsonRails(tmp_path, clock)
+    meter.begin_window()
+    samples = [meter.read() for _ in range(8)]
+    later = [one for one in samples if one.timestamp_ns / 1e9 >= begun_s + meter.description.averaging_s]
+    assert len(later) >= 4
+    assert {one.power_w for one in later} == {2.0}

@@ -86,12 +86,14 @@ def read_cpu_time(sys_root: Path) -> CpuTime | None:
 
 
 def read_process_ticks(sys_root: Path, pids: Iterable[int]) -> int:
-    """CPU time that these processes have used, in clock ticks (utime and stime, proc_pid_stat(5)); 0 for a dead one."""
+    """CPU time that these processes and the programs they ran have used, in clock ticks; 0 for a dead one.
+
+    utime, stime, cutime and cstime of proc_pid_stat(5).
+    """
     ticks = 0
     for pid in pids:
         after_name = (text(sys_root / f"proc/{pid}/stat") or "").rpartition(")")[2].split()  # the name may hold blanks
-        if len(after_name) > 12:
-            ticks += int(after_name[11]) + int(after_name[12])
+        ticks += sum(map(int, after_name[11:15]))
     return ticks
 
 

@@ -122,7 +122,7 @@ class Hwmon:
             address=address_of(self._monitor.device),
             shunt_ohm=self._monitor.shunt_ohm,
             rail=self._monitor.shown,
-            averaging_s=self._period_s,
+            averaging_s=2 * self._period_s,  # what is read may be a whole conversion old
         )
 
     @property

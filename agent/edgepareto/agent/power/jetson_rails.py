@@ -91,7 +91,8 @@ class JetsonRails:
             kind="jetson",
             quality=MeterQuality.MEASURED,
             rail=" + ".join(rail.label for rail in self._rails),
-            averaging_s=self._longest_s,
+            # Read by the clock, it may be a whole conversion old; one that is watched for a change is not.
+            averaging_s=2 * self._longest_s if self._told else self._longest_s,
         )
 
     @property

@@ -36,8 +36,8 @@ class MeterQuality(str, Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterDescription:
     """config: the one that is in force, which changes when the range is fixed. tags: what every number made with it
-    must carry. fault: the self-test failed, the meter cannot be used, and why. averaging_s: the longest that one sample
-    is the mean of, so that what lies less than that before a window is in its first sample.
+    must carry. fault: the self-test failed, the meter cannot be used, and why. averaging_s: how far back one sample
+    reaches at most, so that what lies less than that before a window may be in its first sample.
     """
 
     kind: str
