@@ -27,4 +27,6 @@ def test_operators_are_told_per_model_and_add_up(host) -> None:
 
 def test_without_the_flag_no_operator_is_timed(host) -> None:
     result = host("profile", "net.onnx", "--devices", "pi1", "--preset", "quick", "--json", "--quiet")
-    assert not {"operators", "operator_types", "operators_s", "dispatch_s"} & set(json.loads(result.out)["results"][0])
+    (found,) = json.loads(result.out)["results"]
+    assert not {"operators", "operator_types", "operators_s", "dispatch_s"} & set(found)
+    assert found["protocol"] == 1
