@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from edgepareto.host.domain import Conditions, Meter, MeterQuality, MeterStatus, Status, reduce_trace
-from fakes.jobs import TRACE, block, window
+from fakes.jobs import INA219, TRACE, block, window
 
 EVEN = 2.0 * 3.0 / 100  # J: 3 W for 2 s over 100 inferences
 
@@ -85,6 +85,19 @@ def test_an_estimate_says_how_rough_it_is_and_a_counter_without_a_figure_says_no
     assert (rapl.systematic_j, rapl.dynamic_j, rapl.total_j) == (None, None, rapl.statistical_j)
     assert pi5.statistical_j.half_width == pytest.approx(rapl.total_j.half_width)
     assert pi5.systematic_j == pytest.approx(0.3 * pi5.total_j.value)
+
+
+def test_a_counters_samples_weigh_by_the_time_they_stand_for() -> None:
+    rapl = Meter(kind="rapl", quality=MeterQuality.COUNTER)
+    uneven = replace(
+        window(busy=True, watts=0.0), timestamp_ns=(1_010_000_000, 1_040_000_000), power_uw=(10**6, 3 * 10**6)
+    )
+    job = reduce_trace(replace(TRACE, windows=(uneven,), meter=rapl))
+    assert job.energy is not None
+    assert job.energy.mean_power_w == pytest.approx(2.5)
+    job = reduce_trace(replace(TRACE, windows=(uneven,), meter=INA219))
+    assert job.energy is not None
+    assert job.energy.mean_power_w == pytest.approx(2.0)
 
 
 def test_gaps_and_what_the_meter_missed_are_told() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgepareto.host.domain.candidate import CandidateId
-from edgepareto.host.domain.device import DeviceName, Meter
+from edgepareto.host.domain.device import DeviceName, Meter, MeterQuality
 from edgepareto.host.domain.interval import Interval, t_interval
 from edgepareto.host.domain.meter_uncertainty import meter_error
 from edgepareto.host.domain.trace import (
@@ -196,9 +196,10 @@ def _energy(windows: Sequence[PowerWindow], meter: Meter | None) -> JobEnergy | 
     busy = [w for w in windows if w.busy and w.power_uw and w.inferences]
     if not busy:
         return None
-    idle = [float(np.mean(w.power_uw)) * 1e-6 for w in windows if not w.busy and w.power_uw]
+    counts = meter is not None and meter.quality is MeterQuality.COUNTER
+    idle = [_mean_power_w(w, counts=counts) for w in windows if not w.busy and w.power_uw]
     idle_w = float(np.mean(idle)) if idle else None
-    power_w = np.array([np.mean(w.power_uw) * 1e-6 for w in busy])
+    power_w = np.array([_mean_power_w(w, counts=counts) for w in busy])
     durations_s = np.array([(w.end_ns - w.start_ns) * 1e-9 for w in busy])
     seconds = durations_s / np.array([w.inferences for w in busy])
     error = None if meter is None else meter_error(meter)
@@ -229,6 +230,15 @@ def _energy(windows: Sequence[PowerWindow], meter: Meter | None) -> JobEnergy | 
         clipped=sum(w.clipped for w in windows),
         i2c_errors=sum(w.i2c_errors for w in windows),
     )
+
+
+def _mean_power_w(window: PowerWindow, *, counts: bool) -> float:
+    """counts: each sample is the mean power since the one before, however long ago that was."""
+    power_uw = np.asarray(window.power_uw, dtype=float)
+    if not counts:
+        return float(power_uw.mean()) * 1e-6
+    lasted_ns = np.diff([window.start_ns, *window.timestamp_ns])
+    return float(np.average(power_uw, weights=lasted_ns)) * 1e-6
 
 
 def _with(samples: Array, systematic: float | None) -> Interval:
