@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,48 @@ from edgepareto.agent.profiling.preflight import (
     ContentionGauge,
     judge,
     judge_change,
+    judge_level,
     look_around,
 )
 from edgepareto.agent.profiling.trace import LatencyBlock
 
+QUIET = Board(clock=SystemClock(), sys_root=Path("/"), meter=None, default_threads=1, shared=False)
+SHARED = replace(QUIET, shared=True)
+SIMULATED = replace(QUIET, simulation=Path("board"))
+
 
 @pytest.mark.parametrize("contention", [None, 0.0, 0.049])
 def test_a_quiet_board_and_one_that_does_not_tell_are_measured(contention: float | None) -> None:
-    verdict = judge(Conditions(contention=contention), when="now", shared=False)
+    verdict = judge(Conditions(contention=contention), when="now", board=QUIET)
     assert (verdict.status, verdict.tags) == (Status.OK, frozenset())
 
 
 def test_a_busy_board_gives_no_number_and_a_shared_one_gives_it_with_a_tag() -> None:
-    verdict = judge(Conditions(contention=0.31), when="before the batch", shared=False)
+    verdict = judge(Conditions(contention=0.31), when="before the batch", board=QUIET)
     assert verdict.status is Status.CONTENDED
     assert "31%" in verdict.message
     assert "5%" in verdict.message
-    shared = judge(Conditions(contention=0.31), when="before the batch", shared=True)
+    shared = judge(Conditions(contention=0.31), when="before the batch", board=SHARED)
     assert (shared.status, shared.tags) == (Status.OK, {"CONTENDED"})
+
+
+@pytest.mark.parametrize(
+    ("board", "said", "unsaid"),
+    [
+        (QUIET, "shared = true in the board's agent.toml, for local under [devices.NAME]", "simulated"),
+        (SIMULATED, "take what disturbs it out of its faults", "shared"),
+    ],
+)
+def test_the_advice_can_be_followed_on_a_board_of_this_kind(board: Board, said: str, unsaid: str) -> None:
+    here = Conditions(contention=0.3)
+    verdicts = [
+        judge(here, when="before the batch", board=board),
+        judge_change(here, here, blocks(1000, 1100), metered=True, board=board),
+        judge_level(1.1, board=board),
+    ]
+    for verdict in verdicts:
+        assert said in verdict.message
+        assert unsaid not in verdict.message
 
 
 def blocks(*median_ns: int) -> list[LatencyBlock]:
@@ -49,8 +74,8 @@ def test_a_batch_in_which_the_board_changed_is_void_and_tagged_where_the_board_i
     governors: tuple[str | None, str | None], anchor: list[LatencyBlock], said: str | None
 ) -> None:
     before, after = (Conditions(governor=governor) for governor in governors)
-    verdict = judge_change(before, after, anchor, metered=True, shared=False)
-    shared = judge_change(before, after, anchor, metered=True, shared=True)
+    verdict = judge_change(before, after, anchor, metered=True, board=QUIET)
+    shared = judge_change(before, after, anchor, metered=True, board=SHARED)
     assert verdict.status is (Status.OK if said is None else Status.ANCHOR_DRIFT)
     assert (said or "") in verdict.message
     assert (shared.status, shared.tags) == (Status.OK, frozenset() if said is None else {"ANCHOR_DRIFT"})
@@ -69,7 +94,7 @@ def test_a_fan_that_changed_voids_what_depends_on_it(
     levels: tuple[int | None, int], metered: bool, verdict: tuple[Status, set[str]]
 ) -> None:
     before, after = (Conditions(fan_level=level) for level in levels)
-    seen = judge_change(before, after, [], metered=metered, shared=False)
+    seen = judge_change(before, after, [], metered=metered, board=QUIET)
     assert (seen.status, seen.tags) == verdict
 
 

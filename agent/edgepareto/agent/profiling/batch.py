@@ -84,7 +84,7 @@ class _Batch:
         context.board.clock.start_batch()
         self._context = context
         self._anchor = context.anchor
-        self._shared = context.board.shared
+        self._board = context.board
         self._before = self._after = read_conditions(context.board.sys_root)
         self._contention: float | None = None
         self._watch = BoardWatch(context)
@@ -133,7 +133,7 @@ class _Batch:
         self._context.tell("preflight", self._anchor)
         self._watch.wait_until_fit()
         self._before = look_around(self._context.board, seconds=self._context.preset.look_s)
-        self._obey(judge(self._before, when="before the batch", shared=self._shared))
+        self._obey(judge(self._before, when="before the batch", board=self._board))
 
     def _measure_beside_the_anchor(self, group: Sequence[Job]) -> None:
         """All rounds of a group that is loaded at once."""
@@ -157,20 +157,20 @@ class _Batch:
     def _check(self) -> None:
         """Is what was measured so far that of a quiet, steady board? Else no more time is spent on this batch."""
         after = self._after = read_conditions(self._context.board.sys_root, contention=self._contention)
-        self._obey(judge(after, when="while the batch was timed", shared=self._shared))
+        self._obey(judge(after, when="while the batch was timed", board=self._board))
         change = judge_change(
             self._before,
             after,
             self._anchor.blocks,
             windows=[window for window in self._anchor.windows if window.busy],
             metered=self._energy.were_measured,
-            shared=self._shared,
+            board=self._board,
         )
         self._obey(change)
         self._judge_level()
 
     def _judge_level(self) -> None:
-        self._obey(judge_level(self._anchor_ratio(), shared=self._shared))
+        self._obey(judge_level(self._anchor_ratio(), board=self._board))
 
     def _anchor_ratio(self) -> float | None:
         boot_id, governor = boot_id_of(self._context.board.sys_root), self._before.governor

@@ -81,15 +81,15 @@ def look_around(board: Board, *, seconds: float) -> Conditions:
     return read_conditions(board.sys_root, contention=gauge.read())
 
 
-def judge(conditions: Conditions, *, when: str, shared: bool) -> Judgement:
+def judge(conditions: Conditions, *, when: str, board: Board) -> Judgement:
     """A board that works for others at the same time gives no numbers; a shared one gives them with a tag."""
     if conditions.contention is None or conditions.contention < MAXIMUM_CONTENTION:
         return Judgement()
     message = (
         f"other programs used {conditions.contention:.0%} of the board's CPU time {when}, allowed "
-        f"{MAXIMUM_CONTENTION:.0%}; stop them, or set shared = true for this device"
+        f"{MAXIMUM_CONTENTION:.0%}; {_advice('stop them', board)}"
     )
-    return _void_or_tag(Status.CONTENDED, message, shared=shared)
+    return _void_or_tag(Status.CONTENDED, message, board)
 
 
 def judge_change(
@@ -99,7 +99,7 @@ def judge_change(
     *,
     windows: Sequence[PowerWindow] = (),
     metered: bool,
-    shared: bool,
+    board: Board,
 ) -> Judgement:
     """Was the board at the end of the batch the one it was at its beginning? A shared one only gets a tag.
 
@@ -115,8 +115,8 @@ def judge_change(
         or (fan if metered else None)
     )
     if change is not None:
-        message = f"{change}; keep the board's clocks, fan and temperature steady, or set shared = true for this device"
-        return _void_or_tag(Status.ANCHOR_DRIFT, message, shared=shared)
+        message = f"{change}; {_advice('keep its clocks, fan and temperature steady', board)}"
+        return _void_or_tag(Status.ANCHOR_DRIFT, message, board)
     return Judgement(tags=frozenset({FAN_CHANGED}) if fan else frozenset())
 
 
@@ -129,19 +129,26 @@ def anchor_ratio(
     return statistics.median(statistics.median(block.run_ns) for block in blocks) / baseline.latency_ns
 
 
-def judge_level(ratio: float | None, *, shared: bool) -> Judgement:
+def judge_level(ratio: float | None, *, board: Board) -> Judgement:
     """ratio: of the anchor; None is not judged."""
     if ratio is None or abs(ratio - 1) <= MAXIMUM_ANCHOR_DRIFT:
         return Judgement()
     message = (
         f"the anchor's latency is {ratio - 1:+.1%} off its baseline on this boot, allowed {MAXIMUM_ANCHOR_DRIFT:.0%}; "
-        "let the board rest and look at what else runs on it, or set shared = true for this device"
+        f"{_advice('let it rest and look at what else runs on it', board)}"
     )
-    return _void_or_tag(Status.ANCHOR_DRIFT, message, shared=shared)
+    return _void_or_tag(Status.ANCHOR_DRIFT, message, board)
 
 
-def _void_or_tag(status: Status, message: str, *, shared: bool) -> Judgement:
-    return Judgement(tags=frozenset({status.value})) if shared else Judgement(status=status, message=message)
+def _advice(against_it: str, board: Board) -> str:
+    """A simulated board is disturbed by the faults it was given, and cannot be shared."""
+    if board.simulation is not None:
+        return "the board is simulated: take what disturbs it out of its faults"
+    return f"{against_it}, or say shared = true in the board's agent.toml, for local under [devices.NAME]"
+
+
+def _void_or_tag(status: Status, message: str, board: Board) -> Judgement:
+    return Judgement(tags=frozenset({status.value})) if board.shared else Judgement(status=status, message=message)
 
 
 def _change(what: str, before: str | int | None, after: str | int | None) -> str | None:
