@@ -224,6 +224,15 @@ def test_every_device_lost_is_a_failure_that_keeps_what_was_measured(bench: Benc
     assert read_fronts(bench.config.study).devices[0].measured == 6
 
 
+def test_a_device_lost_before_its_first_number_has_no_front_to_keep(bench: Bench) -> None:
+    device = FakeDevice(name="pi1", trouble=lambda entry: Status.CONTENDED)
+    with pytest.raises(Failed, match="every device was lost") as lost:
+        run_study(bench.config, resume=False, listener=bench.events.append, connect=connecting(device))
+    told = [*bench.warnings(), str(lost.value)]
+    assert not any("is kept" in text for text in told)
+    assert sum("go on with --resume" in text for text in told) == 2
+
+
 def test_without_a_meter_energy_is_dropped_loudly_and_an_energy_limit_is_wrong_use(bench: Bench) -> None:
     device = FakeDevice(name="pi1", meter=None)
     limited = bench.but(constraints=Constraints(max_energy_j=0.1), measurements=8)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from edgepareto.host.domain import Job, Status, reduce_trace
-from edgepareto.host.study.verdict import advice, board_fault
+from edgepareto.host.study.verdict import board_fault, why_void
 from fakes.jobs import TRACE
 
 OK, OOM, HOT, DRIFT, CRASH = Status.OK, Status.OOM, Status.TOO_HOT, Status.ANCHOR_DRIFT, Status.WORKER_CRASHED
@@ -38,9 +38,16 @@ def test_a_batch_is_void_where_nothing_was_measured_for_no_fault_of_the_candidat
     assert board_fault(jobs) is (jobs[0] if is_void else None)
 
 
-def test_every_condition_that_voids_comes_with_something_to_do():
+def test_every_condition_that_voids_comes_with_something_to_do_and_is_told_it_once():
     conditions = (
         *(Status.THROTTLED, Status.UNDERVOLTAGE, Status.TOO_HOT),
         *(Status.CONTENDED, Status.ANCHOR_DRIFT, Status.WRONG_PROVIDER),
     )
-    assert all(advice(status) for status in conditions)
+    for status in conditions:
+        silent, advising = (
+            reduce_trace(replace(TRACE, status=status, message=message))
+            for message in ("the supply sagged", "the supply sagged; buy another")
+        )
+        assert why_void(silent, advised=True).startswith(f"{status.value} the supply sagged; ")
+        assert why_void(silent) == f"{status.value} the supply sagged"
+        assert why_void(advising, advised=True) == f"{status.value} the supply sagged; buy another"

@@ -25,7 +25,7 @@ from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
 from edgepareto.host.study.replay import journal_generation
-from edgepareto.host.study.verdict import Verdict, advice, verdict
+from edgepareto.host.study.verdict import Verdict, verdict, why_void
 
 __all__ = ["DeviceSearch", "Listener"]
 
@@ -189,12 +189,17 @@ class DeviceSearch:
         self.batches.store.save_note(self.name, text)
         self._listener(StudyNotice(text=f"{self.name}: {text}", is_warning=True))
 
+    @property
+    def has_numbers(self) -> bool:
+        return any(job.usable for jobs in self.batches.by_candidate.values() for job in jobs)
+
     def lose(self, reason: str) -> None:
-        """The device is out of this run; its front is kept and marked incomplete."""
+        """The device is out of this run; its front, where it has one, is kept and marked incomplete."""
         self.is_searching = False
         self._save(replace(self.batches.record, state=DeviceState.LOST, reason=reason))
         self.report(Activity.LOST)
-        self._listener(StudyNotice(text=f"{reason}; its front is kept, go on with --resume", is_warning=True))
+        kept = "its front is kept, " if self.has_numbers else ""
+        self._listener(StudyNotice(text=f"{reason}; {kept}go on with --resume", is_warning=True))
 
     def complete(self) -> None:
         self._save(self.batches.record.completed(self._config))
@@ -233,12 +238,10 @@ class DeviceSearch:
 
     def _say_void(self, fault: Job, voids: int) -> None:
         """Void VOIDS_IN_A_ROW times in this run loses the device. What a replay answers does not count: voids is 0."""
-        why = f"{fault.status.value} {fault.message}".rstrip()
         if voids == VOIDS_IN_A_ROW:
-            hint = advice(fault.status)
-            self.lose(f"{self.name}: {voids} batches in a row are void: {why}{f'; {hint}' if hint else ''}")
+            self.lose(f"{self.name}: {voids} batches in a row are void: {why_void(fault, advised=True)}")
         elif voids:
-            text = f"{self.name}: a batch is void and measured again: {why}"
+            text = f"{self.name}: a batch is void and measured again: {why_void(fault)}"
             self._listener(StudyNotice(text=text, is_warning=True))
 
     def _may_be_measured(self, candidate: Candidate) -> bool:

@@ -16,7 +16,7 @@ from edgepareto.host.study.batches import cut
 from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
-from edgepareto.host.study.verdict import advice, board_fault
+from edgepareto.host.study.verdict import board_fault, why_void
 
 __all__ = ["RemeasuringDevice"]
 
@@ -86,11 +86,9 @@ class RemeasuringDevice:
                 if fault is None:
                     break
                 voids += 1
-                why = f"{fault.status.value} {fault.message}".rstrip()
                 if voids == VOIDS_IN_A_ROW:
-                    hint = advice(fault.status)
-                    return f"{self.name}: {voids} batches in a row are void: {why}{f'; {hint}' if hint else ''}"
-                self.tell(f"{self.name}: a batch is void and measured again: {why}", True)
+                    return f"{self.name}: {voids} batches in a row are void: {why_void(fault, advised=True)}"
+                self.tell(f"{self.name}: a batch is void and measured again: {why_void(fault)}", True)
             self.tell(f"{self.name}: batch {place} of {len(batches)} measured", False)
         return None
 

@@ -288,7 +288,8 @@ def _fault(fault: str | None) -> str:
 def _require_one(devices: Sequence[DeviceSearch]) -> None:
     if all(device.is_lost for device in devices):
         reasons = "; ".join(str(device.batches.record.reason) for device in devices)
-        raise Failed(f"every device was lost: {reasons}; what was measured is kept, go on with --resume")
+        kept = "what was measured is kept, " if any(device.has_numbers for device in devices) else ""
+        raise Failed(f"every device was lost: {reasons}; {kept}go on with --resume")
 
 
 def _one_at_a_time(listener: Listener) -> Listener:

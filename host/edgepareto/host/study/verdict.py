@@ -7,17 +7,17 @@ from enum import Enum
 
 from edgepareto.host.domain import Job, Status
 
-__all__ = ["Verdict", "advice", "board_fault", "verdict"]
+__all__ = ["Verdict", "board_fault", "verdict", "why_void"]
 
 CRASH_RETRIES = 1  # TIMEOUT, WORKER_CRASHED: probably the candidate's own fault
 VOID_RETRIES = 2  # void beside others that are not, so not for the board's sake alone
 METER_RETRIES = 1
 CRASHES = (Status.TIMEOUT, Status.WORKER_CRASHED)
-ADVICE = {
+ADVICE = {  # where the agent gives none: its messages have theirs behind a semicolon
     Status.UNDERVOLTAGE: "give it a stronger supply or a shorter cable",
     Status.THROTTLED: "cool it or give it a stronger supply",
     Status.TOO_HOT: "cool it: a heat sink, a fan, a cooler room",
-    Status.CONTENDED: "stop what else runs on it, or say shared = true in its settings",
+    Status.CONTENDED: "stop what else runs on it",
     Status.ANCHOR_DRIFT: "let it rest, and see what else runs on it, its fan and its governor",
     Status.WRONG_PROVIDER: "install the runtime that has the provider that was asked for",
 }
@@ -55,9 +55,11 @@ def board_fault(batch: Sequence[Job]) -> Job | None:
     return batch[0] if is_void else None
 
 
-def advice(status: Status) -> str | None:
-    """What a user can do about a board that ends in this status again and again."""
-    return ADVICE.get(status)
+def why_void(fault: Job, *, advised: bool = False) -> str:
+    """The verdict in the agent's words. advised: with what to do about it, where these do not say it already."""
+    why = f"{fault.status.value} {fault.message}".rstrip()
+    hint = ADVICE.get(fault.status) if advised and "; " not in fault.message else None
+    return why if hint is None else f"{why}; {hint}"
 
 
 def _own_fault(job: Job) -> bool:
