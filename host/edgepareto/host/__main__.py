@@ -10,13 +10,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgepareto.host.errors import EdgeParetoError
+
+if TYPE_CHECKING:
+    from edgepareto.host.cli import Session
 
 __all__ = ["main"]
 
 FAILED, INTERRUPTED = 1, 130
-INTERRUPTION = "interrupted; a search goes on with --resume"
 # Before numpy is loaded: OpenBLAS gives other bits with two threads, and a resumed search must give the same.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeParetoError as error:
         return _tell(str(error), error.exit_code, debug=session.debug)
     except KeyboardInterrupt:
-        return _tell(INTERRUPTION, INTERRUPTED, debug=session.debug)
+        return _tell(_interruption(session), INTERRUPTED, debug=session.debug)
     except BrokenPipeError:  # the reader of our output has gone: `host front | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "this is a mistake of ours, please report it with what the same command prints with --debug"
         return _tell(f"unexpected {kind}: {error}; {hint}", FAILED, debug=session.debug)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code on its own
-        return _tell(INTERRUPTION, INTERRUPTED)
+        return _tell(_interruption(session), INTERRUPTED)
     return code
 
 
@@ -56,6 +59,10 @@ def _tell(message: str, code: int, *, debug: bool = False) -> int:
         traceback.print_exc()
     sys.stderr.write(f"host: {' '.join(message.split())}\n")
     return code
+
+
+def _interruption(session: Session) -> str:
+    return "interrupted; go on with --resume" if session.can_resume else "interrupted"
 
 
 def _os_message(error: OSError) -> str:

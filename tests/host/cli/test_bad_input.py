@@ -140,7 +140,18 @@ def test_ctrl_c_is_exit_code_130(host, monkeypatch):
     monkeypatch.setattr(api, "inspect", interrupted)
     result = host("inspect", "net.onnx")
     assert result.code == 130
-    assert result.err.strip() == "host: interrupted; a search goes on with --resume"
+    assert result.err == "host: interrupted\n"
+
+
+def test_ctrl_c_in_a_search_says_how_it_goes_on(host, project: Path, monkeypatch):
+    from edgepareto.host import api
+
+    def interrupted(*words: object, **flags: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "search", interrupted)
+    result = host("search")
+    assert (result.code, result.err) == (130, "host: interrupted; go on with --resume\n")
 
 
 def test_inspect_and_prune_never_refuse_symbolic_sizes(host, project: Path):

@@ -46,6 +46,7 @@ def test_what_is_typed_wrong_is_said_before_any_board_is_asked(host, project: Pa
     for words, told in (
         (("--devices", "pi7"), "did you mean pi1"),
         (("--devices", "pi1", "-o", "missing/steps.png"), "missing/steps.png: the folder missing does not exist"),
+        (("--devices", "pi1", "-o", "steps.txt"), "steps.txt: the picture is a PNG; end its name with .png"),
         (("--devices", "pi1", "--preset", "fast"), "choose quick, standard, audit"),
     ):
         result = host("profile-steps", *words)

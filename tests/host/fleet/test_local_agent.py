@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceName
+from edgepareto.host.errors import DeviceError
 from edgepareto.host.fleet import connect
 from edgepareto.host.fleet.local_agent import LocalAgent
 
@@ -124,3 +125,16 @@ def test_a_users_file_hides_no_module_from_the_agent(tmp_path: Path, monkeypatch
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     with connect([DeviceConfig(name="pi1", simulate="raspberry-pi-4b")], owner="ann", state=Path("agents")) as clients:
         assert clients[DeviceName("pi1")].info.simulated
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_log_is_named_only_where_it_is_still_there_afterwards(tmp_path: Path, is_kept: bool):
+    board = DeviceConfig(name="pi1", simulate="raspberry-pi-4b", faults=("wobble",))
+    with (
+        pytest.raises(DeviceError, match="wobble") as failed,
+        connect([board], owner="ann", state=tmp_path if is_kept else None),
+    ):
+        pass
+    assert (str(tmp_path / "pi1" / "agent.log") in str(failed.value)) is is_kept
+    assert ("agent.log" in str(failed.value)) is is_kept
+    assert "exit code 2" in str(failed.value)

@@ -89,7 +89,8 @@ def _answer(model: ModelRuns, command: Command) -> Reply:
     except WorkerError as error:
         return Failed(status=error.status, message=str(error))
     except MemoryError as error:
-        return Failed(status=Status.OOM, message=f"the worker ran out of memory: {error}")
+        reason = f": {error}" if str(error) else ""  # a bare MemoryError has none
+        return Failed(status=Status.OOM, message=f"the worker ran out of memory{reason}")
 
 
 def _take_stdout() -> IO[str]:

@@ -83,7 +83,7 @@ def profile(
             for number, model in enumerate(models)
         ]
         owner = lease_owner(f"profile {secrets.token_hex(4)}")
-        with connect(chosen.devices, owner=owner, state=folder / "agents") as clients:
+        with connect(chosen.devices, owner=owner, state=None) as clients:
             return tuple(
                 result
                 for client in clients.values()

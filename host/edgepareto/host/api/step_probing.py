@@ -39,7 +39,7 @@ def profile_steps(
     owner = lease_owner(f"profile-steps {secrets.token_hex(4)}")
     with (
         TemporaryDirectory(prefix="edgepareto-steps-") as scratch,
-        connect(chosen.devices, owner=owner, state=Path(scratch) / "agents") as clients,
+        connect(chosen.devices, owner=owner, state=None) as clients,
     ):
         for device in chosen.devices:
             learned = learn_steps(

@@ -41,6 +41,7 @@ def profile_steps(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
+    from edgepareto.host.errors import WrongUse
     from edgepareto.host.export import output_must_be_writable
     from edgepareto.host.views import (
         log_console,
@@ -52,6 +53,8 @@ def profile_steps(
     )
 
     if output is not None:
+        if output.suffix.lower() != ".png":
+            raise WrongUse(f"{output}: the picture is a PNG; end its name with .png")
         output_must_be_writable(output)
     probed = api.profile_steps(
         names_of(devices),

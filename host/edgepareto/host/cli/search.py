@@ -71,6 +71,7 @@ def search(
     from edgepareto.host.config import settings_file
     from edgepareto.host.views import front_tables, results_console, show_progress
 
+    session_of(context).can_resume = True
     with show_progress(quiet=session_of(context).quiet) as listener:
         found = api.search(
             model,

@@ -21,16 +21,18 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextmanager
-def connect(devices: Sequence[DeviceConfig], *, owner: str, state: Path) -> Iterator[dict[DeviceName, ProfilerClient]]:
+def connect(
+    devices: Sequence[DeviceConfig], *, owner: str, state: Path | None
+) -> Iterator[dict[DeviceName, ProfilerClient]]:
     """A client per device, its lease held, inside the block; all or none.
 
     owner: who holds the boards, for example "user@machine study"; the same owner takes its own leases over at once.
-    state: folder of the embedded agents' blobs and journals, one subfolder each, kept between runs.
-    Raises Unreachable, WrongProtocol, DeviceError.
+    state: folder of the embedded agents' blobs and journals, one subfolder each, kept between runs; None:
+    a throw-away one. Raises Unreachable, WrongProtocol, DeviceError.
     """
     with ExitStack() as stack:
         # All agents first: they start side by side.
-        agents = {device.name: _started(device, state / device.name, stack) for device in devices}
+        agents = {device.name: _started(device, state, stack) for device in devices}
         clients: dict[DeviceName, ProfilerClient] = {}
         for device in devices:
             client = _connected(device, agents[device.name], owner, stack)
@@ -44,18 +46,18 @@ def probe(device: DeviceConfig, state: Path | None = None) -> DeviceInfo:
     state: folder of an embedded agent; None: a throw-away one. Raises Unreachable, WrongProtocol, DeviceError.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="edgepareto-"))) if state is None else state
-        agent = _started(device, folder / device.name, stack)
+        agent = _started(device, state, stack)
         target = _target(device, agent)
         channel = open_channel(target)
         stack.callback(channel.close)
         return ask_device_info(open_stub(channel), DeviceName(device.name), target, host_boot_id=_host_boot_id())
 
 
-def _started(device: DeviceConfig, state: Path, stack: ExitStack) -> LocalAgent | None:
+def _started(device: DeviceConfig, state: Path | None, stack: ExitStack) -> LocalAgent | None:
     if device.address is not None:
         return None
-    agent = LocalAgent(device, state)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="edgepareto-"))) if state is None else state
+    agent = LocalAgent(device, folder / device.name, log_is_kept=state is not None)
     stack.callback(agent.close)
     return agent
 

@@ -33,9 +33,13 @@ sys.exit(main())
 
 
 class LocalAgent:
-    """Started by the constructor, usable after `wait_ready`, ended by `close`. state: its folder, kept between runs."""
+    """Started by the constructor, usable after `wait_ready`, ended by `close`.
 
-    def __init__(self, device: DeviceConfig, state: Path) -> None:
+    state: its folder, kept between runs. log_is_kept: False where that folder goes at the end, so that nobody is sent
+    to look at the log in it.
+    """
+
+    def __init__(self, device: DeviceConfig, state: Path, *, log_is_kept: bool = True) -> None:
         assert device.simulate is not None or device.local, device
         self._device = device
         state.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,7 @@ class LocalAgent:
         self._folder = Path(tempfile.mkdtemp(prefix="edgepareto-"))
         self.target = f"unix:{self._folder / 'agent.sock'}"
         self._log = state / "agent.log"
+        self._log_is_kept = log_is_kept
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(state),
@@ -63,7 +68,8 @@ class LocalAgent:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not answered.poll(left_s * 1000):
                 raise DeviceError(
-                    f"{self._device.name}: its agent was not ready in {READY_DEADLINE_S:.0f} s; see {self._log}"
+                    f"{self._device.name}: its agent was not ready in {READY_DEADLINE_S:.0f} s: {self._last_line()}"
+                    f"{self._where_to_look()}"
                 )
             piece = os.read(self._process.stdout.fileno(), 4096)
             if not piece:
@@ -77,12 +83,8 @@ class LocalAgent:
         code = self._process.poll()
         if code is None:
             return None
-        with self._log.open("rb") as log:
-            log.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
-            lines = log.read().decode(errors="replace").split("\n")
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{said.removeprefix('edgepareto-agent: ')} ({how}; log: {self._log})"
+        return f"{self._last_line()} ({how}{self._where_to_look()})"
 
     def close(self) -> None:
         """End the process, in order if it can, and remove its socket. Idempotent."""
@@ -96,6 +98,16 @@ class LocalAgent:
             self._process.wait()
         self._process.stdout.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _last_line(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
+        return said.removeprefix("edgepareto-agent: ")
+
+    def _where_to_look(self) -> str:
+        return f"; log: {self._log}" if self._log_is_kept else ""
 
     def _command(self, state: Path) -> list[str]:
         device = self._device
