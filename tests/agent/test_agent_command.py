@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import grpc
@@ -86,7 +88,7 @@ def test_meters_lists_what_it_finds_with_a_reading_and_what_to_do_about_the_rest
     kind, *where, watts, rate, quality = next(line for line in lines if line.startswith("hwmon")).split()
     assert (kind, where, watts, quality) == ("hwmon", ["ina226", "1-0044"], "2.612", "measured")
     assert 15 < float(rate) <= 26.5, "one in 38.5 ms, less where this machine is busy"
-    assert [line.split()[0] for line in lines if line.endswith("fault")] == ["ina219", "jetson", "pi5_pmic", "rapl"]
+    assert [line.split()[0] for line in lines if line.endswith("absent")] == ["ina219", "jetson", "pi5_pmic", "rapl"]
     assert any("does not exist: this is no Raspberry Pi 5" in line for line in lines)
     assert lines[lines.index("for agent.toml:") + 1 :] == [
         "[meter]",
@@ -165,7 +167,7 @@ def test_a_simulated_board_is_never_shared():
     ("text", "said"),
     [
         ("lissten = 'x'", "unknown key 'lissten'; known are listen, state"),
-        ("threads = 'two'", "threads is 'two', wanted int"),
+        ("threads = 'two'", "threads is 'two', wanted a whole number"),
         ("threads = true", "threads is True"),
         ("threads = 0", "threads is 0, wanted at least 1"),
         ("[meter]\nbus = 1", "kind is missing"),
@@ -174,13 +176,15 @@ def test_a_simulated_board_is_never_shared():
             "[meter]: no meter is called 'ina212': known are ina219, hwmon, jetson, pi5_pmic, rapl, auto; "
             "did you mean 'ina219'?",
         ),
-        ("[meter]\nkind = 'hwmon'\nrail = 3", "rail is 3, wanted str"),
+        ("[meter]\nkind = 'hwmon'\nrail = 3", "rail is 3, wanted text in quotes"),
         ("[meter]\nkind = 'ina219'\naddress = 0x99", "address is 0x99"),
         ("[meter]\nkind = 'ina219'\nshunt_ohm = 0.0", "shunt_ohm is 0.0"),
         ("[meter]\nkind = 'ina219'\nshunt_ohm = nan", "shunt_ohm is nan, wanted more than 0"),
         ("[meter]\nkind = 'ina219'\nshunt_ohm = inf", "shunt_ohm is inf, wanted more than 0"),
         ("[meter]\nkind = 'auto'\nchip = 'ina226'", "chip would be ignored; remove it, or name the kind"),
         ("[meter", "agent.toml: "),
+        ("meter = 3", "meter is 3, wanted a table, as [meter]"),
+        ("sys_root = ''", "sys_root is '', wanted a folder"),
     ],
 )
 def test_a_wrong_agent_toml_is_named_with_what_is_allowed(tmp_path: Path, text: str, said: str):
@@ -189,6 +193,42 @@ def test_a_wrong_agent_toml_is_named_with_what_is_allowed(tmp_path: Path, text: 
     with pytest.raises(ConfigError) as refusal:
         read_settings(["--config", str(config)])
     assert said in str(refusal.value)
+
+
+def test_more_threads_than_the_board_has_cores_are_refused_at_the_start(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    config.write_text("threads = 9999\n")
+    done = agent("--config", str(config), "--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (2, "")
+    cores = os.cpu_count()
+    assert done.stderr == f"edgepareto-agent: agent.toml: threads is 9999, wanted 1 to {cores}: this board's cores\n"
+
+
+def test_meters_looks_at_this_machine_and_not_at_a_simulated_board():
+    done = agent("meters", "--simulate", "raspberry-pi-4b")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "a simulated board has its own" in done.stderr
+
+
+def test_ctrl_c_while_meters_are_read_ends_it_quietly(tmp_path: Path):
+    hwmon(tmp_path, 3, "ina226", {"power1_input": 2_612_000, "shunt_resistor": 100_000}, device="1-0044")
+    config = tmp_path / "agent.toml"
+    config.write_text(f'sys_root = "{tmp_path}"\n')
+    command = [sys.executable, "-m", "edgepareto.agent", "meters", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until_it_has_a_child(process.pid)  # a meter's sampler
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, *told) == (130, "", "")
+
+
+def until_it_has_a_child(pid: int) -> None:
+    waited = threading.Event()
+    for _ in range(int(DEADLINE_S / 0.02)):
+        if Path(f"/proc/{pid}/task/{pid}/children").read_text():
+            return
+        waited.wait(0.02)
+    pytest.fail(f"process {pid} has started nothing after {DEADLINE_S} s")
 
 
 def test_the_agent_says_where_it_listens_and_ends_in_order_on_a_signal(tmp_path: Path):

@@ -146,11 +146,11 @@ def test_clocks_stay_as_they_are_unless_the_boards_owner_writes_what_the_docs_sa
     ("text", "said"),
     [
         ("[clocks]\nfixed = true", "unknown key 'fixed'; known are fix, power_mode"),
-        ("[clocks]\nfix = 1", "fix is 1, wanted bool"),
+        ("[clocks]\nfix = 1", "fix is 1, wanted true or false"),
         ("[clocks]\npower_mode = 2", "power_mode is 2, but it is only set with fix = true"),
         ("[clocks]\nfix = true\npower_mode = -1", "power_mode is -1, wanted a number"),
-        ("[clocks]\nfix = true\npower_mode = true", "power_mode is True, wanted int"),
-        ("clocks = true", "clocks is True, wanted dict"),
+        ("[clocks]\nfix = true\npower_mode = true", "power_mode is True, wanted a whole number"),
+        ("clocks = true", "clocks is True, wanted a table, as [clocks]"),
         ("sys_root = '/not/there'", "sys_root is /not/there, wanted a folder"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def test_an_agent_without_the_runtime_is_refused_with_what_to_install(start_agen
         ),
         connect([agent.device], owner="ann", state=tmp_path),
     ):
+        pass
+
+
+@pytest.mark.parametrize("threads", [4, 5])
+def test_more_threads_than_the_board_has_cores_are_refused_before_any_work(start_agent, tmp_path: Path, threads: int):
+    device = replace(start_agent().device, threads=threads)
+    refused = pytest.raises(DeviceError, match=r"^pi1: threads is 5, this board has 4 cores; set 1 to 4 under ")
+    with refused if threads > 4 else nullcontext(), connect([device], owner="ann", state=tmp_path):
         pass
 
 

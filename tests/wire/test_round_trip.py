@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from edgepareto.agent import wire as agent_wire
 from edgepareto.agent.conditions.linux import Conditions
-from edgepareto.agent.errors import MeterStatus, Status
+from edgepareto.agent.errors import MeterStatus, RequestError, Status
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
 from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, DeviceName
@@ -201,3 +201,10 @@ def test_the_pieces_of_a_result_are_the_result(size: int):
 def test_bytes_that_are_no_result_of_this_release_are_a_value_error(data: bytes):
     with pytest.raises(ValueError, match="the agent sent"):
         host_wire.profile_trace(data, PI1)
+
+
+def test_a_request_for_more_threads_than_the_board_has_cores_is_refused():
+    for threads in (0, 4):
+        agent_wire.check_threads(pb.ProfileRequest(runtime=pb.RuntimeOptions(threads=threads)), DEVICE)
+    with pytest.raises(RequestError, match=r"^5 threads were asked for, this board has 4 cores$"):
+        agent_wire.check_threads(pb.ProfileRequest(runtime=pb.RuntimeOptions(threads=5)), DEVICE)

@@ -18,6 +18,7 @@ from pathlib import Path
 from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
+from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.power import MeterDescription
 from edgepareto.agent.power.discovery import MeterCandidate, find_candidates
 from edgepareto.agent.power.registry import describe_fault
@@ -89,6 +90,9 @@ def _clocks(settings: AgentSettings) -> ClockFixer | None:
 
 
 def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device]:
+    cores = os.cpu_count() or 1
+    if settings.threads > cores:
+        raise ConfigError(f"agent.toml: threads is {settings.threads}, wanted 1 to {cores}: this board's cores")
     meter = settings.meter or (RAPL if settings.local else None)
     meter, found = _tested(meter, settings.sys_root)
     if settings.meter is None and found is not None and found.fault is not None:

@@ -136,6 +136,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         """The finished batch of this key, the running one, or a new one. Held together by one lock, so that a key whose
         batch ends between two looks is not measured twice."""
         owner = self._leases.owner_of(request.lease_id)
+        wire.check_threads(request, self._device)
         fingerprint = wire.fingerprint(request)
         with self._lock:
             finished = self._journal.read(request.request_key, fingerprint)

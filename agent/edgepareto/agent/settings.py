@@ -33,6 +33,13 @@ TOP_KEYS = {
     "meter": dict,
     "clocks": dict,
 }
+IN_WORDS = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table, as [{key}]",
+}
 CLOCK_KEYS = {"fix": bool, "power_mode": int}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
 AUTO_METER = "auto"  # the best that `edgepareto-agent meters` finds
@@ -77,6 +84,8 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
     """Raises ConfigError; SystemExit as argparse does, for --help and for flags that it does not know."""
     flags = _parser().parse_args(arguments)
     table = {} if flags.config is None else _read_table(flags.config)
+    if flags.simulate is not None and flags.verb == "meters":
+        raise ConfigError("meters looks for this machine's power meters; a simulated board has its own: no --simulate")
     if flags.simulate is not None and flags.local:
         raise ConfigError("--simulate and --local exclude each other: a board is simulated or it is this machine")
     if flags.simulate is not None and flags.shared is not None:
@@ -148,7 +157,7 @@ def _check_keys(table: Mapping[str, object], known: Mapping[str, type], where: s
         wanted = known[key]
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"{where}: {key} is {value!r}, wanted {wanted.__name__}")
+            raise ConfigError(f"{where}: {key} is {value!r}, wanted {IN_WORDS[wanted].format(key=key)}")
 
 
 def _meter(meter: object, path: Path) -> MeterSetting:
@@ -189,10 +198,12 @@ def _clocks(clocks: object, path: Path) -> ClockSetting:
 
 
 def _sys_root(table: Mapping[str, object]) -> Path:
-    root = Path(str(table.get("sys_root", "/"))).absolute()
-    if not root.is_dir():
+    told = str(table.get("sys_root", "/"))
+    root = Path(told).absolute()
+    if not told or not root.is_dir():
         raise ConfigError(
-            f"agent.toml: sys_root is {root}, wanted a folder that holds sys and proc; on a board leave it out"
+            f"agent.toml: sys_root is {told or repr(told)}, wanted a folder that holds sys and proc; "
+            "on a board leave it out"
         )
     return root
 

@@ -33,6 +33,7 @@ __all__ = [
     "blob_names",
     "candidate_count",
     "check_protocol",
+    "check_threads",
     "device_info",
     "fingerprint",
     "lease",
@@ -115,6 +116,13 @@ def blob_names(message: pb.ProfileRequest) -> frozenset[str]:
 def candidate_count(message: pb.ProfileRequest) -> int:
     """Results that the batch must give, the anchor's among them."""
     return 1 + len(message.candidates)
+
+
+def check_threads(message: pb.ProfileRequest, device: Device) -> None:
+    """Raises RequestError where the board has fewer cores: more threads than these measure the scheduler."""
+    cores = device.info.cpu_count
+    if message.runtime.threads > cores:
+        raise RequestError(f"{message.runtime.threads} threads were asked for, this board has {cores} cores")
 
 
 def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> BatchRequest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgepareto.agent.power import MeterDescription, MeterQuality, MeterSetting
 from edgepareto.agent.profiling.meter_survey import MeterReading, best_of, survey_text
 
@@ -33,6 +35,12 @@ def test_the_whole_board_measured_is_better_than_estimated_and_that_than_the_pro
 def test_what_does_not_work_and_what_has_no_chip_is_never_chosen():
     assert best_of([BROKEN, STUB]) is None
     assert survey_text([BROKEN]).endswith("no meter works: the host measures latency alone until one does\n")
+
+
+def test_what_is_not_there_is_no_fault():
+    nothing = reading("jetson", MeterQuality.MEASURED, fault="no rail of the whole board")
+    (row,) = [line.split() for line in survey_text([replace(nothing, is_absent=True)]).splitlines() if "- " in line]
+    assert row == ["jetson", "-", "-", "-", "absent"]
 
 
 def test_the_table_has_a_row_each_the_faults_in_full_and_the_lines_to_paste():

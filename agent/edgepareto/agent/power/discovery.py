@@ -21,10 +21,14 @@ _INA226_CONFIGS = (0x4127, 0x4527)  # SBOS547: after power-on; ina2xx.c: as the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterCandidate:
-    """fault: why there is nothing to open here, and what to do. None: worth opening, which may still fail."""
+    """fault: why there is nothing to open here, and what to do. None: worth opening, which may still fail.
+
+    is_absent: with a fault, that nothing is there at all.
+    """
 
     setting: MeterSetting
     fault: str | None = None
+    is_absent: bool = False
 
 
 def find_candidates(
@@ -66,7 +70,7 @@ def _on_i2c(sys_root: Path, open_bus: Callable[[int, Path], OpenedBus]) -> list[
         f"no chip answers at {looked} on {', '.join(f'/dev/i2c-{bus}' for bus in buses)}: check SDA, SCL and 3.3 V "
         f"(sudo i2cdetect -y {buses[-1]})"
     )
-    return [MeterCandidate(setting=MeterSetting(kind="ina219", bus=buses[-1]), fault=nothing)]
+    return [MeterCandidate(setting=MeterSetting(kind="ina219", bus=buses[-1]), fault=nothing, is_absent=True)]
 
 
 def _on_bus(bus: int, sys_root: Path, open_bus: Callable[[int, Path], OpenedBus]) -> Iterator[MeterCandidate]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.clock import Clock
-from edgepareto.agent.errors import MeterError
+from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power.discovery import MeterCandidate
 from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting
 from edgepareto.agent.power.registry import describe_fault
@@ -24,12 +24,15 @@ _PREFERENCE = (MeterQuality.COUNTER, MeterQuality.MEASURED, MeterQuality.ESTIMAT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
-    """power_w and samples_per_s None: not read, or it has a fault, which the description tells."""
+    """power_w and samples_per_s None: not read, or it has a fault, which the description tells. is_absent: that it is
+    not there at all.
+    """
 
     setting: MeterSetting
     description: MeterDescription
     power_w: float | None = None
     samples_per_s: float | None = None
+    is_absent: bool = False
 
 
 def check_meter(setting: MeterSetting, *, sys_root: Path, simulation: Path | None) -> MeterDescription:
@@ -53,6 +56,7 @@ def survey(candidates: Iterable[MeterCandidate], *, clock: Clock, sys_root: Path
         else MeterReading(
             setting=candidate.setting,
             description=describe_fault(candidate.setting, simulated=False, fault=candidate.fault),
+            is_absent=candidate.is_absent,
         )
         for candidate in candidates
     ]
@@ -107,7 +111,11 @@ def _read(setting: MeterSetting, clock: Clock, sys_root: Path) -> MeterReading:
         clock.sleep(READ_S)
         samples = sampler.end(clock.now_ns())
     except MeterError as error:
-        return MeterReading(setting=setting, description=_with_fault(setting, sampler, error, simulated=False))
+        return MeterReading(
+            setting=setting,
+            description=_with_fault(setting, sampler, error, simulated=False),
+            is_absent=error.status is MeterStatus.ABSENT,
+        )
     finally:
         sampler.kill()
     return MeterReading(
@@ -143,7 +151,7 @@ def _rank(reading: MeterReading) -> tuple[bool, int]:
 def _row(reading: MeterReading) -> tuple[str, str, str, str, str]:
     setting, description = reading.setting, reading.description
     if reading.power_w is None or reading.samples_per_s is None:
-        return setting.kind, _where(reading), "-", "-", "fault"
+        return setting.kind, _where(reading), "-", "-", "absent" if reading.is_absent else "fault"
     return (
         setting.kind,
         _where(reading),

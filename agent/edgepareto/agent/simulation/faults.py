@@ -3,7 +3,8 @@
 The board, in every batch anew:
 noise=X             runs scatter X times as much
 drift=X             everything gets slower by X percent per minute of measurement time
-hot                 the air is so warm that one busy core takes the board to its throttle limit
+hot                 the air is so warm that one core kept busy settles above the throttle limit; one that rests in
+                    between may stay just below it
 undervoltage        the supply sags while a model runs: bit 0, and bit 16 from then on
 throttle_mid_block=S  at second S (default 3) the clock falls for 0.7 s, longer than a warm-up: bit 2, then bit 18
 contention=P        other programs use P percent of every core: /proc/stat shows it, and runs take that much longer
@@ -154,7 +155,7 @@ class _Told:
             return None
         text = self._values[name] or ("" if default is None else str(default))
         if not text.isdecimal():
-            raise ConfigError(f"fault {name}: the count is {text!r}, it must be a whole number, as in {name}=2")
+            raise ConfigError(f"fault {name}: the count is {text!r}, it must be a whole number, 0 or more: {name}=2")
         return int(text)
 
     def number(self, name: str, low: float, high: float, *, absent: float = 0.0, default: str = "") -> float:

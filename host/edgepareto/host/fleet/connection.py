@@ -71,6 +71,7 @@ def _connected(device: DeviceConfig, agent: LocalAgent | None, owner: str, stack
     stub = open_stub(channel)
     info = ask_device_info(stub, name, target, host_boot_id=host_boot_id)
     _check_runtime(device, info)
+    _check_threads(device, info)
     lease = HeldLease(stub, name, owner)
     lease.acquire()
     client = ProfilerClient(
@@ -94,6 +95,14 @@ def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
         raise DeviceError(
             f"{device.name}: its agent has no runtime {device.runtime} (it has {', '.join(installed) or 'none'}); "
             "install it there: pip install 'edgepareto[agent]'"
+        )
+
+
+def _check_threads(device: DeviceConfig, info: DeviceInfo) -> None:
+    if device.threads is not None and device.threads > info.cpu_count:
+        raise DeviceError(
+            f"{device.name}: threads is {device.threads}, this board has {info.cpu_count} cores; "
+            f"set 1 to {info.cpu_count} under [devices.{device.name}]"
         )
 
 
