@@ -14,12 +14,24 @@ from fakes.jobs import TRACE
 def test_every_field_of_a_result_is_told_in_si_units_and_survives_json() -> None:
     before = Conditions(temperature_c=41.5, throttle_bits=0, time_in_state=((600_000_000, 70),))
     told = job_record(
-        reduce_trace(replace(TRACE, before=before, load_ns=5_000_000, anchor_ratio=1.01, voided=2, protocol=3))
+        reduce_trace(
+            replace(
+                TRACE,
+                before=before,
+                load_ns=5_000_000,
+                anchor_ratio=1.01,
+                voided=2,
+                protocol=3,
+                output_error=2e-6,
+            )
+        )
     )
     assert json.loads(json.dumps(told)) == told
     assert told["block_medians_s"] == pytest.approx([0.011, 0.013, 0.012])
     assert (told["load_s"], told["anchor_ratio"], told["voided"], told["protocol"]) == (0.005, 1.01, 2, 3)
-    assert told["before"] == {"temperature_c": 41.5, "throttle_bits": 0, "time_in_state": [[600_000_000, 70]]}
+    in_state = [{"frequency_hz": 600_000_000, "seconds": pytest.approx(0.07)}]
+    assert told["before"] == {"temperature_c": 41.5, "throttle_bits": 0, "time_in_state_s": in_state}
+    assert told["output_error"] == 2e-6
     assert told["meter"] == {"kind": "ina219", "quality": "measured", "shunt_ohm": 0.1, "config": 0x19DF}
     assert {"energy_systematic_j", "dynamic_energy_low_j", "lowest_bus_v", "largest_gap_s", "sample_rate_hz"} <= set(
         told

@@ -165,6 +165,16 @@ def test_the_picture_has_a_column_per_device_and_a_second_row_for_energy(tmp_pat
     assert width == (1620 if metered else 810)
 
 
+def test_the_title_of_a_narrow_picture_is_whole(tmp_path: Path):
+    one = replace(study_fronts(), devices=study_fronts().devices[:1], model=f"{'w' * 30}.onnx")
+    for study in (one, replace(one, model="net.onnx")):
+        write_front_plot(study, tmp_path / "fronts.png")
+        with Image.open(tmp_path / "fronts.png") as picture:
+            width, _ = picture.size
+            right_edge = picture.convert("L").crop((width - 5, 0, width, 100))
+            assert right_edge.getextrema() == (255, 255), "letters run out of the picture"
+
+
 def test_a_device_with_an_empty_front_is_still_drawn(tmp_path: Path):
     study = study_fronts()
     empty = replace(study.devices[0], front=(), others=(*study.devices[0].front, *study.devices[0].others))

@@ -8,6 +8,7 @@ import pytest
 from edgepareto.host.domain import EnergyObjective, Interval, Measurement, Meter, MeterQuality
 from edgepareto.host.domain.remeasured import Remeasured, RemeasuredDevice
 from edgepareto.host.views import remeasured_tables
+from edgepareto.host.views.figures import latency_text
 from fakes.fronts import study_fronts
 from rich.console import Console
 
@@ -37,8 +38,8 @@ def device(objective: EnergyObjective, quality: MeterQuality) -> RemeasuredDevic
     return RemeasuredDevice(before=front, after=front, candidates=(one,), lost=None)
 
 
-def text_of(found: RemeasuredDevice) -> str:
-    console = Console(width=80, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+def text_of(found: RemeasuredDevice, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     with console.file:
         for part in remeasured_tables([found]):
             console.print(part)
@@ -69,3 +70,22 @@ def test_an_estimated_energy_is_called_one() -> None:
     assert "mJ est." in text
     assert "ESTIMATE: pi5_pmic does not see all that the board draws" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_no_number_is_cut_at_any_width(width: int) -> None:
+    found = device(EnergyObjective.TOTAL, MeterQuality.ESTIMATE)
+    text = text_of(found, width)
+    one = found.candidates[0]
+    assert "…" not in text
+    assert one.candidate in text
+    shown = 2 if width < 80 else 3
+    assert text.count(latency_text(one.before.latency_s).removesuffix(" ms")) == shown
+    assert text.count("33.3 ± 0.3") == shown
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_one_member_is_no_members() -> None:
+    found = device(EnergyObjective.TOTAL, MeterQuality.MEASURED)
+    alone = replace(found.before, front=found.before.front[:1])
+    assert "the front keeps its 1 member\n" in text_of(replace(found, before=alone, after=alone))

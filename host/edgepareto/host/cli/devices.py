@@ -37,11 +37,10 @@ def check(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import devices_table, results_console
+    from edgepareto.host.views import devices_table, print_parts, results_console
 
     statuses = api.check_devices(names or None, settings=settings_file())
     console = results_console()
-    for part in devices_table(statuses):
-        console.print(part)
+    print_parts(console, devices_table(statuses))
     if any(status.info is None for status in statuses):
         raise typer.Exit(1)

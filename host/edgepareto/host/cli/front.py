@@ -26,7 +26,7 @@ def front(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import front_tables, results_console
+    from edgepareto.host.views import front_tables, print_parts, results_console
 
     if form not in ("table", "csv", "json"):
         raise typer.BadParameter(f"{form} is not known; choose table, csv or json", param_hint="--format")
@@ -36,8 +36,7 @@ def front(
         write(file)
     if form == "table":
         console = results_console()
-        for part in front_tables(shown.fronts, width=console.width):
-            console.print(part)
+        print_parts(console, front_tables(shown.fronts, width=console.width))
     else:
         typer.echo(shown.to_json() if form == "json" else shown.to_csv(), nl=form == "json")
     for file, _ in pictures:

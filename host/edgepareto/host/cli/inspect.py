@@ -21,7 +21,7 @@ def inspect(
     Example: host inspect resnet.onnx
     """
     from edgepareto.host import api
-    from edgepareto.host.views import inspect_json, inspect_table, results_console, show_spinner
+    from edgepareto.host.views import inspect_json, inspect_table, print_parts, results_console, show_spinner
 
     with show_spinner(quiet=session_of(context).quiet) as on_progress:
         analysis = api.inspect(model, on_progress=on_progress)
@@ -29,5 +29,4 @@ def inspect(
         typer.echo(inspect_json(analysis, step=step))
         return
     console = results_console()
-    for part in inspect_table(analysis, step=step):
-        console.print(part)
+    print_parts(console, inspect_table(analysis, step=step))

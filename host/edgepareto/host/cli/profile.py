@@ -41,7 +41,14 @@ def profile(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import log_console, print_changes, profile_json, profile_table, results_console
+    from edgepareto.host.views import (
+        log_console,
+        print_changes,
+        print_parts,
+        profile_json,
+        profile_table,
+        results_console,
+    )
 
     results = api.profile(
         models,
@@ -57,7 +64,6 @@ def profile(
         typer.echo(profile_json(results))
     else:
         console = results_console()
-        for part in profile_table(results):
-            console.print(part)
+        print_parts(console, profile_table(results))
     if not all(result.job.usable for result in results):
         raise typer.Exit(1)

@@ -46,6 +46,7 @@ def profile_steps(
     from edgepareto.host.views import (
         log_console,
         print_changes,
+        print_parts,
         results_console,
         steps_json,
         steps_tables,
@@ -68,5 +69,4 @@ def profile_steps(
         typer.echo(steps_json(probed))
         return
     console = results_console()
-    for part in steps_tables(probed):
-        console.print(part)
+    print_parts(console, steps_tables(probed))

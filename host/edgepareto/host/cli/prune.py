@@ -54,7 +54,7 @@ def prune(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import prune_json, prune_table, results_console, show_spinner
+    from edgepareto.host.views import print_parts, prune_json, prune_table, results_console, show_spinner
 
     with show_spinner(quiet=session_of(context).quiet) as on_progress:
         report = api.prune(
@@ -73,5 +73,4 @@ def prune(
         typer.echo(prune_json(report))
         return
     console = results_console()
-    for part in prune_table(report):
-        console.print(part)
+    print_parts(console, prune_table(report))

@@ -25,7 +25,7 @@ def recompute(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import front_tables, recomputed_lines, results_console
+    from edgepareto.host.views import front_tables, print_parts, recomputed_lines, results_console
 
     if form not in ("table", "csv", "json"):
         raise typer.BadParameter(f"{form} is not known; choose table, csv or json", param_hint="--format")
@@ -34,8 +34,7 @@ def recompute(
     as_table = form == "table"
     if as_table:
         console = results_console()
-        for part in front_tables(shown.fronts, width=console.width):
-            console.print(part)
+        print_parts(console, front_tables(shown.fronts, width=console.width))
     else:
         typer.echo(shown.to_json() if form == "json" else shown.to_csv(), nl=form == "json")
     for line in recomputed_lines(recomputed):

@@ -30,14 +30,13 @@ def remeasure(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import remeasured_tables, results_console, show_progress
+    from edgepareto.host.views import print_parts, remeasured_tables, results_console, show_progress
 
     with show_progress(quiet=session_of(context).quiet) as listener:
         devices = api.remeasure(
             candidates or (), study=study, device=device, preset=preset, settings=settings_file(), listener=listener
         )
     console = results_console()
-    for part in remeasured_tables(devices):
-        console.print(part)
+    print_parts(console, remeasured_tables(devices))
     if any(found.lost is not None or any(one.again is None for one in found.candidates) for found in devices):
         raise typer.Exit(1)

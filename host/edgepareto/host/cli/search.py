@@ -69,7 +69,7 @@ def search(
     """
     from edgepareto.host import api
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views import front_tables, results_console, show_progress
+    from edgepareto.host.views import front_tables, print_parts, results_console, show_progress
 
     session_of(context).can_resume = True
     with show_progress(quiet=session_of(context).quiet) as listener:
@@ -98,8 +98,7 @@ def search(
             listener=listener,
         )
     console = results_console()
-    for part in front_tables(found.fronts, width=console.width):
-        console.print(part)
+    print_parts(console, front_tables(found.fronts, width=console.width))
     report, picture = found.path / "fronts.html", found.path / "fronts.png"
     found.write_html(report)
     found.write_png(picture)

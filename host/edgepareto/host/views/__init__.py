@@ -1,6 +1,6 @@
 """What a user sees: tables, JSON, CSV, pictures, the report, progress. Takes domain values, decides nothing."""
 
-from edgepareto.host.views.console import log_console, print_changes, results_console
+from edgepareto.host.views.console import log_console, print_changes, print_parts, results_console
 from edgepareto.host.views.device_view import DeviceStatus, devices_table, known_devices_table
 from edgepareto.host.views.front_plot import write_front_plot
 from edgepareto.host.views.front_text import front_csv, front_json
@@ -30,6 +30,7 @@ __all__ = [
     "known_devices_table",
     "log_console",
     "print_changes",
+    "print_parts",
     "profile_json",
     "profile_table",
     "prune_json",

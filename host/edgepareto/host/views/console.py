@@ -1,15 +1,15 @@
-"""Results go to stdout, everything else to stderr. Neither has colour where it is no terminal."""
+"""Results go to stdout, everything else to stderr. Where that is no terminal: no escape codes, a note is one line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-__all__ = ["log_console", "print_changes", "results_console"]
+__all__ = ["log_console", "print_changes", "print_parts", "results_console"]
 
 PIPED_WIDTH = 160  # rich takes 80 for a pipe and would cut columns
 
@@ -20,6 +20,12 @@ def results_console() -> Console:
 
 def log_console() -> Console:
     return _console(stderr=True)
+
+
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Tables and the notes under them. A terminal's notes are wrapped; in a file each is one line that grep finds."""
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text) and not console.is_terminal)
 
 
 def print_changes(console: Console) -> Callable[[str], None]:
@@ -37,5 +43,11 @@ def print_changes(console: Console) -> Callable[[str], None]:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    piped = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(stderr=stderr, width=PIPED_WIDTH if piped else None, highlight=False, soft_wrap=stderr)
+    piped = not stream.isatty()
+    return Console(
+        stderr=stderr,
+        width=PIPED_WIDTH if piped and "COLUMNS" not in os.environ else None,
+        force_terminal=False if piped else None,  # else FORCE_COLOR would write codes to a file
+        highlight=False,
+        soft_wrap=stderr,
+    )

@@ -19,6 +19,7 @@ __all__ = [
     "estimate_text",
     "latency_text",
     "metric_text",
+    "no_meter_text",
     "percent",
     "points_text",
     "rate_text",
@@ -87,6 +88,11 @@ def energy_label(study: StudyFronts) -> str:
     above = " above idle" if objective is EnergyObjective.DYNAMIC else ""
     estimate = ", some an estimate" if any(device.energy_is_estimate for device in study.devices) else ""
     return f"energy per inference{above} (mJ{estimate})"
+
+
+def no_meter_text(front: DeviceFront) -> str:
+    """Why energy is no objective on a device."""
+    return "no meter" if front.device.meter is None else "the meter failed"
 
 
 def estimate_text(front: DeviceFront) -> str | None:

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
-from edgepareto.host.views.figures import device_title, energy_label, energy_mj, metric_text, study_title
+from edgepareto.host.views.figures import device_title, energy_label, energy_mj, metric_text, no_meter_text, study_title
 from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["accuracy_window", "envelope", "write_front_plot"]
 
 Cost = Callable[[FrontPoint], float | None]
 COLUMN_INCHES, ROW_INCHES = 5.4, 3.9
+TITLE_POINTS = 14
+TITLE_MARGIN = 0.01  # of the width, on each side
 
 
 def write_front_plot(study: StudyFronts, path: Path) -> None:
@@ -28,7 +31,7 @@ def write_front_plot(study: StudyFronts, path: Path) -> None:
     rows, columns = len(costs), len(study.devices)
     figure = Figure(figsize=(COLUMN_INCHES * columns, ROW_INCHES * rows + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(study_title(study), fontsize=14, fontweight="bold", color=INK, x=0.01, ha="left")
+    _entitle(figure, study_title(study))
     axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
     window = accuracy_window(study)
     for column, device in enumerate(study.devices):
@@ -75,10 +78,19 @@ def _latency_ms(point: FrontPoint) -> float:
     return point.measurement.latency_s.value * 1e3
 
 
+def _entitle(figure: Figure, title: str) -> None:
+    """Whole at any width: its marks, such as (simulated boards), go to a second line, then the letters shrink."""
+    drawn = figure.suptitle(title, fontsize=TITLE_POINTS, fontweight="bold", color=INK, x=TITLE_MARGIN, ha="left")
+    room = figure.bbox.width * (1 - 2 * TITLE_MARGIN)
+    if drawn.get_window_extent().width > room:
+        drawn.set_text("\n(".join(title.rsplit(" (", 1)))
+    drawn.set_fontsize(TITLE_POINTS * min(1.0, room / drawn.get_window_extent().width))
+
+
 def _draw(panel: Axes, device: DeviceFront, cost: Cost) -> None:
     front, others = _pairs(device.front, cost), _pairs(device.others, cost)
     if not front and not others:
-        panel.text(0.5, 0.5, "no meter", transform=panel.transAxes, ha="center", color=QUIET_INK)
+        panel.text(0.5, 0.5, no_meter_text(device), transform=panel.transAxes, ha="center", color=QUIET_INK)
         panel.set_axis_off()
         return
     line = envelope(front)

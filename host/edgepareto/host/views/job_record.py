@@ -18,6 +18,7 @@ def job_record(job: Job) -> JobRecord:
     record: dict[str, object | None] = {
         "load_s": job.load_s,
         "first_run_s": job.first_run_s,
+        "output_error": job.output_error,
         "peak_rss_bytes": job.peak_rss_bytes,
         "anchor_ratio": job.anchor_ratio,
         "voided": job.voided or None,
@@ -84,7 +85,9 @@ def _energy(energy: JobEnergy) -> dict[str, object | None]:
 def _conditions(conditions: Conditions) -> JobRecord | None:
     told = _known({f.name: getattr(conditions, f.name) for f in fields(conditions) if f.name != "time_in_state"})
     if conditions.time_in_state:
-        told["time_in_state"] = [list(pair) for pair in conditions.time_in_state]
+        told["time_in_state_s"] = [
+            {"frequency_hz": hz, "seconds": milliseconds * 1e-3} for hz, milliseconds in conditions.time_in_state
+        ]
     return told or None
 
 

@@ -11,6 +11,7 @@ from edgepareto.host.domain.device import DeviceInfo, MeterQuality
 from edgepareto.host.domain.job import Job
 from edgepareto.host.domain.trace import MeterStatus, OperatorTime, RuntimeUsed, Status
 from edgepareto.host.views.figures import UNKNOWN, energy_text, latency_text
+from edgepareto.host.views.fitting import Fitting
 from edgepareto.host.views.job_record import job_record
 from edgepareto.host.views.operators_view import TimedModel, operator_record, operator_tables
 from rich import box
@@ -49,29 +50,27 @@ def profile_json(results: Sequence[ProfileResult]) -> str:
 
 
 def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("model", "device", "board", "status"):
-        table.add_column(heading)
-    for heading in ("latency", "energy", "power"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        job, energy = result.job, result.job.energy
-        board = f"{result.device.board}{' (SIMULATED)' if job.simulated else ''}"
-        latency = UNKNOWN if job.latency is None else latency_text(job.latency.median_s)
-        power = UNKNOWN if energy is None else f"{energy.mean_power_w:.2f} W"
-        joules = energy_text(None if energy is None else energy.total_j)
-        if energy is not None and job.meter is not None and job.meter.quality is MeterQuality.ESTIMATE:
-            joules += " (estimate)"
-        table.add_row(result.model.name, result.device.name, board, job.status.value, latency, joules, power)
-    yield table
+    yield Fitting(
+        [
+            _table(results, board=True),
+            _table(results),
+            _table(results, stacked=True),
+            _table(results, stacked=True, power=False),
+            _table(results, stacked=True, power=False, status=False),
+        ]
+    )
     for result in results:
         if result.job.status is not Status.OK:
-            yield Text(f"  ! {result.model.name} on {result.device.name}: {result.job.message}", style="bold yellow")
+            yield Text(f"  ! {_where(result)}: {result.job.message}", style="bold yellow")
+    for result in results:
+        if said := _disturbed(result.job):
+            yield Text(f"  ! {_where(result)}: {said}", style="bold yellow")
     for line in dict.fromkeys(_energy_lost(result) for result in results):
         if line is not None:
             yield Text(line, style="bold yellow")
-    if any(result.job.simulated for result in results):
-        yield Text("  ! SIMULATED: no board was measured where the table says so", style="bold yellow")
+    for device, board in dict.fromkeys((r.device.name, r.device.board) for r in results if r.job.simulated):
+        model = f"a model of {board} gave the numbers of {device}"
+        yield Text(f"  ! SIMULATED: no board was measured, {model}", style="bold yellow")
     if any(result.job.preset == "quick" for result in results):
         yield Text("  ! QUICK preset: few, short measurements", style="bold yellow")
     if any(result.inputs == "uniform" for result in results):
@@ -79,6 +78,53 @@ def profile_table(results: Sequence[ProfileResult]) -> Iterator[RenderableType]:
     for device in dict.fromkeys(result.device.name for result in results):
         asked = [result.timed for result in results if result.device.name == device and result.operators is not None]
         yield from operator_tables(device, asked)
+
+
+def _table(
+    results: Sequence[ProfileResult],
+    *,
+    board: bool = False,
+    power: bool = True,
+    status: bool = True,
+    stacked: bool = False,
+) -> Table:
+    """stacked: the device stands below the model. Without status a failure stands in place of the latency."""
+    names = ("model",) if stacked else ("model", "device")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for heading in (*names, *(["board"] if board else [])):
+        table.add_column(heading, overflow="fold")
+    if status:
+        table.add_column("status", no_wrap=True)
+    for heading in ("latency", "energy", *(["power"] if power else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        job, energy = result.job, result.job.energy
+        model, device = result.model.name, str(result.device.name)
+        cells = [f"{model}\non {device}"] if stacked else [model, device]
+        if board:
+            cells.append(f"{result.device.board}{' (SIMULATED)' if job.simulated else ''}")
+        if status:
+            cells.append(job.status.value)
+        failed = UNKNOWN if status else job.status.value
+        cells.append(failed if job.latency is None else latency_text(job.latency.median_s))
+        joules = energy_text(None if energy is None else energy.total_j)
+        if energy is not None and job.meter is not None and job.meter.quality is MeterQuality.ESTIMATE:
+            joules += " est." if stacked else " (estimate)"
+        cells.append(joules)
+        if power:
+            cells.append(UNKNOWN if energy is None else f"{energy.mean_power_w:.2f} W")
+        table.add_row(*map(Text, cells))  # as they are: a file's name may hold brackets, which rich reads as a style
+    return table
+
+
+def _where(result: ProfileResult) -> str:
+    return f"{result.model.name} on {result.device.name}"
+
+
+def _disturbed(job: Job) -> str:
+    """Empty where nothing was."""
+    again = f"{job.voided} voided and measured again" if job.voided else ""
+    return "; ".join(part for part in (", ".join(sorted(job.tags)), again) if part)
 
 
 def _energy_lost(result: ProfileResult) -> str | None:
@@ -111,8 +157,7 @@ def _record(result: ProfileResult) -> dict[str, object]:
             "threads": runtime.threads,
             "runtime_options": dict(runtime.options) or None,
         }
-    if job.usable:
-        record |= job_record(job)
+    record |= job_record(job)
     if energy is None and (job.meter_status is not MeterStatus.ABSENT or result.device.meter is not None):
         record["meter_status"] = job.meter_status.value
     return {name: value for name, value in record.items() if value is not None} | operator_record(result.timed)

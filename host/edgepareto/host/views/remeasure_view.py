@@ -9,6 +9,7 @@ from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.domain.remeasured import Remeasured, RemeasuredDevice
 from edgepareto.host.views.figures import UNKNOWN, device_title, energy_text, estimate_text, latency_text
+from edgepareto.host.views.fitting import Fitting
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -18,17 +19,23 @@ __all__ = ["remeasured_tables"]
 
 
 def remeasured_tables(devices: Sequence[RemeasuredDevice]) -> Iterator[RenderableType]:
-    """One table per device, whole in 80 columns, and the lines under it."""
+    """One table per device, whole in 60 columns, and the lines under it."""
     for device in devices:
-        yield _table(device)
+        yield Fitting([_table(device), _table(device, narrow=True), _table(device, narrow=True, pooled=False)])
         yield from _notes(device)
 
 
-def _table(device: RemeasuredDevice) -> Table:
+def _table(device: RemeasuredDevice, *, narrow: bool = False, pooled: bool = True) -> Table:
     table = Table(
-        title=device_title(device.after), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False
+        title=device_title(device.after),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0 if narrow else (0, 1),
     )
-    for heading in ("candidate", "", "shown before", "again", "pooled", "held"):
+    before = "before" if narrow else "shown before"
+    for heading in ("candidate", "", before, "again", *(["pooled"] if pooled else []), "held"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("candidate", "") else "right")
     for one in device.candidates:
         failed = None if one.again is not None else Text("failed", style="bold yellow")
@@ -45,9 +52,10 @@ def _table(device: RemeasuredDevice) -> Table:
         if energies[0] is not None or energies[2] is not None:
             before_mj, again_mj, after_mj = map(_energy, energies)
             rows.append((_energy_unit(device.after), before_mj, again_mj, after_mj, one.energy_held))
-        for place, (unit, before, now, pooled, held) in enumerate(rows):
+        for place, (unit, shown, now, after, held) in enumerate(rows):
             name = one.candidate if place == 0 else ""
-            table.add_row(name, unit, before, now, pooled, failed or _verdict(held), end_section=place == len(rows) - 1)
+            numbers = (shown, now, after) if pooled else (shown, now)
+            table.add_row(name, unit, *numbers, failed or _verdict(held), end_section=place == len(rows) - 1)
     return table
 
 
@@ -99,6 +107,10 @@ def _front_change(before: DeviceFront, after: DeviceFront) -> str:
     old, new = ({point.candidate.id: None for point in front.front} for front in (before, after))
     joined, left = [name for name in new if name not in old], [name for name in old if name not in new]
     if not joined and not left:
-        return f"the front keeps its {len(new)} members"
+        return f"the front keeps its {_members(len(new))}"
     parts = [f"{', '.join(names)} {verb}" for names, verb in ((joined, "joined"), (left, "left")) if names]
-    return f"the front had {len(old)} members and has {len(new)}: {'; '.join(parts)}"
+    return f"the front had {_members(len(old))} and has {len(new)}: {'; '.join(parts)}"
+
+
+def _members(count: int) -> str:
+    return f"{count} member{'' if count == 1 else 's'}"

@@ -19,6 +19,7 @@ from edgepareto.host.views.figures import (
     energy_text,
     latency_text,
     metric_text,
+    no_meter_text,
     percent,
     points_text,
     shrinkage_text,
@@ -77,7 +78,7 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
         if not device.complete:
             lines.append((f"{name}: incomplete, {device.incomplete_reason or 'the search was stopped'}", True))
         if not device.has_energy:
-            lines.append((f"{name}: no meter, energy is unknown", True))
+            lines.append((f"{name}: {no_meter_text(device)}, energy is unknown", True))
         if device.energy_is_estimate:
             lines.append((f"{name}: energy is an estimate", True))
         if not device.limits.reproducible:

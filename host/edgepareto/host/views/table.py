@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.measurement import FEWEST_ANCHOR_JOBS, EnergyObjective
@@ -14,6 +14,7 @@ from edgepareto.host.views.figures import (
     energy_text,
     estimate_text,
     latency_text,
+    no_meter_text,
     percent,
     points_text,
     rate_text,
@@ -22,6 +23,7 @@ from edgepareto.host.views.figures import (
     smaller_not_faster_text,
     speed_up,
 )
+from edgepareto.host.views.fitting import Fitting
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -32,16 +34,20 @@ __all__ = ["front_tables"]
 NOT_FASTER = "▽"
 DISTURBANCES = frozenset({"CONTENDED", "ANCHOR_DRIFT"})
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
+LEAST_IMPORTANT = ("test %", "saved", "vs dense", "faster")  # headings of a narrow table, the first to go first
 
 
 def front_tables(study: StudyFronts, *, width: int = WIDE) -> Iterator[RenderableType]:
-    """One table per device and the lines under it, in the study's order; whole in 80 columns, with more in WIDE."""
+    """One table per device and the lines under it, in the study's order; whole in 60 columns, with more in WIDE."""
     for device in study.devices:
-        yield _table(study, device, width)
+        narrow = min(width, MEDIUM - 1)
+        fewer = [LEAST_IMPORTANT[:count] for count in range(len(LEAST_IMPORTANT) + 1)]
+        layouts = [_table(study, device, width), *(_table(study, device, narrow, without) for without in fewer)]
+        yield Fitting(layouts)
         yield from _notes(study, device)
 
 
-def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
+def _table(study: StudyFronts, device: DeviceFront, width: int, without: Sequence[str] = ()) -> Table:
     narrow = width < MEDIUM
     table = Table(
         title=device_title(device),
@@ -53,13 +59,16 @@ def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
     )
     table.add_column("candidate", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for heading in _headings(study, device, width):
+    headings = _headings(study, device, width)
+    shown = [place for place, heading in enumerate(headings) if heading not in without]
+    for heading in (headings[place] for place in shown):
         table.add_column(heading, justify="right", no_wrap=True)
     members = {point.candidate.id for point in device.front}
     knee = "◆" if narrow else "◆ knee"
     dense = "" if narrow and _is_paired(device) else "dense"  # that column says it
     if device.dense.candidate.id not in members:
-        cells = _cells(study, device, device.dense, width)
+        every = _cells(study, device, device.dense, width)
+        cells = [every[place] for place in shown]
         table.add_row(device.dense.candidate.id, dense, *cells, style="dim", end_section=bool(device.front))
     for point in device.front:
         names = [
@@ -68,7 +77,8 @@ def _table(study: StudyFronts, device: DeviceFront, width: int) -> Table:
             NOT_FASTER if device.is_smaller_not_faster(point) else "",
         ]
         mark = " ".join(name for name in names if name)
-        cells = _cells(study, device, point, width)
+        every = _cells(study, device, point, width)
+        cells = [every[place] for place in shown]
         table.add_row(point.candidate.id, mark, *cells, style="bold green" if point.is_knee else None)
     return table
 
@@ -173,7 +183,7 @@ def _warnings(study: StudyFronts, device: DeviceFront) -> Iterator[str]:
     if not device.complete:
         yield f"INCOMPLETE: {device.incomplete_reason or 'the search was stopped; go on with host search --resume'}"
     if not device.has_energy:
-        yield "no meter: energy is unknown on this device and was no objective"
+        yield f"{no_meter_text(device)}: energy is unknown on this device and was no objective"
     if not device.front:
-        yield "the front is empty: no candidate was within the limits"
+        yield "the front is empty"
     yield from device.notes
