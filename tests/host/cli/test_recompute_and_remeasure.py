@@ -42,6 +42,7 @@ def test_a_finished_study_is_measured_again_and_drawn_again_from_its_one_file(ho
     assert damaged.err.count("left out: ") == 1
     assert "a stored trace cannot be read" in damaged.err
     assert "candidates measured" in damaged.out
+    assert "Spearman" not in shown + measured.out + damaged.out  # of so few a rank correlation says nothing
 
     for words, said in (
         (("remeasure", "knee"), "is gone; delete"),

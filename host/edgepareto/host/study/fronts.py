@@ -23,6 +23,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import StudyError
 from edgepareto.host.store import STUDY_FILE, DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+from edgepareto.host.study.energy_wanted import no_energy_text
 from edgepareto.host.study.estimates import (
     Estimates,
     estimate_all,
@@ -39,7 +40,7 @@ __all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "
 MODELS_FOLDER = "models"
 STOPPED = "the search was stopped before its end; go on with --resume"
 IDLE_OBJECTIVE = 0.98  # Spearman's rank correlation above which energy tells nothing that latency does not
-FEWEST_RANKS = 5
+FEWEST_RANKS = 10  # of fewer, chance alone ranks some in the same order
 
 
 def read_fronts(study: Path, on_damaged: Callable[[str], None] | None = None) -> StudyFronts:
@@ -150,7 +151,11 @@ def _device_front(
         runtime=record.config.runtime,
         threads=record.threads,
         shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
-        notes=(*store.notes(record.name), *_remarks(estimates, members, candidates, identity, energy)),
+        notes=(
+            *store.notes(record.name),
+            *_without_energy(everything, energy),
+            *_remarks(estimates, members, candidates, identity, energy),
+        ),
     )
 
 
@@ -175,8 +180,24 @@ def _remarks(
     if below:
         found.append(f"{below} of {len(members)} front members miss the minimum accuracy {least} on the test split")
     if not members:
-        found.append("no measured candidate is within the limits that were set")
+        found.append(
+            "no measured candidate is within the limits that were set"
+            if estimates.objectives and identity.search.constraints.count
+            else "no measured candidate has both an accuracy and the energy that is an objective"
+            if energy is not None
+            else "no measured candidate has an accuracy"
+        )
     return found
+
+
+def _without_energy(jobs: Sequence[Job], energy: EnergyObjective | None) -> list[str]:
+    """One line per candidate that ran and has no energy, though it is an objective, in the words of its last job."""
+    if energy is None:
+        return []
+    usable = [job for job in jobs if job.usable]
+    known = {job.candidate for job in usable if job.energy is not None}
+    last = {job.candidate: job for job in usable if job.candidate not in known}
+    return [no_energy_text(job) for job in last.values()]
 
 
 def _rank_correlation(measurements: Sequence[Measurement], energy: EnergyObjective) -> float | None:
