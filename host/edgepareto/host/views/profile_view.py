@@ -90,7 +90,7 @@ def _table(
 ) -> Table:
     """stacked: the device stands below the model. Without status a failure stands in place of the latency."""
     names = ("model",) if stacked else ("model", "device")
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1) if status else 0)
     for heading in (*names, *(["board"] if board else [])):
         table.add_column(heading, overflow="fold")
     if status:
