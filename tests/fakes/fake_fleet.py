@@ -94,6 +94,7 @@ class FakeDevice:
         trouble = self.trouble(entry)
         status = trouble if isinstance(trouble, Status) else Status.OK
         meter = trouble if isinstance(trouble, MeterStatus) else MeterStatus.OK if self.meter else MeterStatus.ABSENT
+        has_energy = status is Status.OK and meter is MeterStatus.OK and batch.measure_energy
         random = np.random.default_rng(list(f"{self.name}/{entry.candidate}/{entry.purpose}/{entry.attempt}".encode()))
         run_s = seconds(entry.model) / self.speed if self.cost_s is None else self.cost_s(entry.model)
         run_ns = int(run_s * 1e9 * (1 + self.noise * random.standard_normal()))
@@ -121,7 +122,7 @@ class FakeDevice:
             is_anchor=entry is batch.anchor,
             model_sha256=entry.model_sha256,
             status=status,
-            message="" if status is Status.OK else "as the test says",
+            message="" if trouble is None else "as the test says",
             tags=frozenset(),
             preset=batch.preset,
             board_id=f"board-{self.name}",
@@ -138,7 +139,7 @@ class FakeDevice:
             blocks=tuple(blocks) if status is Status.OK else (),
             meter_status=meter,
             meter=self.meter,
-            windows=(idle, window) if status is Status.OK and meter is MeterStatus.OK else (),
+            windows=(idle, window) if has_energy else (),
             before=Conditions(),
             after=Conditions(),
             peak_rss_bytes=None,

@@ -50,7 +50,8 @@ class DeviceFront:
 
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
     the study's fixed scale. shrinkage None: nothing was measured again.
-    has_energy: False where the device has no meter, energy is then no objective; else energy_objective is which.
+    has_energy: False where the device has no meter or it failed, energy is then no objective; else energy_objective is
+    which.
     """
 
     device: DeviceInfo

@@ -25,7 +25,7 @@ def pick(
     if choice not in PICKS:
         return _by_id(device_front, choice)
     if not device_front.front:
-        raise WrongUse(f"{name}: its front is empty, no candidate was within the study's limits")
+        raise WrongUse(f"{name}: its front is empty; host front says why")
     members = [p for p in device_front.front if _within(p, max_latency_ms, min_accuracy)]
     if not members:
         limits = _limits_text(max_latency_ms, min_accuracy)
@@ -56,7 +56,8 @@ def _by_id(device_front: DeviceFront, choice: str) -> FrontPoint:
 def _least_energy(members: Sequence[FrontPoint], on: DeviceFront) -> FrontPoint:
     metered = [(energy.value, p) for p in members if (energy := on.energy(p)) is not None]
     if not metered:
-        raise WrongUse(f"{on.device.name}: it has no meter, so no energy is known; pick knee, fastest or most-accurate")
+        meter = "no meter" if on.device.meter is None else "a meter that failed"
+        raise WrongUse(f"{on.device.name}: it has {meter}, so no energy is known; pick knee, fastest or most-accurate")
     return min(metered, key=lambda pair: pair[0])[1]
 
 

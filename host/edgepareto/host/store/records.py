@@ -97,7 +97,8 @@ class StudyIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRecord:
-    """A device of the study. has_energy: energy is an objective on it, fixed when it was first connected.
+    """A device of the study. has_energy: energy is an objective on it, fixed when it was first connected or, where its
+    meter fails then, in generation 0. meter_failure: how it failed in generation 0, None: it did not.
 
     reason: why the state is not COMPLETE, in words for the user. completed_with: the budgets (generations,
     measurements, minutes) with which it is COMPLETE, since a later run of some devices may have others.
@@ -111,6 +112,7 @@ class DeviceRecord:
     reason: str | None = None
     channel_steps: ChannelSteps | None = None
     completed_with: tuple[float | None, ...] | None = None
+    meter_failure: str | None = None
 
     def completed(self, search: SearchConfig) -> DeviceRecord:
         return replace(self, state=DeviceState.COMPLETE, reason=None, completed_with=_budgets(search))
@@ -154,6 +156,7 @@ class DeviceRecord:
             reason=raw["reason"],
             channel_steps=_channel_steps(**raw["channel_steps"]) if raw.get("channel_steps") else None,
             completed_with=tuple(raw["completed_with"]) if raw.get("completed_with") else None,
+            meter_failure=raw.get("meter_failure"),
         )
 
 

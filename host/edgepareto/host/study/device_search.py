@@ -19,10 +19,11 @@ from edgepareto.host.domain import (
     SearchSpace,
     StudyNotice,
 )
-from edgepareto.host.errors import DeviceLost
+from edgepareto.host.errors import DeviceLost, WrongUse
 from edgepareto.host.search import HypervolumeScale, Outcome, Search, search_seed
 from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
+from edgepareto.host.study.energy_wanted import energy_flags, meter_said, no_energy_text
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
 from edgepareto.host.study.replay import journal_generation
 from edgepareto.host.study.verdict import Verdict, verdict, why_void
@@ -56,14 +57,7 @@ class DeviceSearch:
         self._config = config
         self._candidates = candidates
         self._listener = listener
-        self._search = Search(
-            config.algorithm,
-            space,
-            objectives=3 if self.has_energy else 2,
-            limits=config.constraints.count,
-            population=config.population,
-            seed=search_seed(config.seed, self.name),
-        )
+        self._search = self._new_search()
         self._generation = 0
         self._asked: tuple[Genome, ...] = ()
         self._measured: dict[CandidateId, None] = {}
@@ -114,7 +108,13 @@ class DeviceSearch:
         """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised.
 
         asked: in order; the next may take its time to be made. Whether it has a score yet makes no difference here.
+        Raises WrongUse where the meter fails for good in generation 0 and energy was asked for.
         """
+        self._measure_generation(asked)
+        if self._generation == 0 and not self.batches.clock.stop.is_set():
+            self._judge_meter()
+
+    def _measure_generation(self, asked: Iterable[Candidate]) -> None:
         anchor = self.batches.anchor
         waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id != anchor.id)
         while True:
@@ -123,13 +123,16 @@ class DeviceSearch:
                 if not self._measure_batch(batch, Phase.SEARCH, self._generation):
                     self.is_searching = False
                     return
+                if self._generation == 0 and self._doubts_meter(Verdict.INFEASIBLE):
+                    self._judge_meter()
                 measured += batch
             waiting = [c for c in measured if self._verdict(c) is Verdict.RETRY]
             if not waiting:
                 break
-        if not self.batches.jobs and not self._measure_batch((), Phase.SEARCH, self._generation):
-            self.is_searching = False
-            return
+        while not self.batches.jobs or (self._generation == 0 and self._doubts_meter(Verdict.RETRY)):
+            if not self._measure_batch((), Phase.SEARCH, self._generation):
+                self.is_searching = False
+                return
         self._check_anchor()
         self._heartbeat(Activity.WAITING, "")
 
@@ -255,11 +258,51 @@ class DeviceSearch:
             why = f"{failed.status.value} {failed.message}".rstrip()
             self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
+    def _new_search(self) -> Search:
+        return Search(
+            self._config.algorithm,
+            self.space,
+            objectives=3 if self.has_energy else 2,
+            limits=self._config.constraints.count,
+            population=self._config.population,
+            seed=search_seed(self._config.seed, self.name),
+        )
+
+    def _doubts_meter(self, verdict: Verdict) -> bool:
+        """The anchor runs and has no energy, which leaves it with this verdict."""
+        jobs = self.batches.by_candidate[self.batches.anchor.id]
+        return any(job.usable for job in jobs) and self._verdict(self.batches.anchor) is verdict
+
+    def _judge_meter(self) -> None:
+        """In generation 0, before anything is told: a meter that gave the anchor no energy counts as none.
+
+        Decided from the stored traces alone, so a replay decides alike. Raises WrongUse where energy was asked for.
+        """
+        usable = [job for job in self.batches.by_candidate[self.batches.anchor.id] if job.usable]
+        if not self.has_energy or not usable or any(job.energy is not None for job in usable):
+            return
+        failure = meter_said(usable[-1])
+        asked = energy_flags(self._config)
+        if asked and self.is_lost:
+            return
+        if asked:
+            raise WrongUse(
+                f"{self.name}: {' and '.join(asked)} cannot be kept, its meter failed ({failure}); "
+                "mend it or drop the flag, and choose another --study"
+            )
+        self._save(replace(self.batches.record, has_energy=False, meter_failure=failure))
+        self._search = self._new_search()
+        repeated = self._search.ask()
+        assert repeated == self._asked, "generation 0 depends on no objective"
+        self._scale = None
+        self.notice(f"{failure}: energy is no objective on this device, latency and accuracy are")
+        self.report(Activity.LOST if self.is_lost else Activity.PREPARING)
+
     def _say_failure(self, candidate: Candidate) -> None:
-        """Loudly where a candidate is given up for want of energy; a user would not know why it is on no front."""
+        """Loudly where a candidate is given up for want of energy; `read_fronts` says it as long as it holds."""
         job = self.batches.by_candidate[candidate.id][-1]
         if job.usable and job.energy is None and self._verdict(candidate) is Verdict.INFEASIBLE:
-            self.notice(f"{candidate.id} has no energy ({job.meter_status.value}) and cannot be on the front")
+            self._listener(StudyNotice(text=f"{self.name}: {no_energy_text(job)}", is_warning=True))
 
     def _heartbeat(self, activity: Activity, detail: str) -> None:
         """What the device does now; the rest as it was last counted."""

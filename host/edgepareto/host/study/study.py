@@ -38,6 +38,7 @@ from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
 from edgepareto.host.study.device_search import DeviceSearch, Listener
 from edgepareto.host.study.end_phase import stabilise_fronts
+from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.evaluate_candidate import inputs_file
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
@@ -255,17 +256,15 @@ def _record(
                 f"{device.name}: {', '.join(changed)} changed since this study began; "
                 "restore it or choose another --study"
             )
-        if stored.has_energy != has_energy:
+        if stored.meter_failure is not None:
+            has_energy = True
+        elif stored.has_energy != has_energy:
             then, now = ("had", "none") if stored.has_energy else ("had no", "one")
             raise DeviceError(
                 f"{device.name}: {then} power meter when this study began and has {now} now"
                 f"{_fault(info.meter.fault) if info.meter else ''}; put it back or choose another --study"
             )
-    wanted = {
-        f"--energy {config.search.energy}": config.search.energy,
-        "--max-energy-mj": config.search.constraints.max_energy_j,
-    }
-    if not has_energy and (asked := [flag for flag, value in wanted.items() if value is not None]):
+    if not has_energy and (asked := energy_flags(config.search)):
         meter = "has no power meter" if info.meter is None else f"has a meter that does not work ({info.meter.fault})"
         raise WrongUse(f"{device.name}: {' and '.join(asked)} cannot be kept, it {meter}; drop it or the device")
     steps = channel_steps(inputs, config, device, info, listener) if stored is None else stored.channel_steps
