@@ -123,8 +123,6 @@ class DeviceSearch:
                 if not self._measure_batch(batch, Phase.SEARCH, self._generation):
                     self.is_searching = False
                     return
-                if self._generation == 0 and self._doubts_meter(Verdict.INFEASIBLE):
-                    self._judge_meter()
                 measured += batch
             waiting = [c for c in measured if self._verdict(c) is Verdict.RETRY]
             if not waiting:
@@ -236,6 +234,8 @@ class DeviceSearch:
     def _take_in(self, batch: Sequence[Candidate], phase: Phase) -> None:
         if phase is Phase.SEARCH:
             self._measured.update(dict.fromkeys([self.batches.anchor.id, *(candidate.id for candidate in batch)]))
+            if self._generation == 0 and self._doubts_meter(Verdict.INFEASIBLE):
+                self._judge_meter()  # first: a failed meter is no candidate's failure
         for candidate in batch:
             self._say_failure(candidate)
 
