@@ -26,7 +26,7 @@ from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.energy_wanted import energy_flags, meter_said, no_energy_text
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
 from edgepareto.host.study.replay import journal_generation
-from edgepareto.host.study.verdict import Verdict, verdict, why_void
+from edgepareto.host.study.verdict import VOIDS_IN_A_ROW, Verdict, verdict, why_void
 
 __all__ = ["DeviceSearch", "Listener"]
 
@@ -34,7 +34,6 @@ Listener = Callable[[DeviceProgress | StudyNotice], None]
 
 INDEPENDENT_JOBS = 2
 FAILURES_BEFORE_GIVING_UP = 2
-VOIDS_IN_A_ROW = 3  # of one batch in one run; then only a person can help the board
 
 
 class DeviceSearch:

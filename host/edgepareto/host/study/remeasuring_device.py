@@ -16,11 +16,9 @@ from edgepareto.host.study.batches import cut
 from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
-from edgepareto.host.study.verdict import board_fault, why_void
+from edgepareto.host.study.verdict import VOIDS_IN_A_ROW, board_fault, why_void
 
 __all__ = ["RemeasuringDevice"]
-
-VOIDS_IN_A_ROW = 3  # then the board is at fault and lost, as in a search
 
 
 @dataclass(kw_only=True)

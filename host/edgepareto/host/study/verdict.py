@@ -7,11 +7,12 @@ from enum import Enum
 
 from edgepareto.host.domain import Job, Status
 
-__all__ = ["Verdict", "board_fault", "verdict", "why_void"]
+__all__ = ["VOIDS_IN_A_ROW", "Verdict", "board_fault", "verdict", "why_void"]
 
 CRASH_RETRIES = 1  # TIMEOUT, WORKER_CRASHED: probably the candidate's own fault
 VOID_RETRIES = 2  # void beside others that are not, so not for the board's sake alone
 METER_RETRIES = 1
+VOIDS_IN_A_ROW = 3  # of one batch in one run; then the board is lost, since only a person can help it
 CRASHES = (Status.TIMEOUT, Status.WORKER_CRASHED)
 ADVICE = {  # where the agent gives none: its messages have theirs behind a semicolon
     Status.UNDERVOLTAGE: "give it a stronger supply or a shorter cable",
