@@ -34,6 +34,8 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),  # without it a frozen peer is noticed after 70 s only
     ("grpc.http2.max_pings_without_data", 0),
+    # Else a new channel to a board that was just started again fails with what an older one saw, for seconds.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),  # a board is never behind the user's web proxy
     ("grpc.service_config", json.dumps(RETRIES)),
 )
