@@ -210,11 +210,20 @@ def test_meters_looks_at_this_machine_and_not_at_a_simulated_board():
     assert "a simulated board has its own" in done.stderr
 
 
+# A shell's background job, which a test run may be, ignores SIGINT, and so does all that it starts.
+HEEDING_CTRL_C = """
+import signal, sys
+from edgepareto.agent.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def test_ctrl_c_while_meters_are_read_ends_it_quietly(tmp_path: Path):
     hwmon(tmp_path, 3, "ina226", {"power1_input": 2_612_000, "shunt_resistor": 100_000}, device="1-0044")
     config = tmp_path / "agent.toml"
     config.write_text(f'sys_root = "{tmp_path}"\n')
-    command = [sys.executable, "-m", "edgepareto.agent", "meters", "--config", str(config)]
+    command = [sys.executable, "-c", HEEDING_CTRL_C, "meters", "--config", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         until_it_has_a_child(process.pid)  # a meter's sampler
         process.send_signal(signal.SIGINT)
