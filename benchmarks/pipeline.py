@@ -4,26 +4,34 @@
 
 First the host's and the board's seconds per candidate are measured, each alone; then the board's pace is set so that
 both cost the same, and so that the board costs several times as much. Utilisation is the progress display's: the share
-of the time since the search began in which the board was measuring, here up to the end of the last generation. About
-six minutes; a simulated board needs some of this machine's own time, so the rest of the machine should be at rest.
+of the time since the search began in which the board was measuring, here up to the end of the last generation. A
+simulated board needs some of this machine's own time, a real one none of it: so the board has the last core and the
+host the first. About six minutes, on a machine at rest.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from edgepareto.host.config import Flags, StudyConfig, read_settings
+from edgepareto.host.config import DeviceConfig, Flags, StudyConfig, read_settings
+from edgepareto.host.domain import DeviceName
+from edgepareto.host.fleet import connect
 from edgepareto.host.study import run_study
+from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.rounds import RunRound, Work, pipelined, serially
 from edgepareto.host.study.workshop import Workshop
 from markdown_table import markdown_table
 
+CORES = os.sched_getaffinity(0)
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "fashion_mnist"
 SAMPLES = {"calibration": 256, "validation": 5000, "test": 100}
 TRIAL_CANDIDATES = 20
@@ -145,10 +153,26 @@ def _run(config: StudyConfig, run_round: RunRound, arguments: argparse.Namespace
 
 def _search(config: StudyConfig, run_round: RunRound) -> None:
     try:
-        run_study(config, resume=False, listener=lambda event: None, run_round=run_round)
+        run_study(config, resume=False, listener=lambda event: None, connect=_on_a_core_of_its_own, run_round=run_round)
     except Enough:
         return
     raise AssertionError("the search ended before enough was measured")
+
+
+@contextmanager
+def _on_a_core_of_its_own(
+    devices: Sequence[DeviceConfig], *, owner: str, state: Path
+) -> Iterator[Mapping[DeviceName, Profiler]]:
+    """As the fleet's `connect`. What a process starts stays on its cores: the agents' are begun in here, the preparers
+    after it."""
+    first, *_, last = sorted(CORES)
+    os.sched_setaffinity(0, {last})
+    with connect(devices, owner=owner, state=state) as profilers:
+        os.sched_setaffinity(0, {first})
+        try:
+            yield profilers
+        finally:
+            os.sched_setaffinity(0, CORES)
 
 
 if __name__ == "__main__":
