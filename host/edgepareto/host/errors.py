@@ -8,7 +8,9 @@ EdgeParetoError
 │   └── StudyError           a study that exists, belongs to another model, is newer, or is held by another process
 └── Failed                   something went wrong on the way: exit code 1
     ├── DeviceError          a board that cannot be used
+    │   ├── DeployError      a board that could not be reached by SSH or set up; it is left as it was
     │   ├── Unreachable      no answer at its address
+    │   ├── Refused          it answers and lets us not in: certificates, names, clock. Never retried
     │   ├── WrongProtocol    an agent of another protocol version
     │   └── DeviceLost       it answered and then died
     ├── EvaluationError      a candidate could not be pruned, recovered or scored
@@ -20,12 +22,14 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "DataError",
+    "DeployError",
     "DeviceError",
     "DeviceLost",
     "EdgeParetoError",
     "EvaluationError",
     "Failed",
     "ModelError",
+    "Refused",
     "StoreError",
     "StudyError",
     "Unreachable",
@@ -62,7 +66,13 @@ class Failed(EdgeParetoError): ...
 class DeviceError(Failed): ...
 
 
+class DeployError(DeviceError): ...
+
+
 class Unreachable(DeviceError, ConnectionError): ...
+
+
+class Refused(DeviceError, PermissionError): ...
 
 
 class WrongProtocol(DeviceError): ...

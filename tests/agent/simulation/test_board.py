@@ -142,7 +142,7 @@ def test_a_board_says_what_it_is_and_on_what_it_was_calibrated(name: str, tmp_pa
     board = create_board(name, tmp_path, seed=1)
     assert board.device == open_board(tmp_path).device
     assert (board.device.board, board.device.default_threads, board.device.has_meter) == (name, 1, True)
-    assert "docs/boards.md" in board.device.note
+    assert "docs/board-facts.md" in board.device.note
     boot_id = (board.sys_root / "proc/sys/kernel/random/boot_id").read_text().strip()
     assert boot_id == board.device.boot_id
     other = create_board(name, tmp_path / "other", seed=2)

@@ -1,7 +1,7 @@
-"""Each profile's cost model against published latencies of named models (docs/boards.md, 3a and 3b).
+"""Each profile's cost model against published latencies of named models (docs/board-facts.md, 3a and 3b).
 
 The networks are written down here as lists of operators, so that the bar depends on no export and no runtime. It is
-the mean absolute error that docs/boards.md reaches with the same constants, plus five points.
+the mean absolute error that docs/board-facts.md reaches with the same constants, plus five points.
 """
 
 from __future__ import annotations

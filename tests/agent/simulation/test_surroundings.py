@@ -54,7 +54,7 @@ class Bench:
 
 
 def test_a_bare_pi_4_warms_by_the_published_figures_and_cools_again(tmp_path: Path):
-    """One busy core settles at 68.7 degrees (docs/boards.md 2d), with a time constant of 65 s (5d)."""
+    """One busy core settles at 68.7 degrees (docs/board-facts.md 2d), with a time constant of 65 s (5d)."""
     pi = Bench(tmp_path, "raspberry-pi-4b")
     assert pi.temperature_c == pytest.approx(60.3, abs=0.01)
     pi.busy(65)
@@ -68,7 +68,7 @@ def test_a_bare_pi_4_warms_by_the_published_figures_and_cools_again(tmp_path: Pa
 
 
 def test_four_cores_take_a_bare_pi_4_past_its_limit_where_it_slows_down_and_says_so(tmp_path: Path):
-    """They cross 80 degrees and reach 81.8 (docs/boards.md 2d); the firmware then steps the clock down."""
+    """They cross 80 degrees and reach 81.8 (docs/board-facts.md 2d); the firmware then steps the clock down."""
     pi = Bench(tmp_path, "raspberry-pi-4b")
     cool = pi.busy(150, threads=4)
     assert (set(cool), pi.frequency_hz, pi.throttle_bits) == ({20 * MS}, 1_800_000_000, 0)

@@ -1,6 +1,6 @@
 """What an operator costs on a board: arithmetic, memory, dispatch. Knows neither files nor a runtime.
 
-The shape of the model and every constant are those of docs/boards.md, section 5. They were fitted there on published
+The shape of the model and every constant are those of docs/board-facts.md, section 5. They were fitted there on published
 latencies of whole models, so what one operator costs is an inference and not a measurement.
 """
 
@@ -59,7 +59,7 @@ class ThreadCosts:
     bytes_per_s: float
     weight_stream_bytes_per_s: float  # fully connected layers
     dispatch_s: float
-    extra_reduction: float  # K0 of docs/boards.md
+    extra_reduction: float  # K0 of docs/board-facts.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class CostTable:
     """A board with one runtime and precision.
 
     channel_step: kernels pad output channels to it: the staircase that a step probe finds.
-    additive: arithmetic and memory are added (docs/boards.md 5a) instead of the slower one counting (5b).
+    additive: arithmetic and memory are added (docs/board-facts.md 5a) instead of the slower one counting (5b).
     rows: by number of threads; at least one thread.
     """
 
@@ -80,7 +80,7 @@ class CostTable:
     def latency_s(self, operators: Iterable[Operator], threads: int) -> float:
         """One inference without noise.
 
-        Numbers of threads between two rows follow t = A / threads + B through both of them (docs/boards.md 3b); beyond
+        Numbers of threads between two rows follow t = A / threads + B through both of them (docs/board-facts.md 3b); beyond
         the last row nothing gets faster.
         """
         listed = tuple(operators)
@@ -102,7 +102,7 @@ def operator_cost_s(operator: Operator, table: CostTable, costs: ThreadCosts) ->
     """max(arithmetic, memory) + dispatch.
 
     On an additive board the sum, where what a convolution moves stands in its rate already and is not counted twice:
-    with this reading the published latencies come out as docs/boards.md says (tests/agent/simulation).
+    with this reading the published latencies come out as docs/board-facts.md says (tests/agent/simulation).
     """
     arithmetic_s = 0.0
     if operator.reduction:

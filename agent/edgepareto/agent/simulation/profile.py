@@ -60,7 +60,7 @@ class PowerProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalProfile:
-    """One thermal resistance and one time constant, from the board at rest (docs/boards.md 2d and 5d).
+    """One thermal resistance and one time constant, from the board at rest (docs/board-facts.md 2d and 5d).
 
     clocks_hz: the full clock, then what it is throttled to step by step from throttle_c on. Below throttle_c by more
     than hysteresis_k the board runs at its full clock again.

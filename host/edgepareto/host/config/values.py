@@ -52,8 +52,13 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """One device. Exactly one of simulate (a board's name), local, address ("host:port" or "unix:/path") is set.
+    """One device: simulate (a board's name), local, or an agent at address ("host:port" or "unix:/path").
 
+    ssh: "user@host" or an alias of ~/.ssh/config, where the board is installed from; ssh_port and ssh_key None: as
+    ~/.ssh/config has it. board_id: of the agent that `host deploy` put there; set, the agent is dialled with mTLS under
+    that name; not set, only an agent of this machine is dialled, in plain text. trust: file with the CA that signed the
+    board's certificate where that is not our own (a colleague's board). meter, shunt_ohm: what deploy writes into its
+    agent.toml. group: boards of one kind, to be named together. origin: the file it stands in; None: built in.
     step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
     shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
@@ -63,6 +68,15 @@ class DeviceConfig:
     simulate: str | None = None
     local: bool = False
     address: str | None = None
+    ssh: str | None = None
+    ssh_port: int | None = None
+    ssh_key: Path | None = None
+    board_id: str | None = None
+    trust: Path | None = None
+    meter: str | None = None
+    shunt_ohm: float | None = None
+    group: str | None = None
+    origin: Path | None = None
     seed: int = 0
     threads: int | None = None
     step: int | None = None

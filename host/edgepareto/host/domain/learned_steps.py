@@ -12,7 +12,7 @@ from edgepareto.host.domain.staircase import Staircase
 
 __all__ = ["DEFAULT_STEP", "ChannelSteps", "KernelKind", "KindProbe", "LearnedSteps", "common_step"]
 
-DEFAULT_STEP = 8  # where nothing was learned: what most kernels of docs/boards.md, section 4, pack
+DEFAULT_STEP = 8  # where nothing was learned: what most kernels of docs/board-facts.md, section 4, pack
 
 
 class KernelKind(str, Enum):

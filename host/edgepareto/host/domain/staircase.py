@@ -18,7 +18,7 @@ __all__ = ["COARSE_WIDTHS", "REFERENCE_WIDTH", "STEPS", "Staircase", "decisive_w
 
 Array = NDArray[np.float64]
 
-STEPS = (1, 2, 4, 8, 16, 32)  # docs/boards.md, section 4: what kernels of today pack; 1 is none
+STEPS = (1, 2, 4, 8, 16, 32)  # docs/board-facts.md, section 4: what kernels of today pack; 1 is none
 REFERENCE_WIDTH = 32  # the edge of every step of STEPS: the anchor of a probe, and where the jump is told
 # At and just above multiples, where a step shows: 32 | 33 of any step, 16 | 17 not of 32, 24 | 25 not of 16, and so on.
 # Small steps show at small widths, where they are a large part. The same batch holds both sides of an edge.

@@ -129,7 +129,7 @@ class MeterInfo(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., quality: _Optional[_Union[MeterInfo.Quality, str]] = ..., address: _Optional[int] = ..., shunt_ohm: _Optional[float] = ..., config: _Optional[int] = ..., calibration: _Optional[int] = ..., rail: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class DeviceInfo(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id", "fixes_clocks")
+    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id", "fixes_clocks", "holder")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     BOARD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class DeviceInfo(_message.Message):
     PROFILE_NOTE_FIELD_NUMBER: _ClassVar[int]
     HOST_BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     FIXES_CLOCKS_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     board_id: str
@@ -164,15 +165,30 @@ class DeviceInfo(_message.Message):
     profile_note: str
     host_boot_id: str
     fixes_clocks: bool
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ..., fixes_clocks: bool = ...) -> None: ...
+    holder: LeaseHolder
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ..., fixes_clocks: bool = ..., holder: _Optional[_Union[LeaseHolder, _Mapping]] = ...) -> None: ...
+
+class LeaseHolder(_message.Message):
+    __slots__ = ("owner", "fingerprint", "expires_in_s", "waiting")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_IN_S_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    owner: str
+    fingerprint: str
+    expires_in_s: float
+    waiting: int
+    def __init__(self, owner: _Optional[str] = ..., fingerprint: _Optional[str] = ..., expires_in_s: _Optional[float] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class AcquireLeaseRequest(_message.Message):
-    __slots__ = ("owner", "ttl_s")
+    __slots__ = ("owner", "ttl_s", "wait")
     OWNER_FIELD_NUMBER: _ClassVar[int]
     TTL_S_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     owner: str
     ttl_s: int
-    def __init__(self, owner: _Optional[str] = ..., ttl_s: _Optional[int] = ...) -> None: ...
+    wait: bool
+    def __init__(self, owner: _Optional[str] = ..., ttl_s: _Optional[int] = ..., wait: bool = ...) -> None: ...
 
 class RenewLeaseRequest(_message.Message):
     __slots__ = ("lease_id", "ttl_s")
@@ -193,16 +209,34 @@ class ReleaseLeaseResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Lease(_message.Message):
-    __slots__ = ("granted", "lease_id", "owner", "expires_in_s")
+    __slots__ = ("granted", "lease_id", "owner", "expires_in_s", "queue_position", "owner_fingerprint", "unlocked_by")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_S_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    UNLOCKED_BY_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     lease_id: str
     owner: str
     expires_in_s: float
-    def __init__(self, granted: bool = ..., lease_id: _Optional[str] = ..., owner: _Optional[str] = ..., expires_in_s: _Optional[float] = ...) -> None: ...
+    queue_position: int
+    owner_fingerprint: str
+    unlocked_by: str
+    def __init__(self, granted: bool = ..., lease_id: _Optional[str] = ..., owner: _Optional[str] = ..., expires_in_s: _Optional[float] = ..., queue_position: _Optional[int] = ..., owner_fingerprint: _Optional[str] = ..., unlocked_by: _Optional[str] = ...) -> None: ...
+
+class UnlockRequest(_message.Message):
+    __slots__ = ("by",)
+    BY_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    def __init__(self, by: _Optional[str] = ...) -> None: ...
+
+class UnlockResponse(_message.Message):
+    __slots__ = ("ended",)
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    ended: LeaseHolder
+    def __init__(self, ended: _Optional[_Union[LeaseHolder, _Mapping]] = ...) -> None: ...
 
 class HasBlobsRequest(_message.Message):
     __slots__ = ("sha256",)

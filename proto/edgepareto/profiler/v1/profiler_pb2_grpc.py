@@ -54,6 +54,11 @@ class ProfilerStub(object):
                 request_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseRequest.SerializeToString,
                 response_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseResponse.FromString,
                 _registered_method=True)
+        self.Unlock = channel.unary_unary(
+                '/edgepareto.profiler.v1.Profiler/Unlock',
+                request_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockRequest.SerializeToString,
+                response_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockResponse.FromString,
+                _registered_method=True)
         self.HasBlobs = channel.unary_unary(
                 '/edgepareto.profiler.v1.Profiler/HasBlobs',
                 request_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.HasBlobsRequest.SerializeToString,
@@ -101,6 +106,13 @@ class ProfilerServicer(object):
 
     def ReleaseLease(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unlock(self, request, context):
+        """Ends the lease that is held, whoever holds it; who held it goes to the end of the queue. Version 2.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -154,6 +166,11 @@ def add_ProfilerServicer_to_server(servicer, server):
                     servicer.ReleaseLease,
                     request_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseRequest.FromString,
                     response_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseResponse.SerializeToString,
+            ),
+            'Unlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unlock,
+                    request_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockRequest.FromString,
+                    response_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockResponse.SerializeToString,
             ),
             'HasBlobs': grpc.unary_unary_rpc_method_handler(
                     servicer.HasBlobs,
@@ -284,6 +301,33 @@ class Profiler(object):
             '/edgepareto.profiler.v1.Profiler/ReleaseLease',
             edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseRequest.SerializeToString,
             edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ReleaseLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgepareto.profiler.v1.Profiler/Unlock',
+            edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockRequest.SerializeToString,
+            edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.UnlockResponse.FromString,
             options,
             channel_credentials,
             insecure,
