@@ -46,15 +46,14 @@ def test_nobody_at_an_address_is_unreachable_with_what_to_do(tmp_path: Path):
         probe(nowhere)
 
 
-def test_an_agent_of_another_protocol_version_is_refused_by_both_sides(start_agent, tmp_path: Path, monkeypatch):
+def test_a_protocol_version_that_the_other_side_does_not_know_is_refused_by_both(start_agent, monkeypatch):
     agent = start_agent()
-    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 2)
-    with pytest.raises(WrongProtocol, match="the host speaks protocol version 2, this agent speaks 1"):
+    monkeypatch.setattr(agent_wire, "spoken_version", lambda _: 3)
+    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 3, this host speaks"):
         probe(agent.device)
-    monkeypatch.setattr(agent_wire, "PROTOCOL_VERSION", 2)
-    monkeypatch.setattr(agent_wire, "check_protocol", lambda _: None)
-    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 1)
-    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 2, this host speaks 1"):
+    monkeypatch.undo()
+    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 0)
+    with pytest.raises(WrongProtocol, match="the host speaks protocol version 0, this agent speaks 1 to 2"):
         probe(agent.device)
 
 

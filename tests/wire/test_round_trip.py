@@ -10,8 +10,10 @@ import pytest
 from edgepareto.agent import wire as agent_wire
 from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.errors import MeterStatus, RequestError, Status
+from edgepareto.agent.lease import Holder, Owner
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
+from edgepareto.agent.wire import Device
 from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, DeviceName
 from edgepareto.host.domain import Purpose as HostPurpose
 from edgepareto.host.fleet import wire as host_wire
@@ -20,6 +22,7 @@ from fakes.fake_agent import DEVICE
 from fakes.measuring import trace_of
 
 PI1 = DeviceName("pi1")
+HOLDER = Holder(owner=Owner(name="ann@desk study", fingerprint="ab" * 32), expires_in_s=12.5, waiting=2)
 OF_THE_BOARD = {"tags", "averaging_s"}  # of a meter: its tags travel with every trace, its averaging sets the guards
 BY_IDENTITY = {"spec"}  # flattened on the host's side
 OF_THE_DEVICE = {"device", "candidate", "purpose", "attempt", "model_sha256", "protocol"}
@@ -60,6 +63,10 @@ def request_of(spec: CandidateSpec) -> pb.CandidateRequest:
     )
 
 
+def device_info(device: Device) -> pb.DeviceInfo:
+    return agent_wire.device_info(device, version=2, holder=HOLDER)
+
+
 def sent(trace: CandidateTrace):
     return host_wire.profile_trace(agent_wire.result(trace, DEVICE).SerializeToString(), PI1)
 
@@ -89,10 +96,10 @@ def test_every_field_of_a_trace_reaches_the_host_unchanged():
     assert (arrived.candidate, arrived.purpose.value, arrived.attempt) == ("c0", "remeasure", 2)
     assert (arrived.model_sha256, arrived.device, arrived.simulated) == ("ab" * 32, "pi1", True)
     assert (arrived.board_id, arrived.boot_id, arrived.agent_version) == ("b0a4d", "boot-1", "1.2.3")
-    assert arrived.protocol == agent_wire.PROTOCOL_VERSION
+    assert arrived.protocol == agent_wire.MEASUREMENT_PROTOCOL
 
 
-@pytest.mark.parametrize("message", [agent_wire.result(full_trace(), DEVICE), agent_wire.device_info(DEVICE)])
+@pytest.mark.parametrize("message", [agent_wire.result(full_trace(), DEVICE), device_info(DEVICE)])
 def test_the_agent_forgets_no_field_of_the_contract(message):
     forgotten = {f.name for f in message.DESCRIPTOR.fields} - {f.name for f, _ in message.ListFields()}
     assert forgotten == set()
@@ -169,7 +176,7 @@ def test_every_verdict_on_the_meter_has_the_same_name_on_both_sides(status: Mete
 
 
 def test_every_field_of_the_device_reaches_the_host():
-    arrived = host_wire.device_info(agent_wire.device_info(DEVICE), PI1, host_boot_id="another")
+    arrived = host_wire.device_info(device_info(DEVICE), PI1, host_boot_id="another")
     info = DEVICE.info
     common = {f.name for f in fields(arrived)} & {f.name for f in fields(info)}
     assert len(common) == len(fields(arrived)) - 2  # but for its name and its meter
@@ -182,10 +189,10 @@ def test_every_field_of_the_device_reaches_the_host():
 def test_a_real_board_whose_agent_runs_on_this_machine_shares_its_cores_and_a_simulated_one_does_not():
     real = replace(DEVICE, info=replace(DEVICE.info, simulated=False, shares_host_cores=False))
     here, elsewhere = "boot-of-the-host", "another"
-    assert host_wire.device_info(agent_wire.device_info(real), PI1, host_boot_id=here).shares_host_cores
-    assert not host_wire.device_info(agent_wire.device_info(real), PI1, host_boot_id=elsewhere).shares_host_cores
+    assert host_wire.device_info(device_info(real), PI1, host_boot_id=here).shares_host_cores
+    assert not host_wire.device_info(device_info(real), PI1, host_boot_id=elsewhere).shares_host_cores
     simulated = replace(real, info=replace(real.info, simulated=True))
-    assert not host_wire.device_info(agent_wire.device_info(simulated), PI1, host_boot_id=here).shares_host_cores
+    assert not host_wire.device_info(device_info(simulated), PI1, host_boot_id=here).shares_host_cores
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])

@@ -22,7 +22,7 @@ from edgepareto.agent.errors import (
     UnknownResult,
     UploadCorrupt,
 )
-from edgepareto.agent.lease import LeaseBook
+from edgepareto.agent.lease import LeaseBook, Owner
 from edgepareto.agent.model_store import ModelStore
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import FinishedBatch, ResultJournal
@@ -80,23 +80,28 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
 
     def GetDeviceInfo(self, request: pb.GetDeviceInfoRequest, context: grpc.ServicerContext) -> pb.DeviceInfo:  # noqa: N802
         with _refusals(context):
-            wire.check_protocol(request)
-            return wire.device_info(self._device)
+            version = wire.spoken_version(request)
+            return wire.device_info(self._device, version=version, holder=self._leases.holder())
 
     def AcquireLease(self, request: pb.AcquireLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
         with _refusals(context):
-            return wire.lease(self._leases.acquire(request.owner, request.ttl_s))
+            owner = Owner(name=request.owner, fingerprint=_fingerprint(context))
+            return wire.lease(self._leases.acquire(owner, request.ttl_s, wait=request.wait))
 
     def RenewLease(self, request: pb.RenewLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
         with _refusals(context):
-            return wire.lease(self._leases.renew(request.lease_id, request.ttl_s))
+            return wire.lease(self._leases.renew(request.lease_id, _fingerprint(context), request.ttl_s))
 
     def ReleaseLease(  # noqa: N802
         self, request: pb.ReleaseLeaseRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLeaseResponse:
         with _refusals(context):
-            self._leases.release(request.lease_id)
+            self._leases.release(request.lease_id, _fingerprint(context))
             return pb.ReleaseLeaseResponse()
+
+    def Unlock(self, request: pb.UnlockRequest, context: grpc.ServicerContext) -> pb.UnlockResponse:  # noqa: N802
+        with _refusals(context):
+            return wire.unlocked(self._leases.unlock(request.by))
 
     def HasBlobs(self, request: pb.HasBlobsRequest, context: grpc.ServicerContext) -> pb.HasBlobsResponse:  # noqa: N802
         with _refusals(context):
@@ -110,13 +115,13 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             if first is None or not first.HasField("header"):
                 raise RequestError("an upload starts with its header: lease, sha256 and size")
             header = first.header
-            self._leases.owner_of(header.lease_id)
+            self._leases.owner_of(header.lease_id, _fingerprint(context))
             self._store.add(header.sha256, header.size_bytes, _data(request_iterator, context))
             return pb.UploadBlobResponse(sha256=header.sha256, size_bytes=header.size_bytes)
 
     def Profile(self, request: pb.ProfileRequest, context: grpc.ServicerContext) -> Iterator[pb.ProfileEvent]:  # noqa: N802
         with _refusals(context):
-            found = self._find_or_start(request)
+            found = self._find_or_start(request, _fingerprint(context))
             if isinstance(found, FinishedBatch):
                 yield from _finished(found)
                 return
@@ -132,10 +137,10 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
                 raise UnknownResult(f"no finished batch under the request key {request.request_key}")
             yield from _finished(batch)
 
-    def _find_or_start(self, request: pb.ProfileRequest) -> FinishedBatch | BatchRun:
+    def _find_or_start(self, request: pb.ProfileRequest, caller: str) -> FinishedBatch | BatchRun:
         """The finished batch of this key, the running one, or a new one. Held together by one lock, so that a key whose
         batch ends between two looks is not measured twice."""
-        owner = self._leases.owner_of(request.lease_id)
+        owner = self._leases.owner_of(request.lease_id, caller)
         wire.check_threads(request, self._device)
         fingerprint = wire.fingerprint(request)
         with self._lock:
@@ -176,6 +181,10 @@ def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
     else:
         return
     context.abort(*refusal)
+
+
+def _fingerprint(context: grpc.ServicerContext) -> str:
+    return ""
 
 
 def _data(messages: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgepareto.agent.conditions.linux import Conditions
 from edgepareto.agent.device_info import DeviceInfo
 from edgepareto.agent.errors import ProtocolMismatch, RequestError
-from edgepareto.agent.lease import Grant
+from edgepareto.agent.lease import Grant, Holder
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import (
     AnchorBaseline,
@@ -27,12 +27,12 @@ from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 
 __all__ = [
+    "MEASUREMENT_PROTOCOL",
     "PROTOCOL_VERSION",
     "Device",
     "batch_request",
     "blob_names",
     "candidate_count",
-    "check_protocol",
     "check_threads",
     "device_info",
     "fingerprint",
@@ -40,9 +40,12 @@ __all__ = [
     "progress",
     "result",
     "result_chunks",
+    "spoken_version",
+    "unlocked",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # of the wire. 2: queue, unlock and holder of the lease
+MEASUREMENT_PROTOCOL = 1  # of the numbers (docs/measurement.md, Protocol): another version is another measurement
 CHUNK_BYTES = 1 << 20  # a result may exceed the 4 MB that gRPC takes in one message
 MAXIMUM_CANDIDATES = 5  # beside the anchor (docs/measurement.md, The batch)
 
@@ -61,19 +64,21 @@ class Device:
     meter: MeterDescription | None
 
 
-def check_protocol(message: pb.GetDeviceInfoRequest) -> None:
-    """Raises ProtocolMismatch."""
-    if message.protocol_version != PROTOCOL_VERSION:
+def spoken_version(message: pb.GetDeviceInfoRequest) -> int:
+    """The newest version of the wire that both sides know. Raises ProtocolMismatch."""
+    if message.protocol_version < 1:
         raise ProtocolMismatch(
-            f"the host speaks protocol version {message.protocol_version}, this agent speaks {PROTOCOL_VERSION}; "
+            f"the host speaks protocol version {message.protocol_version}, this agent speaks 1 to {PROTOCOL_VERSION}; "
             "install the same edgepareto release on both"
         )
+    return min(message.protocol_version, PROTOCOL_VERSION)
 
 
-def device_info(device: Device) -> pb.DeviceInfo:
+def device_info(device: Device, *, version: int, holder: Holder | None) -> pb.DeviceInfo:
+    """version: of the wire, as both speak it. holder: None: the board is free."""
     info = device.info
     return pb.DeviceInfo(
-        protocol_version=PROTOCOL_VERSION,
+        protocol_version=version,
         agent_version=info.agent_version,
         board_id=info.board_id,
         boot_id=info.boot_id,
@@ -90,11 +95,25 @@ def device_info(device: Device) -> pb.DeviceInfo:
         profile_note=info.profile_note,
         host_boot_id=info.host_boot_id,
         fixes_clocks=info.fixes_clocks,
+        holder=None if holder is None else _holder(holder),
     )
 
 
 def lease(grant: Grant) -> pb.Lease:
-    return pb.Lease(granted=grant.granted, lease_id=grant.lease_id, owner=grant.owner, expires_in_s=grant.expires_in_s)
+    owner = grant.owner
+    return pb.Lease(
+        granted=grant.granted,
+        lease_id=grant.lease_id,
+        owner="" if owner is None else owner.name,
+        owner_fingerprint="" if owner is None else owner.fingerprint,
+        expires_in_s=grant.expires_in_s,
+        queue_position=grant.queue_position,
+        unlocked_by=grant.unlocked_by,
+    )
+
+
+def unlocked(ended: Holder | None) -> pb.UnlockResponse:
+    return pb.UnlockResponse(ended=None if ended is None else _holder(ended))
 
 
 def fingerprint(message: pb.ProfileRequest) -> str:
@@ -179,7 +198,7 @@ def result(trace: CandidateTrace, device: Device) -> pb.CandidateResult:
         message=trace.message,
         tags=sorted(trace.tags),
         preset=trace.preset,
-        protocol_version=PROTOCOL_VERSION,
+        protocol_version=MEASUREMENT_PROTOCOL,
         job_id=trace.job_id,
         runtime=None if trace.runtime is None else _runtime_used(trace.runtime),
         load_ns=trace.load_ns,
@@ -214,6 +233,15 @@ def _spec(message: pb.CandidateRequest, blobs: Mapping[str, Path]) -> CandidateS
         model_sha256=message.model_sha256,
         model=blobs[message.model_sha256],
         expected_outputs=blobs[message.expected_outputs_sha256],
+    )
+
+
+def _holder(holder: Holder) -> pb.LeaseHolder:
+    return pb.LeaseHolder(
+        owner=holder.owner.name,
+        fingerprint=holder.owner.fingerprint,
+        expires_in_s=holder.expires_in_s,
+        waiting=holder.waiting,
     )
 
 
