@@ -184,6 +184,8 @@ def test_a_simulated_board_is_never_shared():
         ("[meter]\nkind = 'auto'\nchip = 'ina226'", "chip would be ignored; remove it, or name the kind"),
         ("[meter", "agent.toml: "),
         ("meter = 3", "meter is 3, wanted a table, as [meter]"),
+        ("[workers]\nsocket = 'worker.sock'", "[workers]: socket is 'worker.sock', wanted an absolute path"),
+        ("[workers]\nsockets = '/a'", "[workers]: unknown key 'sockets'; known are socket"),
         ("sys_root = ''", "sys_root is '', wanted a folder"),
     ],
 )

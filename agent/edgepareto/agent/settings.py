@@ -32,6 +32,7 @@ TOP_KEYS = {
     "blob_quota_mb": int,
     "meter": dict,
     "clocks": dict,
+    "workers": dict,
 }
 IN_WORDS = {
     str: "text in quotes",
@@ -40,6 +41,7 @@ IN_WORDS = {
     bool: "true or false",
     dict: "a table, as [{key}]",
 }
+WORKER_KEYS = {"socket": str}
 CLOCK_KEYS = {"fix": bool, "power_mode": int}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
 AUTO_METER = "auto"  # the best that `edgepareto-agent meters` finds
@@ -60,7 +62,8 @@ class AgentSettings:
 
     threads: that a model runs on unless the host asks for another number. shared: contention is a tag and not a void.
     pace: 0 as fast as the CPU goes, 1 real time; simulated boards only, as are seed and faults. sys_root: where /sys
-    and /proc of the real box lie.
+    and /proc of the real box lie. workers_socket: where the system's service manager starts a worker for who connects;
+    None: the agent starts its workers itself.
     """
 
     listen: str
@@ -75,6 +78,7 @@ class AgentSettings:
     shared: bool
     meter: MeterSetting | None
     clocks: ClockSetting
+    workers_socket: Path | None
     blob_quota_bytes: int
     die_with_parent: bool
     list_meters: bool
@@ -106,6 +110,7 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
         shared=bool(table.get("shared", flags.local)) if flags.shared is None else flags.shared,
         meter=None if meter is None else _meter(meter, flags.config),
         clocks=_clocks(table.get("clocks"), flags.config),
+        workers_socket=_workers_socket(table.get("workers"), flags.config),
         blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
         die_with_parent=flags.die_with_parent,
         list_meters=flags.verb == "meters",
@@ -195,6 +200,18 @@ def _clocks(clocks: object, path: Path) -> ClockSetting:
     if setting.power_mode is not None and setting.power_mode < 0:
         raise ConfigError(f"{where}: power_mode is {setting.power_mode}, wanted a number that nvpmodel -q shows")
     return setting
+
+
+def _workers_socket(workers: object, path: Path) -> Path | None:
+    if workers is None:
+        return None
+    where = f"{path}: [workers]"
+    assert isinstance(workers, dict), "checked with the other keys"
+    _check_keys(workers, WORKER_KEYS, where)
+    told = str(workers.get("socket", ""))
+    if not Path(told).is_absolute():
+        raise ConfigError(f"{where}: socket is {told!r}, wanted an absolute path, as /run/edgepareto/worker.sock")
+    return Path(told)
 
 
 def _sys_root(table: Mapping[str, object]) -> Path:
