@@ -1,8 +1,23 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_configuration_folder(tmp_path_factory) -> Iterator[None]:
+    """No test reads or writes the boards and credentials of whoever runs it."""
+    before = os.environ.get("EDGEPARETO_CONFIG")
+    os.environ["EDGEPARETO_CONFIG"] = str(tmp_path_factory.mktemp("config") / "edgepareto")
+    yield
+    if before is None:
+        del os.environ["EDGEPARETO_CONFIG"]
+    else:
+        os.environ["EDGEPARETO_CONFIG"] = before
 
 
 @pytest.fixture(scope="session", autouse=True)

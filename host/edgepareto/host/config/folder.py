@@ -1,0 +1,51 @@
+"""The user's configuration folder, and how its files are changed: whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["config_folder", "locked", "write_whole"]
+
+FOLDER_VARIABLE = "EDGEPARETO_CONFIG"  # another folder, for example for tests or a second identity
+
+
+def config_folder() -> Path:
+    """Of this user, as the platform has it (~/.config/edgepareto on Linux), or $EDGEPARETO_CONFIG. Need not exist."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    from platformdirs import user_config_path
+
+    return user_config_path("edgepareto")
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Whoever changes `file`, also another process, waits at the door. The lock stands beside it, as .NAME.lock."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file.with_name(f".{file.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(file: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """A reader sees the old file or the new one, also after a crash. mode: of the new file, never wider meanwhile."""
+    descriptor, unfinished = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+            os.fchmod(opened.fileno(), mode)
+        Path(unfinished).replace(file)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
