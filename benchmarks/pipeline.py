@@ -26,8 +26,9 @@ from edgepareto.host.config import DeviceConfig, Flags, StudyConfig, read_settin
 from edgepareto.host.domain import DeviceName
 from edgepareto.host.fleet import connect
 from edgepareto.host.study import run_study
+from edgepareto.host.study.device_course import DeviceCourse
+from edgepareto.host.study.pipeline import Follow, pipelined, serially
 from edgepareto.host.study.profiler import Profiler
-from edgepareto.host.study.rounds import RunRound, Work, pipelined, serially
 from edgepareto.host.study.workshop import Workshop
 from markdown_table import markdown_table
 
@@ -80,10 +81,8 @@ def main() -> None:
             pace = max(0.0, (ratio * host_s - at_once_s) / per_pace_s)
             config = _at_pace(example, pace, "")
             found = {
-                run_round: _run(
-                    replace(config, study=config.study / f"{ratio}{run_round.__name__}"), run_round, arguments
-                )
-                for run_round in (serially, pipelined)
+                follow: _run(replace(config, study=config.study / f"{ratio}{follow.__name__}"), follow, arguments)
+                for follow in (serially, pipelined)
             }
             serial, whole = found[serially], found[pipelined]
             rows.append(
@@ -120,12 +119,16 @@ def _costs(config: StudyConfig) -> Costs:
     """From a part of generation 0, prepared first and measured then."""
     spans: list[float] = []
 
-    def timed(workshop: Workshop, threads: ThreadPoolExecutor, work: Work) -> None:
+    def timed(workshop: Workshop, threads: ThreadPoolExecutor, courses: Sequence[DeviceCourse]) -> None:
+        (course,) = courses
+        wanted = course.ask()
+        assert wanted is not None, "generation 0 was never asked"
         begun_s = time.monotonic()
+        names = workshop.begin(wanted.genomes, wanted.recipe)
         workshop.wait()
         spans.append(time.monotonic() - begun_s)
         begun_s = time.monotonic()
-        pipelined(workshop, threads, work)
+        course.measure(workshop.made(course.plan(names)))
         spans.append(time.monotonic() - begun_s)
         raise Enough
 
@@ -134,26 +137,32 @@ def _costs(config: StudyConfig) -> Costs:
     return Costs(host_s=host_s / TRIAL_CANDIDATES, board_s=board_s / TRIAL_CANDIDATES)
 
 
-def _run(config: StudyConfig, run_round: RunRound, arguments: argparse.Namespace) -> Outcome:
+def _run(config: StudyConfig, follow: Follow, arguments: argparse.Namespace) -> Outcome:
     ends: list[Outcome] = []
     begun_s = time.monotonic()
 
-    def counted(workshop: Workshop, threads: ThreadPoolExecutor, work: Work) -> None:
-        run_round(workshop, threads, work)
-        (device,) = work
-        utilisation = device.batches.pace.utilisation
-        assert utilisation is not None, "something was measured"
-        ends.append(Outcome(utilisation=utilisation, seconds=time.monotonic() - begun_s))
-        if len(ends) == arguments.generations:
-            raise Enough
+    def counted(workshop: Workshop, threads: ThreadPoolExecutor, courses: Sequence[DeviceCourse]) -> None:
+        (course,) = courses
+        settle = course.settle
+
+        def count() -> None:
+            settle()
+            utilisation = course.device.batches.pace.utilisation
+            assert utilisation is not None, "something was measured"
+            ends.append(Outcome(utilisation=utilisation, seconds=time.monotonic() - begun_s))
+            if len(ends) == arguments.generations:
+                raise Enough
+
+        course.settle = count  # type: ignore[method-assign]
+        follow(workshop, threads, courses)
 
     _search(config, counted)
     return ends[-1]
 
 
-def _search(config: StudyConfig, run_round: RunRound) -> None:
+def _search(config: StudyConfig, follow: Follow) -> None:
     try:
-        run_study(config, resume=False, listener=lambda event: None, connect=_on_a_core_of_its_own, run_round=run_round)
+        run_study(config, resume=False, listener=lambda event: None, connect=_on_a_core_of_its_own, follow=follow)
     except Enough:
         return
     raise AssertionError("the search ended before enough was measured")

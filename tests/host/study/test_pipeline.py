@@ -25,7 +25,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import DeviceLost, Failed
 from edgepareto.host.study import run_study
-from edgepareto.host.study.rounds import RunRound, pipelined, serially
+from edgepareto.host.study.pipeline import Follow, pipelined, serially
 from fakes.fake_fleet import FakeDevice, connecting
 
 if TYPE_CHECKING:
@@ -97,14 +97,12 @@ def test_a_study_run_one_after_the_other_pipelined_or_in_pieces_has_the_same_row
         changed = bench.but("pi1", "jetson2", metric=metric, workers=workers)
         return replace(changed, study=bench.config.study.with_name(name))
 
-    def run(
-        config: StudyConfig, run_round: RunRound, stop_after: int | None = None, resume: bool = False
-    ) -> StudyFronts:
+    def run(config: StudyConfig, follow: Follow, stop_after: int | None = None, resume: bool = False) -> StudyFronts:
         pi, jetson = FakeDevice(name="pi1"), FakeDevice(name="jetson2", speed=5e6)
         if stop_after is not None:
             pi.on_batch = lambda batch: stop(batch) if len(pi.asked) > stop_after else None
         return run_study(
-            config, resume=resume, listener=bench.events.append, connect=connecting(pi, jetson), run_round=run_round
+            config, resume=resume, listener=bench.events.append, connect=connecting(pi, jetson), follow=follow
         )
 
     serial, whole, pieces = config("serial", 1), config("whole", 3), config("pieces", 2)
@@ -138,6 +136,30 @@ def test_a_board_measures_while_the_host_scores(bench: Bench, tmp_path: Path) ->
     ).devices
     assert front.complete
     assert not [row for row in rows(bench.config)["candidates"] if "no board measures" in str(row)]
+
+
+def test_a_board_that_gets_on_no_further_holds_up_neither_the_others_generations_nor_their_fronts(bench: Bench) -> None:
+    others_are_done = Event()
+
+    def note(event: DeviceProgress | StudyNotice) -> None:
+        bench.events.append(event)
+        again = {e.device for e in bench.events if isinstance(e, DeviceProgress) and e.activity is Activity.REMEASURING}
+        if isinstance(event, DeviceProgress) and event.activity is Activity.WAITING and "jetson2" in again:
+            others_are_done.set()
+
+    def vanish(batch: Batch) -> None:
+        if len(slow.asked) == 2:
+            assert others_are_done.wait(60), "a generation waited for another board's"
+
+    slow, other = FakeDevice(name="pi1"), FakeDevice(name="jetson2")
+    slow.on_batch = vanish
+    fronts = run_study(bench.but("pi1", "jetson2"), resume=False, listener=note, connect=connecting(slow, other))
+    assert [front.complete for front in fronts.devices] == [True, True]
+
+    alone = replace(bench.but("pi1", "jetson2"), study=bench.config.study.with_name("undisturbed"))
+    undisturbed = connecting(FakeDevice(name="pi1"), FakeDevice(name="jetson2"))
+    assert run_study(alone, resume=False, listener=note, connect=undisturbed).devices == fronts.devices
+    assert rows(bench.config) == rows(alone)
 
 
 def test_a_preparer_that_dies_ends_the_search_at_once_though_a_board_is_measuring(bench: Bench, tmp_path: Path) -> None:

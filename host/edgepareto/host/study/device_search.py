@@ -53,6 +53,7 @@ class DeviceSearch:
         self.batches = batches
         self.space = space
         self.is_searching = True
+        self.is_looked_for = False
         self._config = config
         self._candidates = candidates
         self._listener = listener
@@ -192,6 +193,11 @@ class DeviceSearch:
     @property
     def has_numbers(self) -> bool:
         return any(job.usable for jobs in self.batches.by_candidate.values() for job in jobs)
+
+    @property
+    def has_front(self) -> bool:
+        """The unpruned model was measured, which a front is compared with."""
+        return any(job.usable for job in self.batches.by_candidate[self.batches.anchor.id])
 
     def lose(self, reason: str) -> None:
         """The device is out of this run; its front, where it has one, is kept and marked incomplete."""

@@ -1,8 +1,8 @@
-"""The main job: search on every device in lock-step, settle the fronts, score them; resumed by running it again.
+"""The main job: search on every device, settle the fronts, score them; resumed by running it again.
 
-Per generation: ask every device, make and score what is unknown in processes of their own, measure on all devices side
-by side what is made already, tell. Accuracy is shared between devices, since it depends on none of them; populations
-are not, latency does.
+Every device goes its own way (`device_course`): asked, measured and told while what is unknown is made and scored in
+processes of their own. Accuracy is shared between devices, since it depends on none of them; populations are not,
+latency does.
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ from __future__ import annotations
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig
 from edgepareto.host.domain import (
-    MAXIMUM_BATCH,
     CandidateId,
     DeviceName,
     DeviceProgress,
-    Genome,
     StudyFronts,
     StudyNotice,
 )
@@ -36,16 +33,16 @@ from edgepareto.host.fleet import lease_owner
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
+from edgepareto.host.study.device_course import DeviceCourse
 from edgepareto.host.study.device_search import DeviceSearch, Listener
-from edgepareto.host.study.end_phase import stabilise_fronts
 from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.evaluate_candidate import inputs_file
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
+from edgepareto.host.study.pipeline import Follow, pipelined
 from edgepareto.host.study.preparation import Preparation
 from edgepareto.host.study.profiler import Connect, Profiler
 from edgepareto.host.study.replay import check_same_study, installed_libraries
-from edgepareto.host.study.rounds import RunRound, Work, pipelined
 from edgepareto.host.study.workshop import Workshop
 
 __all__ = ["run_study"]
@@ -60,7 +57,7 @@ def run_study(
     resume: bool,
     listener: Listener,
     connect: Connect = connect_fleet,
-    run_round: RunRound = pipelined,
+    follow: Follow = pipelined,
 ) -> StudyFronts:
     """The whole job, from an empty folder or from wherever it was stopped.
 
@@ -81,7 +78,7 @@ def run_study(
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, config):
-            _search(config, inputs, identity, store, tell, connect, run_round, stack)
+            _search(config, inputs, identity, store, tell, connect, follow, stack)
     return read_fronts(config.study)
 
 
@@ -92,7 +89,7 @@ def _search(
     store: StudyStore,
     listener: Listener,
     connect: Connect,
-    run_round: RunRound,
+    follow: Follow,
     stack: ExitStack,
 ) -> None:
     """The stack ends in this order: say stop, hang up, end the preparation, join the threads, close the store."""
@@ -135,8 +132,10 @@ def _search(
             clock=clock,
         )
         devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
-    _run(devices, workshop, inputs, clock, partial(run_round, workshop, threads))
-    if inputs.test_sha256 is not None:
+    follow(workshop, threads, [DeviceCourse(device, workshop.candidates, inputs) for device in devices])
+    workshop.wait()
+    clock.raise_if_stopped()
+    if inputs.test_sha256 is not None and any(device.has_front for device in devices):
         workshop.score_on_test([*(d.batches.anchor.id for d in devices), *_shown_members(config.study)])
     for device in devices:
         if not device.is_lost:
@@ -144,34 +143,6 @@ def _search(
     _require_one(devices)
     if clock.is_over:
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
-
-
-def _run(
-    devices: Sequence[DeviceSearch],
-    workshop: Workshop,
-    inputs: StudyInputs,
-    clock: StudyClock,
-    on_devices: Callable[[Work], None],
-) -> None:
-    while asked := {device: genomes for device in devices if device.is_searching and (genomes := device.ask())}:
-        workshop.begin(_first_batches_first(list(asked.values())), inputs.search_recipe)
-        generation = {device: workshop.begin(genomes, inputs.search_recipe) for device, genomes in asked.items()}
-        on_devices({device: partial(device.measure, workshop.made(names)) for device, names in generation.items()})
-        clock.raise_if_stopped()
-        for device, names in generation.items():
-            if device.is_searching:
-                device.tell([workshop.candidates[name] for name in names])
-    _require_one(devices)
-    stabilise_fronts(
-        devices,
-        workshop.candidates,
-        begin=lambda genomes: workshop.begin(genomes, inputs.finalist_recipe),
-        measure=lambda plans, round: on_devices(
-            {device: partial(device.measure_again, workshop.made(plan), round) for device, plan in plans.items()}
-        ),
-    )
-    workshop.wait()
-    clock.raise_if_stopped()
 
 
 @contextmanager
@@ -198,13 +169,6 @@ def _shown_members(study: Path) -> Iterator[CandidateId]:
         for point in front.front:
             if candidate_model(study, point.candidate.id).is_file():
                 yield point.candidate.id
-
-
-def _first_batches_first(asked: Sequence[Sequence[Genome]]) -> Iterator[Genome]:
-    """Every device's first batch, then every one's second: no board waits for another's."""
-    for start in range(0, max(map(len, asked)), MAXIMUM_BATCH):
-        for genomes in asked:
-            yield from genomes[start : start + MAXIMUM_BATCH]
 
 
 def _identity(store: StudyStore, config: StudyConfig, inputs: StudyInputs) -> StudyIdentity:

@@ -39,25 +39,31 @@ class Workshop:
         for genome in genomes:
             name = candidate_id(base, genome, recipe, data)
             names.append(name)
-            if name not in self._making:
+            if self.is_settled([name]):
                 self._begin(name, genome, recipe)
         return names
 
     def made(self, names: Iterable[CandidateId]) -> Iterator[Candidate]:
         """In order, each as soon as it is made or has failed to be. Raises what ended the preparation."""
         for name in names:
-            if name in self._making:
-                self._making[name].result()
+            making = self._making.get(name)
+            if making is not None:
+                making.result()
             yield self.candidates[name]
 
     @property
     def in_work(self) -> set[Future[None]]:
-        """Everything that was begun, one future for each stage of each candidate."""
-        return {*self._making.values(), *self._scoring.values()}
+        """One future for each stage of each candidate that was begun and is not done."""
+        return {future for future in (*self._making.values(), *self._scoring.values()) if not future.done()}
+
+    def is_settled(self, names: Iterable[CandidateId]) -> bool:
+        """Nothing of these is in work: each is made and scored, has failed to be, is forgotten or was never begun."""
+        stages = (stage.get(name) for name in names for stage in (self._making, self._scoring))
+        return all(future is None or future.done() for future in stages)
 
     def wait(self) -> None:
         """Until everything that was begun is made and scored. Raises what ended the preparation."""
-        for future in self.in_work:
+        for future in (*self._making.values(), *self._scoring.values()):
             with suppress(CancelledError):  # forgotten
                 future.result()
         self._making.clear()
