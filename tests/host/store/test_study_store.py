@@ -46,7 +46,15 @@ IDENTITY = StudyIdentity(
     libraries=(("pymoo", "0.6.2"),),
 )
 DEVICE = DeviceRecord(
-    config=DeviceConfig(name="pi1", simulate="raspberry-pi-4b", faults=("drift",)),
+    config=DeviceConfig(
+        name="pi1",
+        simulate="raspberry-pi-4b",
+        faults=("drift",),
+        ssh_key=Path("/home/ann/.ssh/pi"),
+        trust=Path("/home/ann/bob.pem"),
+        origin=Path("/home/ann/devices.toml"),
+        overridden_by=Path("/home/ann/edgepareto.toml"),
+    ),
     info=DeviceInfo(
         name=PI,
         agent_version="0",

@@ -1,10 +1,20 @@
 """edgepareto.toml and flags -> frozen values. Everything from outside is checked here, once, by raising."""
 
+from edgepareto.host.config.address import is_this_machine
+from edgepareto.host.config.folder import config_folder
+from edgepareto.host.config.inventory import (
+    add_device,
+    inventory_file,
+    read_inventory,
+    record_board,
+    remove_device,
+)
 from edgepareto.host.config.learned_steps import read_learned_steps, steps_file, write_learned_steps
 from edgepareto.host.config.settings import FILE_NAME, Flags, Settings, read_settings, settings_file
 from edgepareto.host.config.template import starting_file
 from edgepareto.host.config.values import (
     ALGORITHMS,
+    METER_KINDS,
     METRIC_NAMES,
     PRESETS,
     DataConfig,
@@ -17,6 +27,7 @@ from edgepareto.host.config.values import (
 __all__ = [
     "ALGORITHMS",
     "FILE_NAME",
+    "METER_KINDS",
     "METRIC_NAMES",
     "PRESETS",
     "DataConfig",
@@ -25,9 +36,16 @@ __all__ = [
     "SearchConfig",
     "Settings",
     "StudyConfig",
+    "add_device",
+    "config_folder",
+    "inventory_file",
     "is_function",
+    "is_this_machine",
+    "read_inventory",
     "read_learned_steps",
     "read_settings",
+    "record_board",
+    "remove_device",
     "settings_file",
     "starting_file",
     "steps_file",

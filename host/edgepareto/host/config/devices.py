@@ -1,41 +1,71 @@
-"""Which devices a user can name, and what each name stands for."""
+"""Which devices a user can name, and what each name stands for: the user's own inventory, and what a project says.
+
+Both files hold [devices.NAME]. A project's entry sets some keys of the user's board of that name, unless it says what
+the device is (simulate, local, an address, another ssh): then it is another device and replaces the user's.
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from edgepareto.host.config.address import (
+    LARGEST_PORT,
+    address_of_ssh,
+    address_problem,
+    is_host_port,
+    is_this_machine,
+    ssh_problem,
+)
 from edgepareto.host.config.section import Section, did_you_mean
 from edgepareto.host.config.toml_file import TomlFile
-from edgepareto.host.config.values import DeviceConfig
+from edgepareto.host.config.values import METER_KINDS, DeviceConfig
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["chosen_devices", "known_devices"]
+__all__ = ["LOCAL", "NAME", "check_entry", "chosen_devices", "known_devices"]
 
 LOCAL = "local"  # always a device: this machine, which works for others meanwhile unless shared = false
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):(\d{1,5})")
-LARGEST_PORT = 65_535
+BOARD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")  # a label of a name in a certificate
+HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 THIS_MACHINE = DeviceConfig(name=LOCAL, local=True)
+BY_SSH = ("port", "key", "host_key", "meter", "shunt_ohm")  # of no use without ssh
+OF_BOARDS = ("board_id", "trust")
+
+Complain = Callable[[str, str], ConfigError]
 
 
-def known_devices(source: TomlFile | None) -> tuple[DeviceConfig, ...]:
-    """Every [devices.NAME] of the file in its order, and `local`. Raises ConfigError."""
-    table = Section(source, ("devices",), {})
-    devices = [_device(source, table, name) for name in table.names]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One table of one file. values: by key, checked one by one; complain: about a key, at its place in the file."""
+
+    file: Path
+    values: Mapping[str, object]
+    complain: Complain
+    of_whole: Callable[[str], ConfigError]
+
+
+def known_devices(project: TomlFile | None, inventory: TomlFile | None = None) -> tuple[DeviceConfig, ...]:
+    """The project's devices in its order, then the user's, then `local`. Raises ConfigError."""
+    ours, theirs = _entries(project), _entries(inventory)
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    devices = [_device(name, theirs.get(name), ours.get(name)) for name in names]
     if all(device.name != LOCAL for device in devices):
         devices.append(THIS_MACHINE)
     return tuple(devices)
 
 
 def chosen_devices(
-    chosen: Sequence[str | DeviceConfig] | None, known: Sequence[DeviceConfig]
+    chosen: Sequence[str | DeviceConfig] | None, known: Sequence[DeviceConfig], project: Path | None
 ) -> tuple[DeviceConfig, ...]:
-    """The devices chosen by name, HOST:PORT or value; with no choice every known one but an unmentioned `local`."""
+    """The devices chosen by name, group, HOST:PORT or value; with no choice those that the project's file names."""
     if chosen is None:
-        return tuple(device for device in known if device != THIS_MACHINE)
-    devices = [item if isinstance(item, DeviceConfig) else _named(item.strip(), known) for item in chosen]
+        return tuple(d for d in known if project is not None and project in (d.origin, d.overridden_by))
+    devices: list[DeviceConfig] = []
+    for item in chosen:
+        devices += [item] if isinstance(item, DeviceConfig) else _named(item.strip(), known)
     names = [device.name for device in devices]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -43,85 +73,177 @@ def chosen_devices(
     return tuple(devices)
 
 
-def _named(name: str, known: Sequence[DeviceConfig]) -> DeviceConfig:
+def check_entry(name: str, flags: Mapping[str, object]) -> DeviceConfig:
+    """What is typed of a new device, by key as in a file. Raises ConfigError naming the flag."""
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(f"device {name!r}: a device's name is letters, digits, - and _")
+    section = Section(None, (), flags)
+
+    def complain(key: str, problem: str) -> ConfigError:
+        return ConfigError(f"{flags[key]}: {problem}") if key == "ssh" else section.error(key, problem)
+
+    return _complete(
+        name, _values(section, Path.cwd()), complain, lambda problem: ConfigError(f"device {name} {problem}")
+    )
+
+
+def _named(name: str, known: Sequence[DeviceConfig]) -> list[DeviceConfig]:
+    """A device's own name wins over a group's."""
     for device in known:
         if device.name == name:
-            return device
-    if HOST_PORT.fullmatch(name):
-        problem = _address_problem(name)
-        if problem:
+            return [device]
+    if members := [device for device in known if device.group == name]:
+        return members
+    if is_host_port(name):
+        problem = address_problem(name)
+        if problem is None and not is_this_machine(name):
+            user = name.rpartition(":")[0].strip("[]")
+            problem = f"is another machine's; first host devices add NAME USER@{user}, then host deploy NAME"
+        if problem is not None:
             raise ConfigError(f"--devices {name}: {problem}")
-        return DeviceConfig(name=name, address=name)
+        return [DeviceConfig(name=name, address=name)]
     names = [device.name for device in known]
-    hint = did_you_mean(name, names)
-    raise ConfigError(f"device {name or '(empty)'} is not known; known are {', '.join(names)}, or give HOST:PORT{hint}")
+    groups = sorted({device.group for device in known if device.group is not None})
+    also = f", groups {', '.join(groups)}" if groups else ""
+    hint = did_you_mean(name, [*names, *groups])
+    raise ConfigError(
+        f"device {name or '(empty)'} is not known; known are {', '.join(names)}{also}, or give HOST:PORT{hint}"
+    )
 
 
-def _device(source: TomlFile | None, table: Section, name: str) -> DeviceConfig:
+def _entries(source: TomlFile | None) -> dict[str, _Entry]:
+    if source is None:
+        return {}
+    table = Section(source, ("devices",), {})
+    return {name: _entry(source, table, name) for name in table.names}
+
+
+def _entry(source: TomlFile, table: Section, name: str) -> _Entry:
     table.subtable(name)
-    section = Section(source, ("devices", name), {})
     if NAME.fullmatch(name) is None:
         raise table.error(name, "a device's name is letters, digits, - and _")
-    simulate, address = section.text("simulate"), section.text("address")
-    local = bool(section.flag("local")) or name == LOCAL
-    if (simulate is not None) + (address is not None) + local != 1:
-        allowed = (
+    section = Section(source, ("devices", name), {})
+    values = _values(section, source.path.resolve().parent)
+    section.refuse_unknown()
+    return _Entry(
+        file=source.path,
+        values=values,
+        complain=section.error,
+        of_whole=lambda problem: table.error(name, problem),
+    )
+
+
+def _device(name: str, user: _Entry | None, project: _Entry | None) -> DeviceConfig:
+    if user is not None and project is not None and not _is_another(user.values, project.values):
+        above, below = project, user
+
+        def complain(key: str, problem: str) -> ConfigError:
+            return (above if key in above.values else below).complain(key, problem)
+
+        device = _complete(name, {**below.values, **above.values}, complain, above.of_whole)
+        return _placed(device, origin=below.file, overridden_by=above.file)
+    entry = project or user
+    assert entry is not None, name
+    return _placed(_complete(name, entry.values, entry.complain, entry.of_whole), origin=entry.file)
+
+
+def _is_another(user: Mapping[str, object], project: Mapping[str, object]) -> bool:
+    if "ssh" in project:
+        return project["ssh"] != user.get("ssh")
+    return bool(project.keys() & {"simulate", "local", "address"})
+
+
+def _placed(device: DeviceConfig, *, origin: Path, overridden_by: Path | None = None) -> DeviceConfig:
+    return replace(device, origin=origin, overridden_by=overridden_by)
+
+
+def _values(section: Section, folder: Path) -> dict[str, object]:
+    """Every key that is set, each checked by itself."""
+    values: dict[str, object] = {
+        "simulate": section.text("simulate"),
+        "local": section.flag("local"),
+        "address": section.text("address"),
+        "ssh": section.text("ssh"),
+        "port": section.integer("port", least=1),
+        "key": section.path("key", folder),
+        "host_key": section.text("host_key"),
+        "board_id": section.text("board_id"),
+        "trust": section.path("trust", folder),
+        "meter": section.choice("meter", METER_KINDS),
+        "shunt_ohm": section.number("shunt_ohm", above=0),
+        "group": section.text("group"),
+        "seed": section.integer("seed", least=0),
+        "threads": section.integer("threads", least=1),
+        "step": section.integer("step", least=1),
+        "shared": section.flag("shared"),
+        "runtime": section.text("runtime"),
+        "faults": section.texts("faults"),
+        "pace": section.number("pace"),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _complete(
+    name: str, values: Mapping[str, object], complain: Complain, of_whole: Callable[[str], ConfigError]
+) -> DeviceConfig:
+    """The keys checked against each other. Raises ConfigError."""
+    is_local = bool(values.get("local")) or name == LOCAL
+    is_board = "address" in values or "ssh" in values
+    if ("simulate" in values) + is_board + is_local != 1:
+        raise of_whole(
             "sets only the options of this machine"
             if name == LOCAL
-            else ('needs exactly one of simulate = "raspberry-pi-4b", local = true, address = "HOST:PORT"')
+            else 'needs exactly one of simulate = "raspberry-pi-4b", local = true, ssh = "USER@HOST", '
+            'address = "HOST:PORT"'
         )
-        raise table.error(name, allowed)
-    if address is not None and (problem := _address_problem(address)):
-        raise section.error("address", problem)
-    defaults = DeviceConfig(name=name)
-    seed, shared = section.integer("seed", least=0), section.flag("shared")
-    if shared is not None and not local:
-        raise section.error(
+    if "shared" in values and not is_local:
+        raise complain(
             "shared",
-            "is for local = true alone; a simulated board shares nothing"
-            if address is None
-            else "is for local = true alone; set it in the agent.toml of that board",
+            "is for local = true alone; set it in the agent.toml of that board"
+            if is_board
+            else "is for local = true alone; a simulated board shares nothing",
         )
-    device = DeviceConfig(
-        name=name,
-        simulate=simulate,
-        local=local,
-        address=address,
-        seed=defaults.seed if seed is None else seed,
-        threads=section.integer("threads", least=1),
-        step=section.integer("step", least=1),
-        shared=shared,
-        runtime=section.text("runtime") or defaults.runtime,
-        faults=section.texts("faults") or (),
-        pace=_pace(section, simulate),
-    )
-    section.refuse_unknown()
-    return device
+    if "pace" in values:
+        _check_pace(values, complain)
+    for key in (*BY_SSH, *OF_BOARDS):
+        if key in values and not is_board:
+            raise complain(key, "is for boards alone, with ssh or address")
+        if key in values and key in BY_SSH and "ssh" not in values:
+            raise complain(key, "is for boards that are installed from here; give ssh as well")
+    if "group" in values and NAME.fullmatch(str(values["group"])) is None:
+        raise complain("group", "a group's name is letters, digits, - and _")
+    if is_board:
+        _check_board(values, complain)
+    fields = {{"port": "ssh_port", "key": "ssh_key"}.get(key, key): value for key, value in values.items()}
+    if "ssh" in values and "address" not in values:
+        fields["address"] = address_of_ssh(str(values["ssh"]))
+    return DeviceConfig(**{**fields, "name": name, "local": is_local})  # type: ignore[arg-type]
 
 
-def _pace(section: Section, simulate: str | None) -> float:
-    pace = section.number("pace")
-    if pace is None:
-        return 0.0
-    if simulate is None:
-        raise section.error("pace", "is for simulated boards alone; a real one takes its own time")
-    if pace < 0:
-        raise section.error("pace", "must be 0 (as fast as it goes) or more (1 is real time)")
-    return pace
+def _check_board(values: Mapping[str, object], complain: Complain) -> None:
+    address, ssh = values.get("address"), values.get("ssh")
+    checks = (("address", address_problem), ("ssh", ssh_problem))
+    for key, problem_of in checks:
+        if key in values and (problem := problem_of(str(values[key]))):
+            raise complain(key, problem)
+    if int(str(values.get("port", 1))) > LARGEST_PORT:
+        raise complain("port", f"must be {LARGEST_PORT} or less")
+    if "board_id" in values and BOARD_ID.fullmatch(str(values["board_id"])) is None:
+        raise complain("board_id", "must be 1 to 48 lower-case letters, digits and -; host deploy writes it")
+    if "host_key" in values and HOST_KEY.fullmatch(str(values["host_key"])) is None:
+        raise complain("host_key", "must read SHA256: and 43 characters, as ssh-keygen -l shows it on the board")
+    if "trust" in values and "board_id" not in values:
+        raise complain("trust", "says who signed a board's certificate; give its board_id as well")
+    if ssh is None and "board_id" not in values and not is_this_machine(str(address)):
+        raise complain(
+            "address",
+            'is another machine\'s, and only boards with credentials are dialled there; give ssh = "USER@HOST" and run '
+            "host deploy NAME, or board_id and trust where a colleague installed it",
+        )
 
 
-def _address_problem(address: str) -> str | None:
-    """Until boards have credentials a host talks to agents of this machine only."""
-    if address.startswith("unix:/"):
-        return None
-    match = HOST_PORT.fullmatch(address)
-    if match is None or not 0 < int(match.group(2)) <= LARGEST_PORT:
-        return "must read HOST:PORT or unix:/path"
-    host = match.group(1).strip("[]")
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = host == "localhost"
-    if is_loopback:
-        return None
-    return "agents have no credentials yet, so only this machine's (127.0.0.1, localhost); forward the port with ssh -L"
+def _check_pace(values: Mapping[str, object], complain: Complain) -> None:
+    if "simulate" not in values:
+        raise complain("pace", "is for simulated boards alone; a real one takes its own time")
+    if float(str(values["pace"])) < 0:
+        raise complain("pace", "must be 0 (as fast as it goes) or more (1 is real time)")

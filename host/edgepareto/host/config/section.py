@@ -90,16 +90,21 @@ class Section:
         return tuple(value)  # type: ignore[arg-type]
 
     def path(self, key: str, folder: Path) -> Path | None:
-        """A path from the file is relative to `folder`, one from a flag to the current folder."""
+        """A path from the file is relative to `folder`, one from a flag to the current folder; ~ is the user's home."""
         value = self.text(key)
         if value is None:
             return None
-        return Path.cwd() / value if key in self._flags else folder / value
+        return (Path.cwd() if key in self._flags else folder) / Path(value).expanduser()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The keys that stand in the file."""
         return tuple(self._table)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The keys that the file or a flag sets."""
+        return frozenset((*self._table, *self._flags))
 
     def subtable(self, key: str) -> None:
         """Declare a table that another Section reads."""

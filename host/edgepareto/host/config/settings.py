@@ -4,7 +4,7 @@ model, study                                    paths, relative to the file's fo
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
                max_latency_ms max_energy_mj criterion recovery workers
-[devices.NAME] one of simulate, local, address; seed threads step shared runtime faults pace
+[devices.NAME] one of simulate, local, ssh or address; and what `values.DeviceConfig` has
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from edgepareto.host.config.devices import chosen_devices, known_devices
+from edgepareto.host.config.inventory import read_inventory
 from edgepareto.host.config.section import Section
 from edgepareto.host.config.toml_file import TomlFile, read_toml
 from edgepareto.host.config.values import (
@@ -44,7 +45,7 @@ SHAPE = re.compile(r"(.+)=(\d+(?:,\d+)*)")
 class Flags:
     """What the command line, or a caller in Python, sets over the file. None: not given. Paths from the current folder.
 
-    devices: names, HOST:PORT, or whole DeviceConfigs. shapes: as typed, `x=1,3,224,224`.
+    devices: names, groups, HOST:PORT, or whole DeviceConfigs. shapes: as typed, `x=1,3,224,224`.
     """
 
     model: str | None = None
@@ -80,7 +81,8 @@ class Settings:
 
     Data paths are absolute; a `module:function` stays as it is and is looked for in `folder`, the file's own or the
     current one.
-    devices: those chosen, else every [devices.NAME] of the file. known: every device that has a name.
+    devices: those chosen, else every [devices.NAME] of the file. known: every device that has a name, here or in the
+    user's own inventory.
     """
 
     file: Path | None
@@ -136,14 +138,14 @@ def read_settings(file: Path | None, flags: Flags, *, defaults: SearchConfig | N
     search = _search(search_section, defaults or SearchConfig())
     chosen: Sequence[str | DeviceConfig] | None = search_section.texts("devices")
     search_section.refuse_unknown()
-    known = known_devices(source)
+    known = known_devices(source, read_inventory())
     return Settings(
         file=file,
         folder=folder,
         model=model,
         study=study,
         data=_data(source, given, flags.shapes, folder),
-        devices=chosen_devices(chosen if flags.devices is None else flags.devices, known),
+        devices=chosen_devices(chosen if flags.devices is None else flags.devices, known, file),
         known=known,
         search=search,
     )

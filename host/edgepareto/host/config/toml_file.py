@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["TomlFile", "TomlTable", "TomlValue", "read_toml"]
+__all__ = ["TomlFile", "TomlTable", "TomlValue", "parse_toml", "read_toml"]
 
 TomlValue = object
 TomlTable = Mapping[str, TomlValue]
@@ -27,9 +27,10 @@ POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TomlFile:
-    """path: as shown to the user. table: what tomllib read. lines: line of each key and of each [table], by path."""
+    """label: as shown to the user. table: what tomllib read. lines: line of each key and of each [table], by path."""
 
     path: Path
+    label: str
     table: TomlTable
     lines: Mapping[KeyPath, int]
 
@@ -38,26 +39,32 @@ class TomlFile:
         for length in range(len(key), 0, -1):
             line = self.lines.get(tuple(key[:length]))
             if line is not None:
-                return f"{self.path.name}:{line}"
-        return self.path.name
+                return f"{self.label}:{line}"
+        return self.label
 
 
-def read_toml(path: Path) -> TomlFile:
-    """Raises ConfigError for a file that is missing, unreadable or no TOML (with the line)."""
+def read_toml(path: Path, *, label: str | None = None) -> TomlFile:
+    """label: the file's name by default. ConfigError where it is missing, unreadable or no TOML (with the line)."""
+    label = label or path.name
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name}: is no UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise ConfigError(f"{label}: is no UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_toml(text, path, label=label)
+
+
+def parse_toml(text: str, path: Path, *, label: str) -> TomlFile:
+    """A file's text, also before it is written. Raises ConfigError."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = POSITION.search(str(error))
         line = (found and found.group(1)) or text.count("\n") + 1
         reason = POSITION.sub("", str(error))
-        raise ConfigError(f"{path.name}:{line}: is no TOML: {reason[:1].lower()}{reason[1:]}") from error
-    return TomlFile(path=path, table=table, lines=_key_lines(text))
+        raise ConfigError(f"{label}:{line}: is no TOML: {reason[:1].lower()}{reason[1:]}") from error
+    return TomlFile(path=path, label=label, table=table, lines=_key_lines(text))
 
 
 def _key_lines(text: str) -> dict[KeyPath, int]:

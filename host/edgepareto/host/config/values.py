@@ -12,6 +12,7 @@ from edgepareto.host.domain.measurement import EnergyObjective
 __all__ = [
     "ALGORITHMS",
     "ENERGIES",
+    "METER_KINDS",
     "METRIC_NAMES",
     "PRESETS",
     "DataConfig",
@@ -24,6 +25,7 @@ __all__ = [
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
 METRIC_NAMES = ("top1", "precision")  # and module:function
 PRESETS = ("quick", "standard", "audit")
+METER_KINDS = ("auto", "ina219", "hwmon", "jetson", "pi5_pmic", "rapl")  # as agent.toml takes them
 ENERGIES = tuple(objective.value for objective in EnergyObjective)
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -55,10 +57,12 @@ class DeviceConfig:
     """One device: simulate (a board's name), local, or an agent at address ("host:port" or "unix:/path").
 
     ssh: "user@host" or an alias of ~/.ssh/config, where the board is installed from; ssh_port and ssh_key None: as
-    ~/.ssh/config has it. board_id: of the agent that `host deploy` put there; set, the agent is dialled with mTLS under
-    that name; not set, only an agent of this machine is dialled, in plain text. trust: file with the CA that signed the
-    board's certificate where that is not our own (a colleague's board). meter, shunt_ohm: what deploy writes into its
-    agent.toml. group: boards of one kind, to be named together. origin: the file it stands in; None: built in.
+    ~/.ssh/config has it; host_key: its SHA256:... where the user gave it. An address that is not given is ssh's host.
+    board_id: of the agent that `host deploy` put there; set, the agent is dialled with mTLS under that name; not set,
+    only an agent of this machine is dialled, in plain text. trust: file with the CA that signed the board's certificate
+    where that is not our own (a colleague's board). meter, shunt_ohm: what deploy writes into its agent.toml.
+    group: boards of one kind, to be named together. origin: the file it stands in; None: built in. overridden_by: the
+    edgepareto.toml that sets some of its keys otherwise.
     step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
     shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
@@ -71,12 +75,14 @@ class DeviceConfig:
     ssh: str | None = None
     ssh_port: int | None = None
     ssh_key: Path | None = None
+    host_key: str | None = None
     board_id: str | None = None
     trust: Path | None = None
     meter: str | None = None
     shunt_ohm: float | None = None
     group: str | None = None
     origin: Path | None = None
+    overridden_by: Path | None = None
     seed: int = 0
     threads: int | None = None
     step: int | None = None

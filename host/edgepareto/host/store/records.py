@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from pathlib import Path
 
 from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig
 from edgepareto.host.domain import (
@@ -135,7 +136,7 @@ class DeviceRecord:
         return self.config.threads or self.info.default_threads
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(dataclasses.asdict(self), default=str)  # paths
 
     @classmethod
     def from_json(cls, text: str) -> DeviceRecord:
@@ -143,7 +144,7 @@ class DeviceRecord:
         config, info, meter = raw["config"], raw["info"], raw["info"]["meter"]
         runtimes = (RuntimeVersion(**{**r, "providers": tuple(r["providers"])}) for r in info["runtimes"])
         return cls(
-            config=DeviceConfig(**{**config, "faults": tuple(config["faults"])}),
+            config=DeviceConfig(**{**config, **_paths(config), "faults": tuple(config["faults"])}),
             info=DeviceInfo(
                 **{
                     **info,
@@ -174,6 +175,12 @@ class BatchRecord:
     round: int
     number: int
     traces: tuple[ProfileTrace, ...]
+
+
+def _paths(config: dict[str, str | None]) -> dict[str, Path]:
+    """The fields of a DeviceConfig that JSON has as texts."""
+    found = {key: config.get(key) for key in ("ssh_key", "trust", "origin", "overridden_by")}
+    return {key: Path(text) for key, text in found.items() if text is not None}
 
 
 def _channel_steps(by_group: list[int], learned: list[tuple[str, int]]) -> ChannelSteps:

@@ -166,12 +166,13 @@ def _add(wanted: dict[DeviceFront, list[FrontPoint]], fronts: Sequence[DeviceFro
 
 
 def _config(record: DeviceRecord, known: Sequence[DeviceConfig]) -> DeviceConfig:
-    """As the study has it, at its address of today."""
+    """As the study has it, where it is reached today."""
     stored = record.config
     today = next((device for device in known if device.name == stored.name), None)
     if today is None or (today.simulate, today.local) != (stored.simulate, stored.local):
         return stored
-    return replace(stored, address=today.address, shared=today.shared, faults=today.faults)
+    reached = {"address": today.address, "ssh": today.ssh, "board_id": today.board_id, "trust": today.trust}
+    return replace(stored, **reached, shared=today.shared, faults=today.faults)  # type: ignore[arg-type]
 
 
 def _require_files(study: Path, wanted: Mapping[DeviceFront, Sequence[FrontPoint]]) -> None:

@@ -1,0 +1,85 @@
+"""Where an agent is dialled, and how that follows from where a board is reached by SSH."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+from edgepareto.host.errors import ConfigError
+
+__all__ = ["LARGEST_PORT", "address_of_ssh", "address_problem", "is_host_port", "is_this_machine", "ssh_problem"]
+
+AGENT_PORT = 50051
+LARGEST_PORT = 65_535
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[^:\s/]+):(\d{1,5})")
+HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+UNIX = "unix:/"
+
+
+def is_host_port(text: str) -> bool:
+    return HOST_PORT.fullmatch(text) is not None
+
+
+def address_problem(address: str) -> str | None:
+    """What is wrong with "host:port" or "unix:/path"; None: nothing."""
+    if address.startswith(UNIX):
+        return None
+    match = HOST_PORT.fullmatch(address)
+    if match is None or not 0 < int(match.group(2)) <= LARGEST_PORT:
+        return "must read HOST:PORT or unix:/path"
+    return None
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether what is sent there never leaves this machine."""
+    if address.startswith(UNIX):
+        return True
+    match = HOST_PORT.fullmatch(address)
+    if match is None:
+        return False
+    host = match.group(1).strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def ssh_problem(destination: str) -> str | None:
+    """What is wrong with "user@host" or an alias; None: nothing."""
+    user, at, host = destination.rpartition("@")
+    if (at and not user) or re.search(r"\s|/", destination) or destination.startswith("-"):
+        return "must read USER@HOST, or an alias of ~/.ssh/config"
+    if _is_ip(host) or HOST_NAME.fullmatch(host):
+        return None
+    if host.count(":") == 1:
+        return "the port of SSH stands apart: --port N, or port = N"
+    return "must read USER@HOST, or an alias of ~/.ssh/config; an IPv6 address without brackets"
+
+
+def address_of_ssh(destination: str) -> str:
+    """The agent's address on the machine that ssh would reach; aliases as in ~/.ssh/config. Raises ConfigError."""
+    host = _ssh_host_name(destination.rpartition("@")[2])
+    return f"[{host}]:{AGENT_PORT}" if ":" in host else f"{host}:{AGENT_PORT}"
+
+
+def _ssh_host_name(host: str) -> str:
+    settings = Path("~/.ssh/config").expanduser()
+    if not settings.is_file():
+        return host
+    from paramiko import SSHConfig, SSHException  # a quarter of a second
+
+    try:
+        return str(SSHConfig.from_path(settings).lookup(host).get("hostname", host))
+    except (OSError, SSHException, ImportError, ValueError) as error:
+        raise ConfigError(
+            f"{settings}: cannot be read for {host} ({error}); correct it, or give the board's address"
+        ) from error
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,159 @@
+"""The user's own boards: devices.toml in the configuration folder, the same [devices.NAME] as in edgepareto.toml.
+
+Written whole or not at all, by one process at a time, and only where what comes out can be read again; the user's
+comments and order stay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.config.address import address_of_ssh
+from edgepareto.host.config.devices import LOCAL, check_entry, known_devices
+from edgepareto.host.config.folder import config_folder, locked, write_whole
+from edgepareto.host.config.section import Section, did_you_mean
+from edgepareto.host.config.toml_file import TomlFile, parse_toml, read_toml
+from edgepareto.host.config.values import DeviceConfig
+from edgepareto.host.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+    from tomlkit.items import Table
+
+__all__ = ["add_device", "inventory_file", "read_inventory", "record_board", "remove_device"]
+
+HEADER = "# The boards of this user, for every project: host devices add|list|show|remove\n"
+
+
+def inventory_file() -> Path:
+    return config_folder() / "devices.toml"
+
+
+def read_inventory() -> TomlFile | None:
+    """None: there is none yet. Raises ConfigError."""
+    file = inventory_file()
+    try:
+        if not file.is_file():
+            return None
+    except PermissionError:  # a service user without a home of its own has no boards there either
+        return None
+    return _checked(read_toml(file, label=_shown(file)))
+
+
+def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False) -> DeviceConfig:
+    """Write [devices.NAME]; entry by key as in the file, None for what is not set. Returns what is there now.
+
+    Raises ConfigError for what does not fit (naming the flag), and for a name that is taken unless `replace`.
+    """
+    if name == LOCAL:
+        raise ConfigError(f"device {LOCAL}: is always this machine; choose another name")
+    values = {key: value for key, value in entry.items() if value is not None}
+    check_entry(name, values)
+    for key in values.keys() & {"key", "trust"}:
+        values[key] = Path.cwd() / Path(str(values[key])).expanduser()
+
+    def change(document: TOMLDocument) -> None:
+        devices = document.setdefault("devices", _table())
+        if name in devices and not replace:
+            raise ConfigError(
+                f"device {name} exists in {_shown(inventory_file())}; choose another name, or replace it with --replace"
+            )
+        devices[name] = _table(values)
+
+    return _changed(change, name)
+
+
+def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
+    """Remember what `host deploy` made of a device: its board_id, or None after its removal. Returns what is there now.
+
+    A board that only a project's edgepareto.toml names gets an entry here. Raises ConfigError where the user's board of
+    that name is another one.
+    """
+    ssh = device.ssh
+    if ssh is None:
+        raise ConfigError(f"device {device.name}: has no ssh, so nothing was installed on it from here")
+
+    def change(document: TOMLDocument) -> None:
+        devices = document.setdefault("devices", _table())
+        known = devices.get(device.name, {})
+        if known and known.get("ssh") != ssh:
+            raise ConfigError(
+                f"device {device.name}: is {ssh} in {device.origin}, and another board in "
+                f"{_shown(inventory_file())}; give one of the two another name"
+            )
+        if device.name not in devices:
+            if board_id is None:
+                return
+            devices[device.name] = _table(_reached_by(device, ssh))
+        if board_id is not None:
+            devices[device.name]["board_id"] = board_id
+        else:
+            devices[device.name].pop("board_id", None)
+
+    return _changed(change, device.name)
+
+
+def remove_device(name: str) -> None:
+    """Raises ConfigError for a name that is not in the user's file."""
+
+    def change(document: TOMLDocument) -> None:
+        devices = document.get("devices", {})
+        if name not in devices:
+            known = ", ".join(devices) or "none"
+            raise ConfigError(
+                f"device {name} is not in {_shown(inventory_file())}; known there: {known}"
+                f"{did_you_mean(name, list(devices))}"
+            )
+        devices.pop(name)
+
+    _changed(change, None)
+
+
+def _changed(change: Callable[[TOMLDocument], None], name: str | None) -> DeviceConfig:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    file = inventory_file()
+    with locked(file):
+        read_inventory()  # which says what is wrong with a file that somebody edited
+        text = file.read_text(encoding="utf-8") if file.is_file() else HEADER
+        document = tomlkit.parse(text)
+        try:
+            change(document)
+        except TOMLKitError as error:
+            raise ConfigError(f"{_shown(file)}: cannot be changed ({error}); edit it by hand") from error
+        text = tomlkit.dumps(document).rstrip("\n") + "\n"
+        written = known_devices(None, _checked(parse_toml(text, file, label=_shown(file))))
+        write_whole(Path(os.path.realpath(file)), text.encode(), mode=0o600)
+    return next((device for device in written if device.name == name), DeviceConfig(name=LOCAL, local=True))
+
+
+def _checked(source: TomlFile) -> TomlFile:
+    top = Section(source, (), {})
+    top.subtable("devices")
+    top.refuse_unknown()
+    return source
+
+
+def _reached_by(device: DeviceConfig, ssh: str) -> dict[str, object]:
+    """What a board is found by from any folder."""
+    address = None if device.address == address_of_ssh(ssh) else device.address
+    found = {"ssh": ssh, "port": device.ssh_port, "key": device.ssh_key, "address": address}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _table(values: Mapping[str, object] | None = None) -> Table:
+    import tomlkit
+
+    table = tomlkit.table(is_super_table=values is None)
+    for key, value in (values or {}).items():
+        table[key] = str(value) if isinstance(value, Path) else value
+    return table
+
+
+def _shown(file: Path) -> str:
+    home = Path.home()
+    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
