@@ -1,5 +1,6 @@
 """Who we are to the boards and who they are to us: certificates, and the folder they are kept in. No network."""
 
+from edgepareto.host.credentials.card import BoardCard, card_text, read_card
 from edgepareto.host.credentials.certificates import (
     CertificateFacts,
     certificate_facts,
@@ -26,6 +27,7 @@ from edgepareto.host.credentials.rotation import (
 )
 
 __all__ = [
+    "BoardCard",
     "BoardCredentials",
     "CertificateFacts",
     "ClientCredentials",
@@ -33,6 +35,7 @@ __all__ = [
     "Rotation",
     "abandon_rotation",
     "begin_rotation",
+    "card_text",
     "certificate_facts",
     "check_identity",
     "client_credentials",
@@ -45,6 +48,7 @@ __all__ = [
     "open_rotation",
     "own_identity",
     "read_authority",
+    "read_card",
     "server_name",
     "short_fingerprint",
 ]

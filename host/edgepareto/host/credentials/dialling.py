@@ -17,7 +17,8 @@ __all__ = ["ClientCredentials", "client_credentials", "dialling_order", "read_au
 class ClientCredentials:
     """The first three are those of grpc.ssl_channel_credentials; server_name is the name in the board's certificate.
 
-    owner, fingerprint: of the authority behind certificate_chain, for messages.
+    owner, fingerprint: of the authority behind certificate_chain, for messages. certificate_file, key_file: the same
+    certificate and key, for a library that reads files alone.
     """
 
     root_certificates: bytes
@@ -26,6 +27,8 @@ class ClientCredentials:
     server_name: str
     owner: str
     fingerprint: str
+    certificate_file: Path
+    key_file: Path
 
 
 def client_credentials(identity: Identity, board_id: str, trust: Path | None) -> ClientCredentials:
@@ -37,6 +40,8 @@ def client_credentials(identity: Identity, board_id: str, trust: Path | None) ->
         server_name=server_name(board_id),
         owner=identity.owner,
         fingerprint=identity.fingerprint,
+        certificate_file=identity.folder / "host.pem",
+        key_file=identity.folder / "host.key",
     )
 
 

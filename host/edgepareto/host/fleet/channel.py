@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 
 import grpc
+from edgepareto.host.config import DeviceConfig, is_this_machine
+from edgepareto.host.credentials import ClientCredentials, dialling_order
 from edgepareto.host.domain import DeviceInfo, DeviceName
-from edgepareto.host.errors import DeviceError, Unreachable, WrongProtocol
+from edgepareto.host.errors import DeviceError, Refused, Unreachable, WrongProtocol
 from edgepareto.host.fleet import wire
+from edgepareto.host.fleet.refusal import admitting
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
 
-__all__ = ["CALL_DEADLINE_S", "ask_device_info", "open_channel", "open_stub", "reason"]
+__all__ = ["CALL_DEADLINE_S", "ask_device_info", "channel_for", "open_channel", "open_stub", "reason"]
 
 CALL_DEADLINE_S = 5.0  # of a unary call; an agent answers those at once, also while it measures
 IDEMPOTENT = ("GetDeviceInfo", "AcquireLease", "RenewLease", "ReleaseLease", "HasBlobs")
@@ -41,9 +44,40 @@ OPTIONS = (
 )
 
 
-def open_channel(target: str) -> grpc.Channel:
-    """target: host:port or unix:/path. Dials at the first call."""
-    return grpc.insecure_channel(target, options=OPTIONS)
+def channel_for(device: DeviceConfig) -> grpc.Channel:
+    """To the agent at a device's address: mutual TLS where it was installed, plain text on this machine alone.
+
+    Whether a board lets us in is tried here, once. Raises Unreachable, Refused (never worth trying again), DeviceError
+    where nothing was installed yet, ConfigError for credentials of our own that are not sound.
+    """
+    address = device.address
+    if address is None:
+        raise DeviceError(f"{device.name}: has no address; its agent is started here")
+    if address.startswith("unix:"):
+        return open_channel(address)
+    if device.board_id is None:
+        if device.ssh is not None:
+            raise DeviceError(f"{device.name}: no agent was installed on it from here; host deploy {device.name}")
+        return open_channel(address)
+    order = dialling_order(device.board_id, device.trust)
+    return open_channel(address, admitting(device.name, address, order))
+
+
+def open_channel(target: str, credentials: ClientCredentials | None = None) -> grpc.Channel:
+    """target: host:port or unix:/path. Dials at the first call. Without credentials in plain text, which never leaves
+    this machine: any other target is refused with DeviceError.
+    """
+    if credentials is None:
+        if not is_this_machine(target):
+            raise DeviceError(
+                f"{target}: is another machine, and plain text never leaves this one; host deploy it first"
+            )
+        return grpc.insecure_channel(target, options=OPTIONS)
+    secure = grpc.ssl_channel_credentials(
+        credentials.root_certificates, credentials.private_key, credentials.certificate_chain
+    )
+    named = ("grpc.ssl_target_name_override", credentials.server_name)  # boards move, by DHCP
+    return grpc.secure_channel(target, secure, options=(*OPTIONS, named))
 
 
 def open_stub(channel: grpc.Channel) -> profiler_pb2_grpc.ProfilerStub:
@@ -66,6 +100,8 @@ def ask_device_info(
             ) from error
         if code is grpc.StatusCode.FAILED_PRECONDITION:
             raise WrongProtocol(f"{name}: {reason(error)}") from error
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            raise Refused(f"{name}: {reason(error)}; host devices check {name}") from error
         if code is grpc.StatusCode.UNIMPLEMENTED:
             raise WrongProtocol(f"{name}: what answers at {target} is no edgepareto-agent of this release") from error
         raise DeviceError(f"{name}: {reason(error)}") from error

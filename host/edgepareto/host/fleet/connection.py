@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
 from edgepareto.host.errors import DeviceError
-from edgepareto.host.fleet.channel import ask_device_info, open_channel, open_stub
+from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
 from edgepareto.host.fleet.lease import HeldLease
 from edgepareto.host.fleet.local_agent import LocalAgent
 from edgepareto.host.fleet.profiler_client import ProfilerClient
@@ -48,7 +48,7 @@ def probe(device: DeviceConfig, state: Path | None = None) -> DeviceInfo:
     with ExitStack() as stack:
         agent = _started(device, state, stack)
         target = _target(device, agent)
-        channel = open_channel(target)
+        channel = channel_for(device) if agent is None else open_channel(target)
         stack.callback(channel.close)
         return ask_device_info(open_stub(channel), DeviceName(device.name), target, host_boot_id=_host_boot_id())
 
@@ -65,7 +65,7 @@ def _started(device: DeviceConfig, state: Path | None, stack: ExitStack) -> Loca
 def _connected(device: DeviceConfig, agent: LocalAgent | None, owner: str, stack: ExitStack) -> ProfilerClient:
     name = DeviceName(device.name)
     target = _target(device, agent)
-    channel = open_channel(target)
+    channel = channel_for(device) if agent is None else open_channel(target)
     stack.callback(channel.close)
     host_boot_id = _host_boot_id()
     stub = open_stub(channel)

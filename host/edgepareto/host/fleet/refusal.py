@@ -1,0 +1,126 @@
+"""Whether a board lets us in, tried before gRPC dials, because gRPC calls every refusal "Socket closed".
+
+One TLS handshake by Python's ssl tells what gRPC does not: nobody there, no TLS, another board, a board of another
+authority; and a board that hangs up once it has seen our certificate. Nothing else is sent.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+
+from edgepareto.host.credentials import ClientCredentials, short_fingerprint
+from edgepareto.host.errors import Refused, Unreachable
+
+__all__ = ["admitting"]
+
+KNOCK_S = 5.0  # for connecting, and again for the handshake
+AGAIN_S = 0.5  # an agent that ends just then hangs up as well; by then it is gone
+ALPN = ["h2"]
+
+
+def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> ClientCredentials:
+    """The first of `order` (at least one) that the agent at host:port lets in.
+
+    Raises Unreachable where nobody answers, else Refused with the reason that the first one met.
+    """
+    refusals: list[Refused] = []
+    for credentials in order:
+        refusal = _knock(name, address, credentials)
+        if refusal is None:
+            return credentials
+        refusals.append(refusal)
+    raise refusals[0]
+
+
+def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused | None:
+    """None: we are let in. Raises Unreachable."""
+    host, _, port = address.rpartition(":")
+    for pause_s in (AGAIN_S, None):
+        try:
+            connection = socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S)
+        except OSError as error:
+            raise Unreachable(
+                f"{name}: no agent answers at {address} ({error.strerror or error}); see whether the board is on, then "
+                f"host devices check {name}"
+            ) from error
+        with connection:
+            connection.settimeout(KNOCK_S)
+            try:
+                with _context(credentials).wrap_socket(connection) as secured:
+                    names = _names(secured)
+                    if credentials.server_name not in names:
+                        return _another_board(name, address, credentials, names)
+                    if secured.recv(1):  # an agent that lets us in speaks first
+                        return None
+            except ssl.SSLError as error:
+                refusal = _failed(name, address, credentials, error)
+                if refusal is not None:
+                    return refusal
+            except OSError as error:
+                why = "nothing answers" if isinstance(error, TimeoutError) else error.strerror or str(error)
+                raise Unreachable(
+                    f"{name}: {address} takes connections, but {why}; host devices check {name}"
+                ) from error
+        if pause_s is not None:
+            time.sleep(pause_s)
+    return _not_let_in(name, address, credentials)
+
+
+def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.SSLError) -> Refused | None:
+    """What a handshake that went wrong says; None: the board's alert about our certificate. Raises Unreachable."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Refused(
+            f"{name}: the certificate at {address} is not of the authority that {credentials.owner} trusts for this "
+            f"board ({error.verify_message}): another machine has its address, or somebody else installed it again; "
+            f"host devices check {name} looks, host deploy {name} installs it for you"
+        )
+    if isinstance(error, ssl.SSLEOFError):
+        raise Unreachable(
+            f"{name}: {address} takes connections and ends them at once, as a forwarded port without an agent does; "
+            f"host devices check {name}"
+        ) from error
+    reason = error.reason or str(error)
+    if "ALERT" in reason:
+        return None
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return Refused(
+            f"{name}: the agent at {address} speaks no TLS, and nothing is sent in plain text: its agent.toml has no "
+            f"[credentials]; host deploy {name} installs it with them"
+        )
+    return Refused(f"{name}: no TLS connection with {address} ({reason}); host devices check {name}")
+
+
+def _not_let_in(name: str, address: str, credentials: ClientCredentials) -> Refused:
+    us = f"{credentials.owner} ({short_fingerprint(credentials.fingerprint)})"
+    return Refused(
+        f"{name}: the board at {address} does not let {us} in. Likeliest first: access was never granted, or was "
+        f"revoked; these are not the credentials it was installed with; it was installed again by somebody else; our "
+        f"certificate is not valid by its clock. host devices check {name} asks it which; its owner lets you in with "
+        "host devices grant"
+    )
+
+
+def _another_board(name: str, address: str, credentials: ClientCredentials, seen: Sequence[str]) -> Refused:
+    ids = [text.partition(".")[0] for text in (credentials.server_name, *seen)]
+    return Refused(
+        f"{name}: at {address} another board answers, {', '.join(ids[1:]) or 'without a name'} instead of {ids[0]}: "
+        f"addresses changed, or it was installed anew; correct ssh or address of {name}, or run host deploy {name}"
+    )
+
+
+def _context(credentials: ClientCredentials) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # `_names` is compared instead, to say whose name it is
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=credentials.root_certificates.decode())
+    context.load_cert_chain(credentials.certificate_file, credentials.key_file)
+    context.set_alpn_protocols(ALPN)
+    return context
+
+
+def _names(secured: ssl.SSLSocket) -> list[str]:
+    alternatives = (secured.getpeercert() or {}).get("subjectAltName", ())
+    return [str(entry[1]) for entry in alternatives if isinstance(entry, tuple) and entry[0] == "DNS"]
