@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgepareto.host.domain import (
     DeviceInfo,
     DeviceName,
     Genome,
+    Incident,
     LatencyBlock,
     Meter,
     MeterQuality,
@@ -266,7 +268,7 @@ def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
     file.close()
     for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
         with (
-            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 2; upgrade"),
+            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 3; upgrade"),
             opened(tmp_path),
         ):
             pass
@@ -294,11 +296,25 @@ CREATE TABLE notes (device TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (devic
 INSERT INTO candidates VALUES ('a', '[8, 16]', 'obs', 'ls', 512, 0.9, NULL, 3, 4, 5, 'f', NULL);
 PRAGMA user_version = 1;
 """
+SCHEMA_2 = f"""
+{SCHEMA_1}
+ALTER TABLE candidates ADD COLUMN validation_hits BLOB;
+ALTER TABLE candidates ADD COLUMN test_hits BLOB;
+PRAGMA user_version = 2;
+"""
+CUT = Incident(
+    device=PI,
+    kind="connection-cut",
+    detail="the connection was cut for 5 s in batch 12",
+    at=datetime(2026, 11, 28, 14, 3, 7, tzinfo=timezone(timedelta(hours=1))),
+    outcome="sent again",
+)
 
 
-def test_a_study_of_schema_1_is_read_and_goes_on_with_nothing_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
+def test_a_study_of_an_older_schema_is_read_and_goes_on_with_nothing_lost(tmp_path: Path, schema: str) -> None:
     with sqlite3.connect(tmp_path / "study.sqlite") as file:
-        file.executescript(SCHEMA_1)
+        file.executescript(schema)
     file.close()
     old = Candidate(
         id=CandidateId("a"),
@@ -317,6 +333,23 @@ def test_a_study_of_schema_1_is_read_and_goes_on_with_nothing_lost(tmp_path: Pat
         store.save_batch(batch(0), elapsed_s=0)
         assert store.candidates() == {"a": replace(old, validation_hits=b"hits")}
         assert tuple(store.batches(PI)) == (batch(0),)
+        assert store.incidents(PI) == ()
+        store.save_incident(CUT)
+        assert store.incidents(PI) == (CUT,)
+
+
+def test_an_incident_is_kept_at_once_whatever_becomes_of_its_batch_and_its_run(tmp_path: Path) -> None:
+    with StudyStore.open_for_search(tmp_path) as store:
+        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))
+        store.save_incident(CUT)
+        with StudyStore.open_for_reading(tmp_path) as reader:
+            assert reader.incidents(PI) == (CUT,)
+        store.save_incident(replace(CUT, kind="rebooted"))
+        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))  # another run; notes of the last one go
+    with StudyStore.open_for_reading(tmp_path) as store:
+        assert [incident.kind for incident in store.incidents(PI)] == ["connection-cut", "rebooted"]
+        assert store.incidents(DeviceName("jetson2")) == ()
+        assert store.incidents(PI)[0].at.utcoffset() == timedelta(0)
 
 
 def test_what_was_remeasured_is_on_no_path_of_the_search_and_always_counts(tmp_path: Path) -> None:

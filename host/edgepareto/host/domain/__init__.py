@@ -7,6 +7,7 @@ from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQu
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
 from edgepareto.host.domain.genome import ChannelGene, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.job import Job, JobEnergy, JobLatency, reduce_trace
 from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability, pool, repeatability
@@ -45,6 +46,7 @@ __all__ = [
     "Estimate",
     "FrontPoint",
     "Genome",
+    "Incident",
     "Interval",
     "Job",
     "JobEnergy",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edgepareto.host.domain.candidate import Candidate
 from edgepareto.host.domain.circumstances import Circumstances
 from edgepareto.host.domain.device import DeviceInfo, MeterQuality
+from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability
 from edgepareto.host.domain.paired_accuracy import accuracy_difference
@@ -51,7 +52,7 @@ class DeviceFront:
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
     the study's fixed scale. shrinkage None: nothing was measured again.
     has_energy: False where the device has no meter or it failed, energy is then no objective; else energy_objective is
-    which.
+    which. incidents: of all runs of the study; no number depends on them.
     """
 
     device: DeviceInfo
@@ -69,6 +70,7 @@ class DeviceFront:
     threads: int = 1
     shrinkage: Shrinkage | None = None
     notes: tuple[str, ...] = ()
+    incidents: tuple[Incident, ...] = ()
     energy_objective: EnergyObjective = EnergyObjective.TOTAL
 
     @property

@@ -10,7 +10,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -40,6 +40,12 @@ MIGRATIONS: Mapping[int, str] = {
     1: """
         ALTER TABLE candidates ADD COLUMN validation_hits BLOB;
         ALTER TABLE candidates ADD COLUMN test_hits BLOB;
+    """,
+    # What befell a board, at: ISO 8601, UTC. No replay looks at it.
+    2: """
+        CREATE TABLE incidents (
+            device TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL, outcome TEXT NOT NULL
+        );
     """,
 }
 

@@ -12,10 +12,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
 
-from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, ProfileTrace, Recipe
+from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, Incident, ProfileTrace, Recipe
 from edgepareto.host.errors import StoreError, StudyError
 from edgepareto.host.store.records import BatchRecord, DeviceRecord, DeviceState, Phase, StudyIdentity
 from edgepareto.host.store.schema import SCHEMA_VERSION, migrate, schema_version
@@ -98,6 +99,7 @@ class StudyStore:
         with self._writing() as connection:
             connection.execute("DELETE FROM candidates")
             connection.execute("DELETE FROM devices")
+            connection.execute("DELETE FROM incidents")
 
     def meta(self, key: str) -> str | None:
         rows = self._read("SELECT value FROM meta WHERE key = ?", key)
@@ -220,6 +222,23 @@ class StudyStore:
         """Said once: the same note again changes nothing."""
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?)", (device, text))
+
+    def incidents(self, device: DeviceName) -> tuple[Incident, ...]:
+        """Of all runs, in the order in which they were told."""
+        rows = self._read("SELECT at, kind, detail, outcome FROM incidents WHERE device = ? ORDER BY rowid", device)
+        return tuple(
+            Incident(device=device, kind=kind, detail=detail, at=datetime.fromisoformat(at), outcome=outcome)
+            for at, kind, detail, outcome in rows
+        )
+
+    def save_incident(self, incident: Incident) -> None:
+        """In a transaction of its own, also in the middle of a batch."""
+        at = incident.at.astimezone(timezone.utc).isoformat(timespec="seconds")
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO incidents VALUES (?, ?, ?, ?, ?)",
+                (incident.device, at, incident.kind, incident.detail, incident.outcome),
+            )
 
     def _batches(
         self, condition: str, value: str, on_damaged: Callable[[str], None] | None = None

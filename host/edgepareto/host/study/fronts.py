@@ -156,6 +156,7 @@ def _device_front(
             *_without_energy(everything, energy),
             *_remarks(estimates, members, candidates, identity, energy),
         ),
+        incidents=store.incidents(record.name),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import Batch, DeviceInfo, DeviceName, ProfileTrace
+from edgepareto.host.domain.incident import Incident
 
 __all__ = ["Connect", "Profiler"]
 
@@ -19,8 +20,16 @@ class Profiler(Protocol):
     @property
     def info(self) -> DeviceInfo: ...
 
-    def profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
-        """The anchor's trace first, then the entries' in order. Raises DeviceLost, also when the block ends."""
+    def profile(
+        self,
+        batch: Batch,
+        on_progress: Callable[[str], None],
+        on_incident: Callable[[Incident], None] = ...,
+    ) -> tuple[ProfileTrace, ...]:
+        """The anchor's trace first, then the entries' in order. Raises DeviceLost, also when the block ends.
+
+        on_incident: what befell the board meanwhile and was healed, or was not; called before this returns or raises.
+        """
         ...
 
 

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from datetime import timezone
 
 from edgepareto.host.domain.candidate import CandidateId
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
+from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.point_record import PointRecord, point_record
 
 __all__ = ["CSV_COLUMNS", "front_csv", "front_json"]
@@ -104,8 +106,18 @@ def _device_record(device: DeviceFront, file_of: FileOf) -> dict[str, object]:
         "energy_objective": device.energy_objective.value if device.has_energy else None,
         **_shrinkage(device.shrinkage),
         "notes": list(device.notes) or None,
+        "incidents": [_incident_record(incident) for incident in device.incidents] or None,
     }
     return record | {name: value for name, value in optional.items() if value is not None}
+
+
+def _incident_record(incident: Incident) -> dict[str, str]:
+    return {
+        "at": incident.at.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "kind": incident.kind,
+        "detail": incident.detail,
+        "outcome": incident.outcome,
+    }
 
 
 def _repeatability(device: DeviceFront) -> dict[str, float | int | bool]:

@@ -10,6 +10,7 @@ from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.domain.remeasured import Remeasured, RemeasuredDevice
 from edgepareto.host.views.figures import UNKNOWN, device_title, energy_text, estimate_text, latency_text
 from edgepareto.host.views.fitting import Fitting
+from edgepareto.host.views.incidents_text import incidents_text
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -89,6 +90,8 @@ def _notes(device: RemeasuredDevice) -> Iterator[Text]:
     yield Text(f"  {_front_change(device.before, device.after)}", style="dim")
     for one in device.candidates:
         yield from _failure(one)
+    if new := device.after.incidents[len(device.before.incidents) :]:
+        yield Text(f"  {incidents_text(new)}", style="dim")
     if device.lost is not None:
         yield Text(f"  ! INCOMPLETE: {device.lost}", style="bold yellow")
     if text := estimate_text(device.after):

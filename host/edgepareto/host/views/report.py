@@ -29,6 +29,7 @@ from edgepareto.host.views.figures import (
     study_title,
 )
 from edgepareto.host.views.front_plot import accuracy_window, envelope
+from edgepareto.host.views.incidents_text import incidents_text
 from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
             lines.append((f"{name}: {shrinkage_text(device.shrinkage)}", False))
         if text := smaller_not_faster_text(device):
             lines.append((f"{name}: {text}", False))
+        if device.incidents:
+            lines.append((f"{name}: {incidents_text(device.incidents)}", False))
         lines += [(f"{name}: {note}", True) for note in device.notes]
     return lines
 

@@ -24,6 +24,7 @@ from edgepareto.host.views.figures import (
     speed_up,
 )
 from edgepareto.host.views.fitting import Fitting
+from edgepareto.host.views.incidents_text import incidents_text
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -157,6 +158,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
         yield _dim(shrinkage_text(device.shrinkage))
     if text := smaller_not_faster_text(device):
         yield _dim(f"{NOT_FASTER} {text}")
+    if device.incidents:
+        yield _dim(incidents_text(device.incidents))
     for warning in _warnings(study, device):
         yield Text(f"  ! {warning}", style="bold yellow")
     yield Text("")
