@@ -32,6 +32,7 @@ from edgepareto.host.domain import (
     RuntimeVersion,
     Status,
 )
+from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import DeviceLost
 
 METER = Meter(kind="fake", quality=MeterQuality.SIMULATED)
@@ -44,7 +45,8 @@ Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
 class FakeDevice:
     """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
 
-    cost_s: seconds of one run of a model file, without noise; None: follows the model's weights.
+    incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
+    noise; None: follows the model's weights.
     """
 
     name: str
@@ -57,6 +59,7 @@ class FakeDevice:
     noise: float = NOISE
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
+    incidents: dict[int, tuple[Incident, ...]] = field(default_factory=dict)
 
     @property
     def info(self) -> DeviceInfo:
@@ -77,7 +80,14 @@ class FakeDevice:
             shares_host_cores=self.shares_host_cores,
         )
 
-    def profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+    def profile(
+        self,
+        batch: Batch,
+        on_progress: Callable[[str], None],
+        on_incident: Callable[[Incident], None] = lambda incident: None,
+    ) -> tuple[ProfileTrace, ...]:
+        for incident in self.incidents.pop(len(self.asked), ()):
+            on_incident(incident)
         if self.batches_until_lost is not None and len(self.asked) >= self.batches_until_lost:
             raise DeviceLost(f"{self.name}: no answer for 15 s")
         assert batch.request_key not in {known.request_key for known in self.asked}, "measured twice"

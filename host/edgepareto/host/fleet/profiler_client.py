@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 from edgepareto.host.domain import Batch, DeviceInfo, ProfileTrace
+from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import DeviceError, DeviceLost
 from edgepareto.host.fleet import wire
 from edgepareto.host.fleet.channel import CALL_DEADLINE_S, ask_device_info, open_stub, reason
@@ -56,7 +57,12 @@ class ProfilerClient:
     def info(self) -> DeviceInfo:
         return self._info
 
-    def profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+    def profile(
+        self,
+        batch: Batch,
+        on_progress: Callable[[str], None],
+        on_incident: Callable[[Incident], None] = lambda incident: None,
+    ) -> tuple[ProfileTrace, ...]:
         """The anchor's trace first, then the entries' in order. Raises DeviceLost where the device has no more to give.
 
         Blobs that the agent forgot are sent again, a lost lease or connection is taken up again, and a batch that was
