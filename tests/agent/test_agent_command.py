@@ -41,20 +41,20 @@ def test_without_credentials_the_agent_refuses_to_listen_to_a_network(tmp_path: 
 )
 def test_addresses_that_are_refused(address: str):
     with pytest.raises(ConfigError, match="listen on"):
-        checked_address(address)
+        checked_address(address, secured=False)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:50051", "localhost:1", "[::1]:1"])
 def test_addresses_of_this_machine_are_taken(address: str):
-    assert checked_address(address) == address
+    assert checked_address(address, secured=False) == address
 
 
 def test_a_socket_in_a_folder_that_others_may_enter_is_refused(tmp_path: Path):
     tmp_path.chmod(0o755)
     with pytest.raises(ConfigError, match=f"chmod 700 {tmp_path}"):
-        checked_address(f"unix:{tmp_path}/agent.sock")
+        checked_address(f"unix:{tmp_path}/agent.sock", secured=False)
     tmp_path.chmod(0o700)
-    checked_address(f"unix:{tmp_path}/agent.sock")
+    checked_address(f"unix:{tmp_path}/agent.sock", secured=False)
 
 
 def test_agent_toml_is_read_and_flags_win_over_it(tmp_path: Path):

@@ -11,12 +11,16 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from edgepareto.agent import grpc_log, systemd
 from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import ClockFixer
+from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.power import MeterDescription
@@ -26,6 +30,7 @@ from edgepareto.agent.profiling import Board, MeterSetting, profile_batch
 from edgepareto.agent.profiling.meter_survey import best_of, check_meter, survey, survey_text, tested
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
 from edgepareto.agent.settings import AUTO_METER, AgentSettings, read_settings
+from edgepareto.agent.systemd import Watchdog
 from edgepareto.agent.wire import Device
 
 __all__ = ["run"]
@@ -44,9 +49,13 @@ def run(arguments: Sequence[str]) -> int:
     settings = read_settings(arguments)
     if settings.list_meters:
         return _print_meters(settings)
-    checked_address(settings.listen)
+    checked_address(settings.listen, secured=settings.credentials is not None)
+    credentials = None if settings.credentials is None else CredentialFolder(settings.credentials)
     ending = _Ending(settings.die_with_parent)
-    with holding_state(settings.state):
+    with ExitStack() as stack:
+        stack.enter_context(holding_state(settings.state))
+        if credentials is not None:
+            stack.enter_context(grpc_log.readable())
         clocks = None if settings.simulate else _clocks(settings)
         board, device = (
             _simulated(settings, settings.simulate)
@@ -60,13 +69,19 @@ def run(arguments: Sequence[str]) -> int:
             profile_batch=profile_batch,
             blob_quota_bytes=settings.blob_quota_bytes,
             clocks=clocks,
+            credentials=credentials,
         )
+        watch = _self_check(server, stack)
         if device.meter is not None and device.meter.fault is not None:
             log.warning("the power meter cannot be used: %s", device.meter.fault)
         listening = server.start(settings.listen)
         sys.stdout.write(json.dumps({"listening": listening, "board": device.info.board}) + "\n")
         sys.stdout.flush()
+        systemd.notify("READY=1", f"STATUS={device.info.board}, listening on {listening}")
+        if watch is not None:
+            stack.callback(Watchdog(*watch).stop)
         code = ending.wait()
+        systemd.notify("STOPPING=1", "STATUS=ending")
         last_resort = threading.Timer(END_DEADLINE_S, os._exit, (1,))
         last_resort.daemon = True
         last_resort.start()
@@ -74,6 +89,18 @@ def run(arguments: Sequence[str]) -> int:
         if settings.die_with_parent:
             _remove_socket(listening)  # a host that was killed cannot
     return code
+
+
+def _self_check(server: AgentServer, stack: ExitStack) -> tuple[float, Callable[[], bool]] | None:
+    """The service manager's interval, and whether the server answers. None: nobody waits for a sign of life.
+
+    It asks on a socket of its own: over TLS it would need a host's certificate.
+    """
+    interval_s = systemd.watchdog_interval_s()
+    if interval_s is None:
+        return None
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="edgepareto-agent-")))
+    return interval_s, server.answers_on(folder / "health.sock", timeout_s=interval_s / 4)
 
 
 def _clocks(settings: AgentSettings) -> ClockFixer | None:

@@ -9,6 +9,8 @@ AgentError
 │   ├── NoRoom           an upload for which there is no room
 │   └── MissingBlob      a blob that was never sent, or was evicted: to be sent again
 ├── UnknownResult        no finished batch under this request key
+├── NotAHost             a certificate that is accepted and yet no host's
+├── UploadStalled        an upload whose bytes do not come, or come too slowly
 ├── LeaseError           no lease, another owner's, or an expired one
 ├── Busy                 a batch is running
 ├── Shutdown             the agent is ending
@@ -30,12 +32,14 @@ __all__ = [
     "MeterStatus",
     "MissingBlob",
     "NoRoom",
+    "NotAHost",
     "ProtocolMismatch",
     "RequestError",
     "Shutdown",
     "Status",
     "UnknownResult",
     "UploadCorrupt",
+    "UploadStalled",
     "WorkerError",
 ]
 
@@ -100,6 +104,12 @@ class MissingBlob(BlobError): ...
 
 
 class UnknownResult(AgentError): ...
+
+
+class NotAHost(AgentError): ...
+
+
+class UploadStalled(AgentError): ...
 
 
 class LeaseError(AgentError): ...

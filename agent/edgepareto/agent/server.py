@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ import grpc
 from edgepareto.agent import wire
 from edgepareto.agent.batch_run import ProfileBatch
 from edgepareto.agent.conditions import ClockFixer
+from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.lease import LeaseBook
 from edgepareto.agent.model_store import DEFAULT_QUOTA_BYTES, ModelStore
@@ -27,7 +28,9 @@ __all__ = ["AgentServer", "checked_address", "holding_state"]
 
 SERVICE = "edgepareto.profiler.v1.Profiler"
 METER_SERVICE = "edgepareto.meter"  # unknown to health where the board has none; not serving where it is silent
-WORKER_THREADS = 8  # one reader of a batch, an upload, lease and health calls; each idle thread costs memory
+WORKER_THREADS = 8  # one reader of a batch, uploads, lease and health calls; each idle thread costs memory
+LARGEST_MESSAGE_BYTES = 2 << 20  # hosts send models in pieces of at most 1 MiB
+CONNECTION_AGE_MS = 300_000  # then a connection is made anew, and judged by the credentials as they are by now
 STOP_GRACE_S = 1.0
 BATCH_END_S = 8.0  # in which a running batch kills its workers; a window of 5 s may have to end first
 STATE_WAIT_S = 10.0  # an agent whose host was killed needs a moment to end
@@ -35,14 +38,18 @@ STATE_WAIT_S = 10.0  # an agent whose host was killed needs a moment to end
 OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # the default cuts a 10 s pinger off after 30 s
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 30_000),  # a half-open connection must not hold a thread for two hours
+    ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.so_reuseport", 0),  # a second agent on the same port must fail, not take half of the calls
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
 )
 
 
 class AgentServer:
     """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder.
 
-    clocks: to be fixed while a lease is held; None: they stay as they are.
+    clocks: to be fixed while a lease is held; None: they stay as they are. credentials: with them every TCP address
+    speaks mutual TLS; None: only this machine's own addresses are taken.
     """
 
     def __init__(
@@ -54,7 +61,9 @@ class AgentServer:
         profile_batch: ProfileBatch,
         blob_quota_bytes: int = DEFAULT_QUOTA_BYTES,
         clocks: ClockFixer | None = None,
+        credentials: CredentialFolder | None = None,
     ) -> None:
+        self._credentials = credentials
         self._leases = LeaseBook() if clocks is None else LeaseBook(on_held=clocks.fix, on_free=clocks.restore)
         self._meter = device.meter
         self._servicer = ProfilerServicer(
@@ -68,22 +77,17 @@ class AgentServer:
         # As many calls as threads: one too many is refused at once instead of waiting in a queue nobody sees.
         self._server = grpc.server(
             ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rpc"),
-            options=OPTIONS,
+            options=OPTIONS if credentials is None else (*OPTIONS, ("grpc.max_connection_age_ms", CONNECTION_AGE_MS)),
             maximum_concurrent_rpcs=WORKER_THREADS,
         )
-        self._health = health.HealthServicer()
+        self._health = _Health()
         profiler_pb2_grpc.add_ProfilerServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def start(self, address: str) -> str:
         """Listen; returns the address with the port that was taken (port 0 takes any). Raises ConfigError."""
-        address = checked_address(address)
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigError(
-                f"cannot listen on {address}: it is in use or not ours; choose another --listen"
-            ) from error
+        address = checked_address(address, secured=self._credentials is not None)
+        port = self._listen(address)
         self._server.start()
         for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -93,6 +97,26 @@ class AgentServer:
             self._health.set(METER_SERVICE, status.SERVING if answers else status.NOT_SERVING)
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
+    def answers_on(self, private_socket: Path, *, timeout_s: float) -> Callable[[], bool]:
+        """To be called before `start`: listens there as well, for the agent to ask itself whether it still answers.
+
+        The socket must lie in a folder of the agent's own: it asks for no credentials.
+        """
+        target = f"unix:{private_socket}"
+        self._server.add_insecure_port(checked_address(target, secured=False))
+        return lambda: _answers(target, timeout_s)
+
+    def _listen(self, address: str) -> int:
+        credentials = None if address.startswith("unix:") else self._credentials
+        try:
+            if credentials is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, credentials.server_credentials()))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {address}: it is in use or not ours; choose another --listen"
+            ) from error
+
     def stop(self) -> None:
         """Cut a running batch short, answer who waits for it, and end. The batch is not journalled."""
         self._health.enter_graceful_shutdown()
@@ -101,8 +125,31 @@ class AgentServer:
         self._leases.close()
 
 
-def checked_address(address: str) -> str:
-    """An address that an agent without credentials may listen on. Raises ConfigError."""
+class _Health(health.HealthServicer):  # type: ignore[misc]
+    """Answers anyone whom TLS let in, without a role, so that a board can be monitored; but keeps no call open."""
+
+    def __init__(self) -> None:
+        super().__init__(experimental_non_blocking=False)
+
+    def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask again with Check: a watcher would hold a thread for ever")
+        yield  # never reached: makes this the stream that it must be
+
+
+def _answers(target: str, timeout_s: float) -> bool:
+    """Also where it has no thread to spare, which is an answer."""
+    with grpc.insecure_channel(target) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        except grpc.RpcError as error:
+            return bool(error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def checked_address(address: str, *, secured: bool) -> str:
+    """An address that an agent may listen on; secured: it has credentials. Raises ConfigError."""
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
         if not path.is_absolute() or not path.parent.is_dir():
@@ -113,7 +160,7 @@ def checked_address(address: str) -> str:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"cannot listen on {address}: wanted HOST:PORT or unix:/path")
-    if not _is_loopback(host.strip("[]")):
+    if not secured and not _is_loopback(host.strip("[]")):
         raise ConfigError(
             f"refusing to listen on {address}: without credentials anyone who reaches it could use this board; "
             f"use 127.0.0.1:{port}"

@@ -10,26 +10,33 @@ from contextlib import contextmanager
 import grpc
 from edgepareto.agent import wire
 from edgepareto.agent.batch_run import BatchRun, ProfileBatch
+from edgepareto.agent.credentials import HOST_ROLE, Caller, caller_of
 from edgepareto.agent.errors import (
     AgentError,
     Busy,
     LeaseError,
     MissingBlob,
     NoRoom,
+    NotAHost,
     ProtocolMismatch,
     RequestError,
     Shutdown,
     UnknownResult,
     UploadCorrupt,
+    UploadStalled,
 )
 from edgepareto.agent.lease import LeaseBook, Owner
 from edgepareto.agent.model_store import ModelStore
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import FinishedBatch, ResultJournal
+from edgepareto.agent.upload_stream import chunks_of
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
+from google.protobuf.message import Message
 
 __all__ = ["GRPC_STATUS", "ProfilerServicer"]
+
+UPLOADS_AT_ONCE = 2  # each takes a thread and a few megabytes; a host sends one after the other
 
 # What a host can do differently, as a status code; the words are the error's own.
 GRPC_STATUS: dict[type[AgentError], grpc.StatusCode] = {
@@ -39,6 +46,8 @@ GRPC_STATUS: dict[type[AgentError], grpc.StatusCode] = {
     NoRoom: grpc.StatusCode.RESOURCE_EXHAUSTED,  # make room
     MissingBlob: grpc.StatusCode.NOT_FOUND,  # upload, then ask again
     UnknownResult: grpc.StatusCode.NOT_FOUND,  # have it measured
+    UploadStalled: grpc.StatusCode.DEADLINE_EXCEEDED,  # send it again
+    NotAHost: grpc.StatusCode.PERMISSION_DENIED,  # come with a host's certificate
     LeaseError: grpc.StatusCode.PERMISSION_DENIED,  # acquire the lease again
     Busy: grpc.StatusCode.ABORTED,  # ask again later
     Shutdown: grpc.StatusCode.UNAVAILABLE,  # the agent is ending
@@ -48,7 +57,10 @@ log = logging.getLogger(__name__)
 
 
 class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
-    """The wire contract's service. Thread-safe; one batch at a time."""
+    """The wire contract's service. Thread-safe; one batch at a time.
+
+    Whoever calls over TLS must have a host's certificate; its fingerprint is who it is, whatever it calls itself.
+    """
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         self._lock = threading.Lock()
         self._run: BatchRun | None = None
         self._ending = False
+        self._uploads = threading.Semaphore(UPLOADS_AT_ONCE)
 
     def stop(self, timeout_s: float) -> None:
         """Start no batch any more and cut the running one short; its processes are gone when this returns in time."""
@@ -79,49 +92,59 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             run.stop(timeout_s)
 
     def GetDeviceInfo(self, request: pb.GetDeviceInfoRequest, context: grpc.ServicerContext) -> pb.DeviceInfo:  # noqa: N802
-        with _refusals(context):
+        with _answering(context, request):
             version = wire.spoken_version(request)
             return wire.device_info(self._device, version=version, holder=self._leases.holder())
 
     def AcquireLease(self, request: pb.AcquireLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
-        with _refusals(context):
-            owner = Owner(name=request.owner, fingerprint=_fingerprint(context))
+        with _answering(context, request) as caller:
+            owner = Owner(name=_named(request.owner, caller), fingerprint=caller.fingerprint)
             return wire.lease(self._leases.acquire(owner, request.ttl_s, wait=request.wait))
 
     def RenewLease(self, request: pb.RenewLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
-        with _refusals(context):
-            return wire.lease(self._leases.renew(request.lease_id, _fingerprint(context), request.ttl_s))
+        with _answering(context, request) as caller:
+            return wire.lease(self._leases.renew(request.lease_id, caller.fingerprint, request.ttl_s))
 
     def ReleaseLease(  # noqa: N802
         self, request: pb.ReleaseLeaseRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLeaseResponse:
-        with _refusals(context):
-            self._leases.release(request.lease_id, _fingerprint(context))
+        with _answering(context, request) as caller:
+            self._leases.release(request.lease_id, caller.fingerprint)
             return pb.ReleaseLeaseResponse()
 
     def Unlock(self, request: pb.UnlockRequest, context: grpc.ServicerContext) -> pb.UnlockResponse:  # noqa: N802
-        with _refusals(context):
-            return wire.unlocked(self._leases.unlock(request.by))
+        with _answering(context, request) as caller:
+            by = _named(request.by, caller)
+            ended = self._leases.unlock(by)
+            if ended is not None:
+                log.info("the lease of %s was ended by %s", ended.owner.name, by)
+            return wire.unlocked(ended)
 
     def HasBlobs(self, request: pb.HasBlobsRequest, context: grpc.ServicerContext) -> pb.HasBlobsResponse:  # noqa: N802
-        with _refusals(context):
+        with _answering(context, request):
             return pb.HasBlobsResponse(missing_sha256=self._store.missing(request.sha256))
 
     def UploadBlob(  # noqa: N802
         self, request_iterator: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext
     ) -> pb.UploadBlobResponse:
-        with _refusals(context):
+        with _answering(context) as caller:
             first = next(request_iterator, None)
             if first is None or not first.HasField("header"):
                 raise RequestError("an upload starts with its header: lease, sha256 and size")
             header = first.header
-            self._leases.owner_of(header.lease_id, _fingerprint(context))
-            self._store.add(header.sha256, header.size_bytes, _data(request_iterator, context))
+            wire.check_bounds(header)
+            self._leases.owner_of(header.lease_id, caller.fingerprint)
+            if not self._uploads.acquire(blocking=False):
+                raise Busy(f"the board is taking {UPLOADS_AT_ONCE} uploads already; send this one after them")
+            try:
+                self._store.add(header.sha256, header.size_bytes, chunks_of(request_iterator, header.size_bytes))
+            finally:
+                self._uploads.release()
             return pb.UploadBlobResponse(sha256=header.sha256, size_bytes=header.size_bytes)
 
     def Profile(self, request: pb.ProfileRequest, context: grpc.ServicerContext) -> Iterator[pb.ProfileEvent]:  # noqa: N802
-        with _refusals(context):
-            found = self._find_or_start(request, _fingerprint(context))
+        with _answering(context, request) as caller:
+            found = self._find_or_start(request, caller.fingerprint)
             if isinstance(found, FinishedBatch):
                 yield from _finished(found)
                 return
@@ -131,7 +154,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
     def FetchResult(  # noqa: N802
         self, request: pb.FetchResultRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ProfileEvent]:
-        with _refusals(context):
+        with _answering(context, request):
             batch = self._journal.read(request.request_key)
             if batch is None:
                 raise UnknownResult(f"no finished batch under the request key {request.request_key}")
@@ -169,10 +192,19 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
 
 
 @contextmanager
-def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
-    """Our errors leave as the table says; a bug leaves as INTERNAL with one line, its traceback goes to the log."""
+def _answering(context: grpc.ServicerContext, request: Message | None = None) -> Iterator[Caller]:
+    """Who calls, once it may and its request is within bounds. Our errors leave as the table says; a bug leaves as
+    INTERNAL with one line, its traceback goes to the log."""
     try:
-        yield
+        caller = caller_of(context)
+        if not (caller.is_local or caller.is_host):
+            raise NotAHost(
+                f"a certificate named {caller.common_name[:80]!r} may not use this board, wanted a host's "
+                f"({HOST_ROLE}USER@MACHINE); a board's own is for answering, not for asking"
+            )
+        if request is not None:
+            wire.check_bounds(request)
+        yield caller
     except AgentError as error:
         refusal = (GRPC_STATUS.get(type(error), grpc.StatusCode.INTERNAL), str(error))
     except Exception as error:
@@ -183,17 +215,12 @@ def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
     context.abort(*refusal)
 
 
-def _fingerprint(context: grpc.ServicerContext) -> str:
-    return ""
-
-
-def _data(messages: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext) -> Iterator[bytes]:
-    for message in messages:
-        if not message.HasField("data"):
-            raise RequestError("after its header an upload holds data only")
-        yield message.data
-    if not context.is_active():
-        raise UploadCorrupt("the connection ended in the middle of an upload; send it again")
+def _named(told: str, caller: Caller) -> str:
+    """What a caller calls itself, never without the name that its certificate gives it."""
+    certified = caller.common_name.removeprefix(HOST_ROLE)
+    if caller.is_local or not told or told == certified or told.startswith(f"{certified} "):
+        return told
+    return f"{certified} as {told}"
 
 
 def _finished(batch: FinishedBatch) -> Iterator[pb.ProfileEvent]:

@@ -33,6 +33,7 @@ TOP_KEYS = {
     "meter": dict,
     "clocks": dict,
     "workers": dict,
+    "credentials": dict,
 }
 IN_WORDS = {
     str: "text in quotes",
@@ -41,6 +42,7 @@ IN_WORDS = {
     bool: "true or false",
     dict: "a table, as [{key}]",
 }
+CREDENTIAL_KEYS = {"folder": str}
 WORKER_KEYS = {"socket": str}
 CLOCK_KEYS = {"fix": bool, "power_mode": int}
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
@@ -63,7 +65,8 @@ class AgentSettings:
     threads: that a model runs on unless the host asks for another number. shared: contention is a tag and not a void.
     pace: 0 as fast as the CPU goes, 1 real time; simulated boards only, as are seed and faults. sys_root: where /sys
     and /proc of the real box lie. workers_socket: where the system's service manager starts a worker for who connects;
-    None: the agent starts its workers itself.
+    None: the agent starts its workers itself. credentials: the folder that lets the agent listen to a network; None: it
+    listens to this machine only.
     """
 
     listen: str
@@ -79,6 +82,7 @@ class AgentSettings:
     meter: MeterSetting | None
     clocks: ClockSetting
     workers_socket: Path | None
+    credentials: Path | None
     blob_quota_bytes: int
     die_with_parent: bool
     list_meters: bool
@@ -110,7 +114,8 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
         shared=bool(table.get("shared", flags.local)) if flags.shared is None else flags.shared,
         meter=None if meter is None else _meter(meter, flags.config),
         clocks=_clocks(table.get("clocks"), flags.config),
-        workers_socket=_workers_socket(table.get("workers"), flags.config),
+        workers_socket=_absolute(table.get("workers"), WORKER_KEYS, f"{flags.config}: [workers]"),
+        credentials=_absolute(table.get("credentials"), CREDENTIAL_KEYS, f"{flags.config}: [credentials]"),
         blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
         die_with_parent=flags.die_with_parent,
         list_meters=flags.verb == "meters",
@@ -202,15 +207,16 @@ def _clocks(clocks: object, path: Path) -> ClockSetting:
     return setting
 
 
-def _workers_socket(workers: object, path: Path) -> Path | None:
-    if workers is None:
+def _absolute(table: object, keys: Mapping[str, type], where: str) -> Path | None:
+    """The one path that a table of agent.toml holds. None: the table is not there."""
+    if table is None:
         return None
-    where = f"{path}: [workers]"
-    assert isinstance(workers, dict), "checked with the other keys"
-    _check_keys(workers, WORKER_KEYS, where)
-    told = str(workers.get("socket", ""))
+    assert isinstance(table, dict), "checked with the other keys"
+    _check_keys(table, keys, where)
+    (key,) = keys
+    told = str(table.get(key, ""))
     if not Path(told).is_absolute():
-        raise ConfigError(f"{where}: socket is {told!r}, wanted an absolute path, as /run/edgepareto/worker.sock")
+        raise ConfigError(f"{where}: {key} is {told!r}, wanted an absolute path")
     return Path(told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgepareto.agent.profiling.trace import (
 )
 from edgepareto.agent.runtime.runtime import RuntimeOptions, RuntimeUsed
 from edgepareto.profiler.v1 import profiler_pb2 as pb
+from google.protobuf.message import Message
 
 __all__ = [
     "MEASUREMENT_PROTOCOL",
@@ -33,6 +35,7 @@ __all__ = [
     "batch_request",
     "blob_names",
     "candidate_count",
+    "check_bounds",
     "check_threads",
     "device_info",
     "fingerprint",
@@ -47,6 +50,8 @@ __all__ = [
 PROTOCOL_VERSION = 2  # of the wire. 2: queue, unlock and holder of the lease
 MEASUREMENT_PROTOCOL = 1  # of the numbers (docs/measurement.md, Protocol): another version is another measurement
 CHUNK_BYTES = 1 << 20  # a result may exceed the 4 MB that gRPC takes in one message
+LONGEST_TEXT = 256  # characters; hosts send hashes, names of files and what they call themselves
+MOST_ITEMS = 1024  # of one list
 MAXIMUM_CANDIDATES = 5  # beside the anchor (docs/measurement.md, The batch)
 
 _PURPOSES = {
@@ -62,6 +67,22 @@ class Device:
 
     info: DeviceInfo
     meter: MeterDescription | None
+
+
+def check_bounds(message: Message) -> None:
+    """Text from outside is short and printable, lists are short, before anything else sees them. Raises RequestError."""
+    for field, value in message.ListFields():
+        items = value if field.is_repeated else (value,)
+        if len(items) > MOST_ITEMS:
+            raise RequestError(f"{field.name} holds {len(items)} entries, wanted at most {MOST_ITEMS}")
+        for item in items:
+            if isinstance(item, Message):
+                check_bounds(item)
+            elif isinstance(item, str) and (len(item) > LONGEST_TEXT or not item.isprintable()):
+                raise RequestError(
+                    f"{field.name} must be printable and at most {LONGEST_TEXT} characters long; "
+                    f"seen {len(item)} characters, {item[:40]!r}"
+                )
 
 
 def spoken_version(message: pb.GetDeviceInfoRequest) -> int:
@@ -154,8 +175,8 @@ def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> Batc
         raise RequestError(
             f"a batch holds at most {MAXIMUM_CANDIDATES} candidates; {len(message.candidates)} were sent"
         )
-    if message.relative_tolerance <= 0:
-        raise RequestError(f"relative_tolerance must be above 0; seen {message.relative_tolerance:g}")
+    if not 0 < message.relative_tolerance < math.inf:
+        raise RequestError(f"relative_tolerance must be above 0 and finite; seen {message.relative_tolerance:g}")
     return BatchRequest(
         request_key=message.request_key,
         preset=message.preset,
