@@ -8,7 +8,17 @@
 Every function raises EdgeParetoError leaves (edgepareto.host.errors) with one-line messages.
 """
 
-from edgepareto.host.api.devices import check_devices, known_devices
+from edgepareto.host.api.devices import (
+    add_device,
+    add_device_by_card,
+    check_devices,
+    device_details,
+    known_devices,
+    known_identity,
+    own_identity,
+    remove_device,
+    write_authority,
+)
 from edgepareto.host.api.models import inspect, prune
 from edgepareto.host.api.profiling import profile
 from edgepareto.host.api.project import check_settings, init_project
@@ -21,17 +31,24 @@ __all__ = [
     "DeviceConfig",
     "DeviceFrontView",
     "Study",
+    "add_device",
+    "add_device_by_card",
     "check_devices",
     "check_settings",
+    "device_details",
     "export",
     "init_project",
     "inspect",
     "known_devices",
+    "known_identity",
     "load_study",
+    "own_identity",
     "profile",
     "profile_steps",
     "prune",
     "recompute",
     "remeasure",
+    "remove_device",
     "search",
+    "write_authority",
 ]

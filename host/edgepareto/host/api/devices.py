@@ -1,20 +1,134 @@
-"""Which devices there are, and whether they answer."""
+"""Which devices there are, who we are to them, and whether they answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgepareto.host.config import DeviceConfig, Flags, read_settings
-from edgepareto.host.errors import DeviceError
-from edgepareto.host.views import DeviceStatus
+from edgepareto.host.config import (
+    DeviceConfig,
+    Flags,
+    config_folder,
+    inventory_file,
+    read_settings,
+)
+from edgepareto.host.config import add_device as write_device
+from edgepareto.host.config import remove_device as erase_device
+from edgepareto.host.config.folder import write_whole
+from edgepareto.host.credentials import (
+    Identity,
+    certificate_facts,
+    credentials_folder,
+    open_rotation,
+    own_identity,
+    read_authority,
+    read_card,
+)
+from edgepareto.host.errors import ConfigError, DeviceError, WrongUse
+from edgepareto.host.views import DeviceDetails, DeviceStatus
 
-__all__ = ["check_devices", "known_devices"]
+__all__ = [
+    "add_device",
+    "add_device_by_card",
+    "check_devices",
+    "device_details",
+    "known_devices",
+    "known_identity",
+    "own_identity",
+    "remove_device",
+    "write_authority",
+]
+
+TRUSTED = "trusted"  # the authorities of colleagues, one file per board, beside devices.toml
 
 
 def known_devices(*, settings: str | Path | None = None) -> tuple[DeviceConfig, ...]:
-    """Every device that has a name: those of the settings, and `local`. Asks none of them."""
+    """Every device that has a name: those of the settings, of the user's inventory, and `local`. Asks none of them."""
     return read_settings(None if settings is None else Path(settings), Flags()).known
+
+
+def add_device(
+    name: str,
+    ssh: str,
+    *,
+    port: int | None = None,
+    key: str | Path | None = None,
+    host_key: str | None = None,
+    address: str | None = None,
+    meter: str | None = None,
+    shunt_ohm: float | None = None,
+    group: str | None = None,
+    replace: bool = False,
+) -> DeviceConfig:
+    """Write a board into the user's inventory; nothing is asked of it. ConfigError for what does not fit.
+
+    ssh: "user@host" or an alias of ~/.ssh/config; port, key, host_key ("SHA256:...") are SSH's. address: of the agent,
+    default the same host. meter, shunt_ohm: for `host deploy`. replace: whether a device of that name is replaced.
+    """
+    entry = {
+        "ssh": ssh,
+        "port": port,
+        "key": None if key is None else str(key),
+        "host_key": host_key,
+        "address": address,
+        "meter": meter,
+        "shunt_ohm": shunt_ohm,
+        "group": group,
+    }
+    return write_device(name, entry, replace=replace)
+
+
+def add_device_by_card(name: str, card: str | Path, *, group: str | None = None, replace: bool = False) -> DeviceConfig:
+    """Write a colleague's board into the user's inventory, as its owner's card says. Raises ConfigError."""
+    found = read_card(Path(card))
+    trust = Path(TRUSTED, f"{name}.pem")
+    entry = {"address": found.address, "board_id": found.board_id, "trust": str(trust), "group": group}
+    device = write_device(name, entry, replace=replace)
+    (config_folder() / TRUSTED).mkdir(exist_ok=True)
+    write_whole(config_folder() / trust, found.ca_pem)
+    return device
+
+
+def remove_device(name: str, *, settings: str | Path | None = None) -> DeviceConfig:
+    """Take a device out of the user's inventory and return it; what runs on the board stays. Raises ConfigError."""
+    found = next((device for device in known_devices(settings=settings) if device.name == name), None)
+    if found is not None and found.origin not in (None, inventory_file()):
+        raise ConfigError(f"device {name}: stands in {found.origin}; remove its [devices.{name}] there")
+    erase_device(name)
+    (config_folder() / TRUSTED / f"{name}.pem").unlink(missing_ok=True)
+    assert found is not None, "it was in the inventory"
+    return found
+
+
+def device_details(name: str, *, settings: str | Path | None = None) -> DeviceDetails:
+    """Everything that is known here of one device; it is not asked. ConfigError for an unknown name."""
+    chosen = read_settings(None if settings is None else Path(settings), Flags(devices=(name,))).devices
+    if [device.name for device in chosen] != [name]:
+        raise ConfigError(f"{name} is a group, of {', '.join(device.name for device in chosen)}; name one of them")
+    (device,) = chosen
+    identity = known_identity()
+    rotation = None if identity is None else open_rotation()
+    return DeviceDetails(
+        device=device,
+        identity=identity,
+        authority=None if device.trust is None else certificate_facts(read_authority(device.trust)),
+        has_moved=None if rotation is None or device.board_id is None else device.board_id in rotation.moved,
+    )
+
+
+def known_identity() -> Identity | None:
+    """Who we are to the boards, None before the first board; `own_identity` makes it then. Raises ConfigError."""
+    return own_identity() if credentials_folder().is_dir() else None
+
+
+def write_authority(file: str | Path) -> Identity:
+    """Write the certificate that a board's owner needs to let us in; it is public. WrongUse without its folder."""
+    target = Path(file)
+    if not target.absolute().parent.is_dir():
+        raise WrongUse(f"{target}: the folder {target.parent} does not exist; create it first")
+    identity = own_identity()
+    write_whole(target, identity.ca_pem)
+    return identity
 
 
 def check_devices(

@@ -46,14 +46,15 @@ def read_inventory() -> TomlFile | None:
 def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False) -> DeviceConfig:
     """Write [devices.NAME]; entry by key as in the file, None for what is not set. Returns what is there now.
 
+    A key is sought from the current folder, trust beside the file.
     Raises ConfigError for what does not fit (naming the flag), and for a name that is taken unless `replace`.
     """
     if name == LOCAL:
         raise ConfigError(f"device {LOCAL}: is always this machine; choose another name")
     values = {key: value for key, value in entry.items() if value is not None}
     check_entry(name, values)
-    for key in values.keys() & {"key", "trust"}:
-        values[key] = Path.cwd() / Path(str(values[key])).expanduser()
+    if "key" in values:
+        values["key"] = Path.cwd() / Path(str(values["key"])).expanduser()
 
     def change(document: TOMLDocument) -> None:
         devices = document.setdefault("devices", _table())

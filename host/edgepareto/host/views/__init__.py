@@ -1,7 +1,16 @@
 """What a user sees: tables, JSON, CSV, pictures, the report, progress. Takes domain values, decides nothing."""
 
 from edgepareto.host.views.console import log_console, print_changes, print_parts, results_console
-from edgepareto.host.views.device_view import DeviceStatus, devices_table, known_devices_table
+from edgepareto.host.views.device_view import (
+    DeviceDetails,
+    DeviceStatus,
+    device_details_json,
+    device_details_table,
+    devices_table,
+    identity_lines,
+    known_devices_json,
+    known_devices_table,
+)
 from edgepareto.host.views.front_plot import write_front_plot
 from edgepareto.host.views.front_text import front_csv, front_json
 from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_table, prune_json, prune_table
@@ -16,17 +25,22 @@ from edgepareto.host.views.steps_view import ProbedSteps, steps_json, steps_tabl
 from edgepareto.host.views.table import front_tables
 
 __all__ = [
+    "DeviceDetails",
     "DeviceStatus",
     "Listener",
     "ProbedSteps",
     "ProfileResult",
     "PruneReport",
+    "device_details_json",
+    "device_details_table",
     "devices_table",
     "front_csv",
     "front_json",
     "front_tables",
+    "identity_lines",
     "inspect_json",
     "inspect_table",
+    "known_devices_json",
     "known_devices_table",
     "log_console",
     "print_changes",

@@ -1,18 +1,33 @@
-"""The devices a user can name, and what their agents answer."""
+"""The devices a user can name, what is known of one here, and what their agents answer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgepareto.host.config import DeviceConfig
+from edgepareto.host.credentials import CertificateFacts, Identity, short_fingerprint
 from edgepareto.host.domain.device import DeviceInfo
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["DeviceStatus", "devices_table", "known_devices_table"]
+__all__ = [
+    "DeviceDetails",
+    "DeviceStatus",
+    "device_details_json",
+    "device_details_table",
+    "devices_table",
+    "identity_lines",
+    "known_devices_json",
+    "known_devices_table",
+]
+
+SCHEMA = 1
+NOT_YET = "not yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +39,101 @@ class DeviceStatus:
     problem: str | None
 
 
-def known_devices_table(devices: Sequence[DeviceConfig]) -> Table:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceDetails:
+    """What is known here of one device. identity: None before the first board was installed from here.
+
+    authority: whose board it is, where not ours. has_moved: while our authority is being replaced, whether the board
+    knows the new one; None otherwise.
+    """
+
+    device: DeviceConfig
+    identity: Identity | None
+    authority: CertificateFacts | None
+    has_moved: bool | None
+
+
+def known_devices_table(devices: Sequence[DeviceConfig], identity: Identity | None) -> Iterator[RenderableType]:
+    """A row per device; the last line says who we are to the boards."""
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("device")
-    table.add_column("what it is")
+    for heading in ("device", "what it is", "group", "meter", "installed", "stands in"):
+        table.add_column(heading, overflow="fold")
     for device in devices:
-        table.add_row(device.name, _what(device))
-    return table
+        files = ", ".join(_file(path) for path in (device.origin, device.overridden_by) if path is not None)
+        table.add_row(
+            device.name, _what(device), device.group or "", device.meter or "", _installed(device), files or "built in"
+        )
+    yield table
+    yield Text("  " + next(identity_lines(identity)), style="dim")
+
+
+def known_devices_json(devices: Sequence[DeviceConfig], identity: Identity | None) -> str:
+    report: dict[str, object] = {"schema": SCHEMA, "devices": [_known_json(device) for device in devices]}
+    if identity is not None:
+        report["identity"] = _identity_json(identity)
+    return json.dumps(report, indent=1)
+
+
+def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
+    device = details.device
+    table = Table(box=None, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {
+        "device": device.name,
+        "what it is": _what(device),
+        "SSH": device.ssh,
+        "SSH port": device.ssh_port,
+        "SSH key": device.ssh_key,
+        "host key": device.host_key,
+        "agent": device.address,
+        "installed": _installed(device),
+        "board id": device.board_id,
+        "certificate of": _authority(details),
+        "knows our new authority": None if details.has_moved is None else "yes" if details.has_moved else NOT_YET,
+        "meter": device.meter,
+        "shunt": None if device.shunt_ohm is None else f"{device.shunt_ohm:g} ohm",
+        "group": device.group,
+        "runtime": device.runtime,
+        "threads": device.threads,
+        "step": device.step,
+        "seed": device.seed if device.simulate is not None else None,
+        "faults": ", ".join(device.faults) or None,
+        "stands in": device.origin or "built in",
+        "some of it set by": device.overridden_by,
+    }
+    for heading, value in rows.items():
+        if value is not None:
+            table.add_row(heading, str(value))
+    yield table
+    if device.board_id is not None:
+        for line in identity_lines(details.identity):
+            yield Text(f" {line}", style="dim")
+
+
+def device_details_json(details: DeviceDetails) -> str:
+    device = details.device
+    report: dict[str, object] = {"schema": SCHEMA, **_known_json(device)}
+    if details.authority is not None:
+        report["authority"] = {
+            "name": details.authority.common_name,
+            "fingerprint": details.authority.fingerprint,
+        }
+    if details.has_moved is not None:
+        report["knows_new_authority"] = details.has_moved
+    if details.identity is not None:
+        report["identity"] = _identity_json(details.identity)
+    return json.dumps(report, indent=1)
+
+
+def identity_lines(identity: Identity | None) -> Iterator[str]:
+    """Who we are to the boards; the first line says it all."""
+    if identity is None:
+        yield "you are nobody to any board yet; host deploy NAME makes your credentials"
+        return
+    yield f"you are {identity.owner} to the boards, {short_fingerprint(identity.fingerprint)}"
+    ends = f"ends on {identity.expires_at:%Y-%m-%d} and is renewed by itself"
+    yield f"your certificate {short_fingerprint(identity.certificate_fingerprint)} {ends}"
 
 
 def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
@@ -57,4 +160,66 @@ def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
 def _what(device: DeviceConfig) -> str:
     if device.simulate is not None:
         return f"simulated {device.simulate}, seed {device.seed}"
-    return "this machine, really measured" if device.local else f"agent at {device.address}"
+    if device.local:
+        return "this machine, really measured"
+    return f"agent at {device.address}" if device.ssh is None else f"board at {device.ssh}"
+
+
+def _kind(device: DeviceConfig) -> str:
+    return "simulated" if device.simulate is not None else "local" if device.local else "board"
+
+
+def _installed(device: DeviceConfig) -> str:
+    if device.ssh is None:
+        return "" if device.board_id is None else "by a colleague" if device.trust is not None else "yes"
+    return "yes" if device.board_id is not None else f"{NOT_YET}: host deploy {device.name}"
+
+
+def _authority(details: DeviceDetails) -> str | None:
+    if details.authority is not None:
+        return f"{details.authority.common_name}, {short_fingerprint(details.authority.fingerprint)}"
+    if details.device.board_id is None or details.identity is None:
+        return None
+    return f"yourself, {short_fingerprint(details.identity.fingerprint)}"
+
+
+def _known_json(device: DeviceConfig) -> dict[str, object]:
+    known: dict[str, object | None] = {
+        "name": device.name,
+        "kind": _kind(device),
+        "simulate": device.simulate,
+        "ssh": device.ssh,
+        "port": device.ssh_port,
+        "key": device.ssh_key,
+        "host_key": device.host_key,
+        "address": device.address,
+        "installed": device.board_id is not None if _kind(device) == "board" else None,
+        "board_id": device.board_id,
+        "trust": device.trust,
+        "group": device.group,
+        "meter": device.meter,
+        "shunt_ohm": device.shunt_ohm,
+        "runtime": device.runtime,
+        "threads": device.threads,
+        "step": device.step,
+        "file": device.origin,
+        "overridden_by": device.overridden_by,
+    }
+    shown = {key: str(value) if isinstance(value, Path) else value for key, value in known.items()}
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _identity_json(identity: Identity) -> dict[str, object]:
+    return {
+        "owner": identity.owner,
+        "fingerprint": identity.fingerprint,
+        "certificate_fingerprint": identity.certificate_fingerprint,
+        "certificate_expires_at": identity.expires_at.isoformat(),
+    }
+
+
+def _file(path: Path) -> str:
+    home = Path.home()
+    if path == Path.cwd() / path.name:
+        return path.name
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

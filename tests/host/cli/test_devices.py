@@ -1,0 +1,147 @@
+"""host devices add, list, show, remove, identity, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from edgepareto.host.config import inventory_file
+from edgepareto.host.credentials import BoardCard, card_text, certificate_facts, own_identity
+
+ADD = ("devices", "add", "bench", "pi@192.168.1.20")
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch) -> Path:
+    folder = tmp_path / "config"
+    monkeypatch.setenv("EDGEPARETO_CONFIG", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return folder
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """Of a colleague who lets us use a board."""
+    bob = own_identity(tmp_path / "bob")
+    file = tmp_path / "pi7.toml"
+    file.write_text(
+        card_text(
+            BoardCard(name="pi7", address="10.0.0.7:50051", board_id="0a1b", ca_pem=bob.ca_pem, granted_by="bob@desk")
+        )
+    )
+    return file
+
+
+def test_a_board_is_added_listed_shown_and_removed(host):
+    added = host(*ADD, "--meter", "ina219", "--shunt-ohm", "0.1", "--group", "pi4", "--port", "2222")
+    assert (added.code, added.out) == (0, "bench is added: pi@192.168.1.20; next: host deploy bench\n")
+    listed = host("devices", "list").out
+    for words in ("board at pi@192.168.1.20", "pi4", "ina219", "not yet: host deploy bench", "edgepareto.toml"):
+        assert words in listed
+    assert listed.splitlines()[-1].strip() == "you are nobody to any board yet; host deploy NAME makes your credentials"
+    shown = json.loads(host("devices", "show", "bench", "--json").out)
+    assert shown == {
+        "schema": 1,
+        "name": "bench",
+        "kind": "board",
+        "ssh": "pi@192.168.1.20",
+        "port": 2222,
+        "address": "192.168.1.20:50051",
+        "installed": False,
+        "group": "pi4",
+        "meter": "ina219",
+        "shunt_ohm": 0.1,
+        "runtime": "onnxruntime",
+        "file": str(inventory_file()),
+    }
+    assert host("devices", "remove", "bench").code == 0
+    assert host("devices", "show", "bench").code == 2
+
+
+def test_the_list_says_who_you_are_and_the_file_for_a_colleague_holds_no_secret(host, tmp_path: Path):
+    written = host("devices", "identity", "-o", "me.pem")
+    identity = own_identity()
+    assert written.out.startswith(f"you are {identity.owner} to the boards, SHA256:{identity.fingerprint[:16]}\n")
+    assert certificate_facts((tmp_path / "me.pem").read_bytes()).fingerprint == identity.fingerprint
+    assert "PRIVATE" not in (tmp_path / "me.pem").read_text()
+    listed = host("devices", "list")
+    assert listed.out.splitlines()[-1].strip() == written.out.splitlines()[0]
+    report = json.loads(host("devices", "list", "--json").out)
+    assert report["identity"]["fingerprint"] == identity.fingerprint
+    assert [device["name"] for device in report["devices"]] == ["pi1", "gone", "local"]
+    missing = host("devices", "identity", "-o", "none/me.pem")
+    assert (missing.code, missing.err) == (2, "host: none/me.pem: the folder none does not exist; create it first\n")
+
+
+def test_a_colleagues_card_is_all_that_a_board_needs(host, card: Path, config: Path):
+    assert host("devices", "add", "theirs", "--card", str(card)).code == 0
+    shown = json.loads(host("devices", "show", "theirs", "--json").out)
+    assert (shown["address"], shown["board_id"], shown["installed"]) == ("10.0.0.7:50051", "0a1b", True)
+    assert shown["authority"]["name"].startswith("edgepareto CA ")
+    assert Path(shown["trust"]).parent == config / "trusted"
+    assert host("devices", "remove", "theirs").code == 0
+    assert list((config / "trusted").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("schema = 1", "schema = 2", "pi7.toml:3: schema = 2: must be 1; install a newer edgepareto"),
+        ('board_id = "0a1b"\n', "", "pi7.toml: is no card of a board; it needs schema, name, address, board_id and ca"),
+        ("0a1b", "../x", 'board_id = "../x": must be 1 to 48 lower-case letters'),
+        ("10.0.0.7:50051", "10.0.0.7", "must read HOST:PORT"),
+        ("BEGIN CERTIFICATE", "BEGIN", "pi7.toml: ca is no certificate"),
+        ("schema = 1", "schema = 1\nrun = 'x'", "run is not a setting"),
+    ],
+)
+def test_a_card_that_is_none_is_refused_and_nothing_is_written(host, card: Path, old: str, new: str, words: str):
+    card.write_text(card.read_text().replace(old, new))
+    refused = host("devices", "add", "theirs", "--card", str(card))
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert words in refused.err
+    assert not inventory_file().exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((*ADD[:2], "bench"), "where is bench? host devices add bench USER@HOST, or --card FILE"),
+        ((*ADD[:2], "local", "pi@b"), "device local: is always this machine"),
+        ((*ADD, "--shunt-ohm", "0"), "--shunt-ohm 0.0: must be a number, more than 0"),
+        ((*ADD, "--meter", "ina291"), "did you mean ina219?"),
+        ((*ADD, "--card", "x.toml", "--port", "22"), "leave out pi@192.168.1.20, --port"),
+        (("devices", "add", "theirs", "--card", "none.toml"), "none.toml: cannot be read"),
+        (("devices", "show", "nobody"), "device nobody is not known"),
+        (("devices", "remove", "gone"), "remove its [devices.gone] there"),
+        (("devices", "remove", "local"), "device local is not in "),
+    ],
+)
+def test_what_does_not_fit_is_one_line_with_what_to_do(host, words: tuple[str, ...], told: str):
+    result = host(*words)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert told in result.err
+
+
+def test_a_name_is_never_taken_over_silently(host):
+    assert host(*ADD).code == 0
+    again = host("devices", "add", "bench", "pi@10.0.0.9")
+    assert (again.code, "--replace" in again.err) == (2, True)
+    assert host("devices", "add", "bench", "pi@10.0.0.9", "--replace").code == 0
+    assert "pi@10.0.0.9" in host("devices", "show", "bench").out
+
+
+def test_removing_an_installed_board_says_how_its_agent_goes(host):
+    assert host(*ADD).code == 0
+    with inventory_file().open("a") as file:
+        file.write('board_id = "0a1b"\n')
+    removed = host("devices", "remove", "bench")
+    assert removed.code == 0
+    assert "host devices add bench pi@192.168.1.20, then host deploy bench --remove" in removed.err
+
+
+def test_a_board_without_an_agent_is_told_to_be_installed_when_it_is_used(host):
+    assert host(*ADD).code == 0
+    checked = host("devices", "check", "bench")
+    assert checked.code == 1
+    assert "bench: no agent was installed on it from here; host deploy bench" in checked.out
