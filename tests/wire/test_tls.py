@@ -1,34 +1,62 @@
-"""Whom the host speaks to, and what it says where it is not let in: a real TLS server, real certificates."""
+"""Whom the host speaks to, and what it says where it is not let in: the agent's own server, real certificates."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import pytest
+from edgepareto.agent.credentials import CredentialFolder
+from edgepareto.agent.server import AgentServer
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.credentials import (
     Identity,
     begin_rotation,
     certificates,
     credentials_folder,
+    finish_rotation,
     issue_board_credentials,
     mark_moved,
     own_identity,
 )
 from edgepareto.host.credentials.identity import make_identity
 from edgepareto.host.errors import ConfigError, DeviceError, Refused, Unreachable
+from edgepareto.host.fleet import probe
 from edgepareto.host.fleet.channel import channel_for, open_channel
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from fakes.fake_agent import BOARD, DEVICE
+from fakes.measuring import FakeMeasuring
 
-BOARD = "0a1b2c3d4e5f6071"
-StartBoard = Callable[..., str]
+BOARD_ID = "0a1b2c3d4e5f6071"
+
+
+@dataclass
+class InstalledAgent:
+    """folder: its credentials, as on a board; None: it has none and speaks plain text."""
+
+    server: AgentServer
+    address: str
+    folder: Path
+
+    @property
+    def device(self) -> DeviceConfig:
+        return pi1(self.address)
+
+    def install(self, installer: Identity, board_id: str = BOARD_ID) -> None:
+        _install(self.folder, installer, board_id)
+
+    def grant(self, owner: Identity) -> None:
+        _grant(self.folder, owner)
+
+    def revoke(self, owner: Identity) -> None:
+        (self.folder / "owners" / f"{owner.fingerprint}.pem").unlink()
+
+
+StartAgent = Callable[..., InstalledAgent]
 
 
 @pytest.fixture(autouse=True)
@@ -43,49 +71,60 @@ def stranger(tmp_path: Path) -> Identity:
 
 
 @pytest.fixture
-def start_board() -> Iterator[StartBoard]:
-    """A server on a free port whose certificate is of `installer`; `owners` (CAs) may call it. None: plain text."""
-    servers: list[grpc.Server] = []
+def start(tmp_path: Path) -> Iterator[StartAgent]:
+    """An agent on a free port whose certificate is of `installer` (None: plain text); `owners` may use it."""
+    servers: list[AgentServer] = []
 
-    def start(installer: Identity | None, *owners: bytes, board_id: str = BOARD) -> str:
-        server = grpc.server(ThreadPoolExecutor(2))
-        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
-        if installer is None:
-            port = server.add_insecure_port("127.0.0.1:0")
-        else:
-            own = issue_board_credentials(installer, board_id)
-            secure = grpc.ssl_server_credentials(
-                [(own.key_pem, own.certificate_pem)], b"".join(owners), require_client_auth=True
-            )
-            port = server.add_secure_port("127.0.0.1:0", secure)
-        server.start()
+    def start_agent(installer: Identity | None, *owners: Identity, board_id: str = BOARD_ID) -> InstalledAgent:
+        place = tmp_path / f"board{len(servers)}"
+        folder = place / "credentials"
+        if installer is not None:
+            (folder / "owners").mkdir(parents=True)
+            _install(folder, installer, board_id)
+            for owner in owners:
+                _grant(folder, owner)
+        server = AgentServer(
+            device=DEVICE,
+            board=BOARD,
+            state=place / "state",
+            profile_batch=FakeMeasuring(),
+            credentials=None if installer is None else CredentialFolder(folder),
+        )
         servers.append(server)
-        return f"127.0.0.1:{port}"
+        return InstalledAgent(server, server.start("127.0.0.1:0"), folder)
 
-    yield start
+    yield start_agent
     for server in servers:
-        server.stop(None).wait()
+        server.stop()
+
+
+def _install(folder: Path, installer: Identity, board_id: str) -> None:
+    own = issue_board_credentials(installer, board_id)
+    (folder / "agent.key").touch(mode=0o640)
+    (folder / "agent.key").write_bytes(own.key_pem)
+    (folder / "agent.pem").write_bytes(own.certificate_pem)
+
+
+def _grant(folder: Path, owner: Identity) -> None:
+    (folder / "owners" / f"{owner.fingerprint}.pem").write_bytes(owner.ca_pem)
 
 
 def pi1(address: str, **changed: object) -> DeviceConfig:
-    return DeviceConfig(**{"name": "pi1", "address": address, "board_id": BOARD, **changed})  # type: ignore[arg-type]
+    return DeviceConfig(**{"name": "pi1", "address": address, "board_id": BOARD_ID, **changed})  # type: ignore[arg-type]
 
 
 def answers(device: DeviceConfig) -> bool:
-    with channel_for(device) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-    return answer.status == health_pb2.HealthCheckResponse.SERVING
+    return probe(device).board == "fake board"
 
 
-def test_a_board_is_dialled_by_its_id_wherever_it_is(start_board: StartBoard):
-    me = own_identity()
-    assert answers(pi1(start_board(me, me.ca_pem)))
+def test_a_board_is_dialled_by_its_id_wherever_it_is(start: StartAgent):
+    assert answers(start(own_identity(), own_identity()).device)
 
 
 def test_a_colleagues_board_is_believed_by_the_authority_of_its_card(
-    start_board: StartBoard, stranger: Identity, tmp_path: Path
+    start: StartAgent, stranger: Identity, tmp_path: Path
 ):
-    address = start_board(stranger, stranger.ca_pem, own_identity().ca_pem)
+    address = start(stranger, stranger, own_identity()).address
     with pytest.raises(Refused, match=r"not of the authority that .* trusts for this board"):
         channel_for(pi1(address))
     assert answers(pi1(address, trust=stranger.folder / "ca.pem"))
@@ -95,19 +134,36 @@ def test_a_colleagues_board_is_believed_by_the_authority_of_its_card(
     ("moved", "in_use_at_the_board"), [(False, "current"), (True, "next"), (False, "next"), (True, "current")]
 )
 def test_while_a_rotation_is_open_a_board_is_reached_whichever_authority_it_knows(
-    start_board: StartBoard, moved: bool, in_use_at_the_board: str
+    start: StartAgent, moved: bool, in_use_at_the_board: str
 ):
     rotation = begin_rotation()
     if moved:
-        mark_moved(BOARD)
+        mark_moved(BOARD_ID)
     known = rotation.current if in_use_at_the_board == "current" else rotation.next
-    assert answers(pi1(start_board(known, known.ca_pem)))
+    assert answers(start(known, known).device)
 
 
-def test_a_board_that_does_not_know_us_is_a_refusal_that_lists_the_causes(start_board: StartBoard, stranger: Identity):
-    address = start_board(own_identity(), stranger.ca_pem)
+def test_a_rotation_locks_nobody_out_at_any_step(start: StartAgent):
+    old = own_identity()
+    agent = start(old, old)
+    new = begin_rotation().next
+    assert answers(agent.device)
+    agent.grant(new)
+    assert answers(agent.device)
+    agent.install(new)
+    assert answers(agent.device)
+    mark_moved(BOARD_ID)
+    assert answers(agent.device)
+    agent.revoke(old)
+    assert answers(agent.device)
+    finish_rotation(board_ids=[BOARD_ID])
+    assert answers(agent.device)
+
+
+def test_a_board_that_does_not_know_us_is_a_refusal_that_lists_the_causes(start: StartAgent, stranger: Identity):
+    agent = start(own_identity(), stranger)
     with pytest.raises(Refused) as told:
-        channel_for(pi1(address))
+        probe(agent.device)
     words = str(told.value)
     causes = ("never granted", "not the credentials it was installed with", "installed again", "not valid by its clock")
     places = [words.index(cause) for cause in causes]
@@ -117,33 +173,33 @@ def test_a_board_that_does_not_know_us_is_a_refusal_that_lists_the_causes(start_
     assert "\n" not in words
 
 
-def test_a_certificate_that_ended_is_renewed_before_it_is_shown(start_board: StartBoard, monkeypatch):
+def test_a_certificate_that_ended_is_renewed_before_it_is_shown(start: StartAgent, monkeypatch):
     monkeypatch.setattr(certificates, "HOST_VALIDITY", timedelta(days=-1))
     folder = credentials_folder()
     folder.parent.mkdir()
     make_identity(folder, "ann@laptop")
     monkeypatch.undo()
     monkeypatch.setenv("EDGEPARETO_CONFIG", str(folder.parent))
-    assert answers(pi1(start_board(own_identity(), own_identity().ca_pem)))
+    assert answers(start(own_identity(), own_identity()).device)
 
 
-def test_credentials_that_others_can_read_are_refused_before_anything_is_sent(start_board: StartBoard):
-    address = start_board(own_identity(), own_identity().ca_pem)
+def test_credentials_that_others_can_read_are_refused_before_anything_is_sent(start: StartAgent):
+    agent = start(own_identity(), own_identity())
     (credentials_folder() / "host.key").chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600 "):
-        channel_for(pi1(address))
+        probe(agent.device)
 
 
-def test_another_board_at_the_address_is_named(start_board: StartBoard):
+def test_another_board_at_the_address_is_named(start: StartAgent):
     me = own_identity()
-    address = start_board(me, me.ca_pem, board_id="feedfeed")
-    with pytest.raises(Refused, match=f"another board answers, feedfeed instead of {BOARD}: addresses changed"):
-        channel_for(pi1(address))
+    agent = start(me, me, board_id="feedfeed")
+    with pytest.raises(Refused, match=f"another board answers, feedfeed instead of {BOARD_ID}: addresses changed"):
+        probe(agent.device)
 
 
-def test_an_agent_without_tls_is_sent_nothing(start_board: StartBoard):
+def test_an_agent_without_tls_is_sent_nothing(start: StartAgent):
     with pytest.raises(Refused, match=r"speaks no TLS, and nothing is sent in plain text: .*host deploy pi1"):
-        channel_for(pi1(start_board(None)))
+        probe(start(None).device)
 
 
 @contextmanager
@@ -190,23 +246,18 @@ def exhaust(connection: socket.socket) -> None:
         pass
 
 
-def test_an_agent_that_ends_while_we_call_is_gone_and_has_not_refused_us(start_board: StartBoard, monkeypatch):
+def test_an_agent_that_ends_while_we_call_is_gone_and_has_not_refused_us(
+    start: StartAgent, stranger: Identity, monkeypatch
+):
     """It hangs up after the handshake, as one that refuses us; asked again it is not there."""
-    me = own_identity()
-    own = issue_board_credentials(me, BOARD)
-    server = grpc.server(ThreadPoolExecutor(1))
-    refuses_all = grpc.ssl_server_credentials(
-        [(own.key_pem, own.certificate_pem)], begin_rotation().next.ca_pem, require_client_auth=True
-    )
-    port = server.add_secure_port("127.0.0.1:0", refuses_all)
-    server.start()
-    monkeypatch.setattr("time.sleep", lambda _: server.stop(None).wait())
+    agent = start(own_identity(), stranger)
+    monkeypatch.setattr("edgepareto.host.fleet.refusal.time.sleep", lambda _: agent.server.stop())
     with pytest.raises(Unreachable, match="no agent answers"):
-        channel_for(pi1(f"127.0.0.1:{port}"))
+        probe(agent.device)
 
 
-def test_plain_text_is_spoken_on_this_machine_alone(start_board: StartBoard):
-    assert answers(DeviceConfig(name="here", address=start_board(None)))
+def test_plain_text_is_spoken_on_this_machine_alone(start: StartAgent):
+    assert answers(DeviceConfig(name="here", address=start(None).address))
     for target in (
         "192.168.1.7:50051",
         "example.org:50051",
