@@ -24,7 +24,7 @@ from edgepareto.agent.profiling import (
     profile_batch,
 )
 from edgepareto.agent.runtime import RuntimeOptions
-from edgepareto.agent.worker import Child, spawn
+from edgepareto.agent.worker import Child, Spawn, spawn
 from onnx import TensorProto, helper, numpy_helper
 
 FAKE_SAMPLER = Path(__file__).parents[2] / "fakes" / "fake_sampler.py"
@@ -70,10 +70,16 @@ class Bench:
 
     folder: Path
     started: list[list[str]] = field(default_factory=list)
-    pids: dict[str, int] = field(default_factory=dict)
+    children: dict[str, Child] = field(default_factory=dict)
     steps: list[Progress] = field(default_factory=list)
     on_step: Callable[[Progress], None] = lambda step: None
     sampler_faults: str = ""
+    start_worker: Spawn = spawn
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """By candidate, and the sampler's; of those that told it."""
+        return {name: child.pid for name, child in self.children.items() if child.pid is not None}
 
     @property
     def sampler_log(self) -> Path:
@@ -149,11 +155,10 @@ class Bench:
         self.started.append(list(argv))
         if "edgepareto.agent.power.sampler" in argv:
             argv = [sys.executable, str(FAKE_SAMPLER), str(self.sampler_log), self.sampler_faults]
-            child = spawn(argv)
-            self.pids["sampler"] = child.pid
-        else:
-            child = spawn(argv)
-            self.pids[argv[argv.index("--job") + 1].split("/")[0]] = child.pid
+            self.children["sampler"] = child = spawn(argv)
+            return child
+        child = self.start_worker(argv)
+        self.children[argv[argv.index("--job") + 1].split("/")[0]] = child
         return child
 
 

@@ -231,7 +231,7 @@ def test_a_candidate_that_ran_out_of_memory_beside_others_is_tried_again_alone(
             os.kill(pid, signal.SIGKILL)
 
     bench.on_step = oom_killer
-    monkeypatch.setattr(spawner, "_oom_kills", lambda: len(kills))
+    monkeypatch.setattr(spawner, "oom_kills", lambda: len(kills))
     dense, a, b = bench.measure(bench.request(bench.spec("dense"), bench.spec("a"), bench.spec("b")))
     assert (dense.status, a.status, b.status) == (Status.OK, Status.OK if fits_alone else Status.OOM, Status.OK)
     assert len(bench.started) == 4

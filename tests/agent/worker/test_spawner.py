@@ -1,7 +1,11 @@
-"""Real processes: how a child that crashes, hangs, chatters or has children of its own is noticed and ended."""
+"""Real processes: how a child that crashes, hangs, chatters or has children of its own is noticed and ended.
+
+Every test runs a child that the agent exec'd and one that a service manager started for its connection.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,22 +15,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from edgepareto.agent.worker import Cancelled, Child, ChildGone, ChildSilent, spawn
+from edgepareto.agent.worker import Cancelled, Child, ChildGone, ChildSilent, ServiceSpawn, spawn
+from fakes.worker_service import serving_workers
 
 Start = Callable[[str], Child]
+ADMITTED = "import faulthandler; from edgepareto.agent.worker.admission import take_request; take_request()\n"
+WORKER = [sys.executable, "-m", "edgepareto.agent.worker"]
+
+
+@pytest.fixture(params=["exec", "service"])
+def how(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    children: list[Child] = []
+def start(how: str, tmp_path: Path) -> Iterator[Start]:
+    with contextlib.ExitStack() as ending:
 
-    def run(script: str) -> Child:
-        children.append(spawn([sys.executable, "-c", script]))
-        return children[-1]
+        def run(script: str) -> Child:
+            if how == "exec":
+                child: Child = spawn([sys.executable, "-c", script])
+            else:
+                path = tmp_path / f"worker-{time.monotonic_ns()}.sock"
+                ending.enter_context(serving_workers(path, [sys.executable, "-c", ADMITTED + script]))
+                child = ServiceSpawn(path)(WORKER)
+            ending.callback(child.kill)
+            return child
 
-    yield run
-    for child in children:
-        child.kill()
+        yield run
 
 
 def never() -> bool:
@@ -41,33 +57,59 @@ def test_lines_go_both_ways_and_several_at_once_are_kept_apart(start: Start) -> 
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "by_exec", "by_service"),
     [
-        ("import sys; sys.exit('no such library')", "exited 1: no such library"),
-        ("import os; os.abort()", "SIGABRT"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("import sys; sys.exit('no such library')", "it exited 1: no such library", "it ended: no such library"),
+        ("import os; os.abort()", "it was ended by SIGABRT", "it ended without a word"),
+        (
+            "import faulthandler, ctypes; faulthandler.enable(); ctypes.string_at(0)",
+            "it was ended by SIGSEGV: Fatal Python error: Segmentation fault",
+            "it ended: Fatal Python error: Segmentation fault",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL", "it ended without a word"),
     ],
 )
-def test_how_a_child_ended_is_told(script: str, told: str, start: Start) -> None:
-    with pytest.raises(ChildGone, match=told) as caught:
+def test_how_a_child_ended_is_told(script: str, by_exec: str, by_service: str, how: str, start: Start) -> None:
+    with pytest.raises(ChildGone, match=by_exec if how == "exec" else by_service) as caught:
         start(script).receive(10, never)
     assert not caught.value.out_of_memory, "a kill is the kernel's only where it counted one"
 
 
-def test_a_command_to_a_dead_child_tells_how_it_ended(start: Start) -> None:
-    child = start("raise SystemExit(3)")
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(ChildGone, match="exited 3"):
+def test_a_child_whose_allocation_failed_ran_out_of_memory(start: Start) -> None:
+    script = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28)); bytearray(1 << 30)"
+    with pytest.raises(ChildGone, match="MemoryError") as caught:
+        start(script).receive(10, never)
+    assert caught.value.out_of_memory
+
+
+def test_a_kill_that_the_kernel_counted_as_one_for_memory_is_told_as_such(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = [3, 4]
+    for module in ("spawner", "service"):
+        monkeypatch.setattr(f"edgepareto.agent.worker.{module}.oom_kills", lambda: counted.pop(0))
+    child = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(ChildGone) as caught:
+        child.receive(10, never)
+    assert caught.value.out_of_memory
+
+
+def test_a_command_to_a_dead_child_tells_how_it_ended(how: str, start: Start) -> None:
+    child = start("print('soon', flush=True); raise SystemExit('for a reason')")
+    assert child.receive(10, never) == "soon"
+    wait_until(lambda: not is_running(pid_of(child)))
+    with pytest.raises(ChildGone, match="for a reason"):
         child.send("hello")
 
 
 def test_a_silent_child_is_left_after_the_deadline_and_is_not_yet_ended(start: Start) -> None:
-    child = start("input()")
+    child = start("print('ready', flush=True); input()")
+    child.receive(10, never)
     before = time.monotonic()
     with pytest.raises(ChildSilent):
         child.receive(0.05, never)
     assert time.monotonic() - before < 5
-    assert os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+    assert is_running(pid_of(child))
 
 
 def test_a_wait_is_called_off_at_once(start: Start) -> None:
@@ -79,7 +121,7 @@ def test_a_wait_is_called_off_at_once(start: Start) -> None:
 
 
 def test_an_endless_line_does_not_fill_the_memory(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgepareto.agent.worker.spawner.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("edgepareto.agent.worker.child.LONGEST_LINE", 1 << 20)
     child = start("import sys\nwhile True: sys.stdout.write('x' * 65536)")
     with pytest.raises(ChildGone, match="more than 1048576 bytes"):
         child.receive(60, never)
@@ -93,8 +135,7 @@ def test_killing_a_child_kills_its_children_also_when_it_is_dead_already(start: 
         "import os; os.abort()"
     )
     grandchild = int(child.receive(10, never))
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert is_running(grandchild)
+    wait_until(lambda: not is_running(pid_of(child)))
     child.kill()
     child.kill()
     wait_until(lambda: not is_running(grandchild))
@@ -112,7 +153,7 @@ def test_a_child_that_forks_without_end_is_killed_with_all_that_it_forked(start:
         "time.sleep(60)"
     )
     assert child.receive(10, never) == "forking"
-    group = child.pid
+    group = pid_of(child)
     wait_until(lambda: len(members(group)) > 4)
     child.kill()
     wait_until(lambda: not any(members(group) for _ in range(3)))  # one look may miss what is being forked
@@ -142,6 +183,19 @@ def test_a_worker_ends_with_the_agent_that_is_killed_and_with_its_pipe(tmp_path:
         agent.send_signal(signal.SIGKILL)
         agent.wait()
     wait_until(lambda: not is_running(worker))
+
+
+def test_a_service_that_nobody_serves_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        ChildGone, match=r"by .*/worker\.sock: No such file or directory; on the board, systemctl"
+    ) as caught:
+        ServiceSpawn(tmp_path / "worker.sock")(WORKER)
+    assert "\n" not in str(caught.value)
+
+
+def pid_of(child: Child) -> int:
+    assert child.pid is not None
+    return child.pid
 
 
 def members(group: int) -> list[int]:

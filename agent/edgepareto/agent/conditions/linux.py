@@ -17,7 +17,16 @@ from edgepareto.agent.conditions.raspberry_pi import read_throttle_bits
 from edgepareto.agent.conditions.reading import text
 from edgepareto.agent.conditions.thermal import read_fan_level, read_temperature_c
 
-__all__ = ["Conditions", "CpuTime", "contention", "read_conditions", "read_cpu_time", "read_process_ticks"]
+__all__ = [
+    "Conditions",
+    "CpuTime",
+    "Memory",
+    "contention",
+    "read_conditions",
+    "read_cpu_time",
+    "read_memory",
+    "read_process_ticks",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +61,27 @@ class CpuTime:
     total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """available_bytes: what a program may take without swapping."""
+
+    total_bytes: int
+    available_bytes: int
+
+
 def read_conditions(sys_root: Path, *, contention: float | None = None) -> Conditions:
     """The board now. contention needs two instants, so the caller gives it.
 
-    Source of the memory: proc_meminfo(5); of the rest: the modules beside this one.
+    Source of each: the modules beside this one.
     """
+    memory = read_memory(sys_root)
     return Conditions(
         temperature_c=read_temperature_c(sys_root),
         frequency_hz=read_frequency_hz(sys_root),
         governor=read_governor(sys_root),
         throttle_bits=read_throttle_bits(sys_root),
         contention=contention,
-        free_memory_bytes=_free_memory(sys_root),
+        free_memory_bytes=None if memory is None else memory.available_bytes,
         power_mode=read_power_mode(sys_root),
         fan_level=read_fan_level(sys_root),
         time_in_state=read_time_in_state(sys_root),
@@ -71,6 +89,18 @@ def read_conditions(sys_root: Path, *, contention: float | None = None) -> Condi
         gpu_frequency_hz=read_gpu_frequency_hz(sys_root),
         memory_frequency_hz=read_memory_frequency_hz(sys_root),
     )
+
+
+def read_memory(sys_root: Path) -> Memory | None:
+    """proc_meminfo(5); None where there is none."""
+    told = {}
+    for line in (text(sys_root / "proc/meminfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name in ("MemTotal", "MemAvailable"):
+            told[name] = int(value.split()[0]) * 1024
+    if "MemAvailable" not in told:
+        return None
+    return Memory(total_bytes=told.get("MemTotal", 0), available_bytes=told["MemAvailable"])
 
 
 def read_cpu_time(sys_root: Path) -> CpuTime | None:
@@ -106,11 +136,3 @@ def contention(before: CpuTime | None, after: CpuTime | None, *, own_ticks: int 
         return None
     others = after.busy - before.busy - own_ticks
     return min(1.0, max(0.0, others / (after.total - before.total)))
-
-
-def _free_memory(sys_root: Path) -> int | None:
-    for line in (text(sys_root / "proc/meminfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    return None

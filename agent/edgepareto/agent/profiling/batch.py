@@ -31,7 +31,8 @@ from edgepareto.agent.profiling.schedule import PRESETS, Preset, preset_named
 from edgepareto.agent.profiling.trace import BatchRequest, CandidateTrace, Progress
 from edgepareto.agent.profiling.worker_client import DEADLINE, Deadline
 from edgepareto.agent.profiling.workers import Cores, Workers, share_out_cores
-from edgepareto.agent.worker.spawner import Cancelled, Spawn, spawn
+from edgepareto.agent.worker.child import Cancelled
+from edgepareto.agent.worker.spawner import Spawn, spawn
 
 __all__ = ["profile_batch"]
 
@@ -48,6 +49,7 @@ def profile_batch(
     presets: Mapping[str, Preset] = PRESETS,
     deadline: Deadline = DEADLINE,
     spawn: Spawn = spawn,
+    spawn_worker: Spawn | None = None,
 ) -> Iterator[CandidateTrace]:
     """Measure a batch: its traces, the anchor's first, then in request order. All come at the end, being interleaved.
 
@@ -55,6 +57,7 @@ def profile_batch(
     for the board, so every other candidate is void: ANCHOR_DRIFT with the anchor's verdict in its message. A board that
     is not fit to measure on (busy, throttled, changed) makes the whole batch void, the condition being the verdict.
     A meter's fault costs the energy alone: meter_status says which; METER_OK without busy windows means not asked for.
+    spawn_worker: what starts the workers, which run what was sent; spawn starts the sampler, and without it all.
     Cancelled, it ends within a fraction of a second (a clock's sleep runs out first) and gives no trace.
     No process that it started outlives it. Raises RequestError for an unknown preset.
     """
@@ -67,7 +70,7 @@ def profile_batch(
         on_progress=on_progress,
         cancelled=cancelled,
     )
-    batch = _Batch(context, deadline, spawn)
+    batch = _Batch(context, deadline, spawn, spawn_worker or spawn)
     try:
         traces = batch.measure()
     except Cancelled:
@@ -80,7 +83,7 @@ def profile_batch(
 class _Batch:
     """The steps of profile_batch. Each passes over a job that has failed, so a failure leaves the sequence as it is."""
 
-    def __init__(self, context: BatchContext, deadline: Deadline, spawn: Spawn) -> None:
+    def __init__(self, context: BatchContext, deadline: Deadline, spawn: Spawn, spawn_worker: Spawn) -> None:
         context.board.clock.start_batch()
         self._context = context
         self._anchor = context.anchor
@@ -91,7 +94,7 @@ class _Batch:
         cores = self._share_out_cores()
         self._energy = EnergyRounds(context, self._watch, self._start_sampler(cores, deadline, spawn))
         self._workers = Workers(
-            context, cores=cores, spawn=spawn, deadline=deadline, wait_for_others=self._energy.wait_until_ready
+            context, cores=cores, spawn=spawn_worker, deadline=deadline, wait_for_others=self._energy.wait_until_ready
         )
         self._latency = LatencyRounds(context, self._watch, on_anchor=self._judge_level)
 
@@ -149,7 +152,8 @@ class _Batch:
 
     def _gauged(self, measure: Callable[[Sequence[Job]], None], group: Sequence[Job]) -> None:
         """The busiest of all these times counts: a short disturbance must not thin out in a long batch."""
-        gauge = ContentionGauge(self._context.board, (*self._workers.pids, *self._energy.pids))
+        pids = (*self._workers.pids, *self._energy.pids)
+        gauge = ContentionGauge(self._context.board, pids, ended_ticks=lambda: self._workers.ended_ticks)
         measure(group)
         shares = [share for share in (self._contention, gauge.read()) if share is not None]
         self._contention = max(shares, default=None)

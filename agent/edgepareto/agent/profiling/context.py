@@ -9,7 +9,7 @@ from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.job import Job
 from edgepareto.agent.profiling.schedule import Preset
 from edgepareto.agent.profiling.trace import BatchRequest, Progress
-from edgepareto.agent.worker.spawner import Cancelled
+from edgepareto.agent.worker.child import Cancelled
 
 __all__ = ["BatchContext"]
 

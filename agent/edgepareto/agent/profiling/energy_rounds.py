@@ -59,7 +59,8 @@ class EnergyRounds:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        return () if self._sampler is None else (self._sampler.pid,)
+        pid = None if self._sampler is None else self._sampler.pid
+        return () if pid is None else (pid,)
 
     def wait_until_ready(self) -> None:
         """For the start of the sampler, which is beside that of the workers. Again at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgepareto.agent.conditions.linux import (
@@ -50,11 +50,13 @@ class ContentionGauge:
     """CPU time that others used since it was made; ours is the agent's and the workers', dead ones included.
 
     On a simulated board ours is not in what it tells, for it is spent on this machine.
+    ended_ticks: of those of ours that have ended and were not the agent's own children.
     """
 
-    def __init__(self, board: Board, pids: Sequence[int]) -> None:
+    def __init__(self, board: Board, pids: Sequence[int], *, ended_ticks: Callable[[], int] = lambda: 0) -> None:
         self._board = board
         self._pids = tuple(pids)
+        self._ended_ticks = ended_ticks
         self._cpu, self._own_ticks = self._read()
 
     def read(self) -> float | None:
@@ -71,7 +73,7 @@ class ContentionGauge:
         mine = os.times()  # with the children that have been reaped, such as a worker that crashed
         seconds = mine.user + mine.system + mine.children_user + mine.children_system
         own_ticks = round(seconds * os.sysconf("SC_CLK_TCK"))
-        return cpu, own_ticks + read_process_ticks(self._board.sys_root, self._pids)
+        return cpu, own_ticks + self._ended_ticks() + read_process_ticks(self._board.sys_root, self._pids)
 
 
 def look_around(board: Board, *, seconds: float) -> Conditions:

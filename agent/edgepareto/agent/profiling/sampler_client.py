@@ -12,8 +12,9 @@ from typing import TypeVar
 from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting
 from edgepareto.agent.profiling.worker_client import START_S, Deadline
+from edgepareto.agent.worker.child import ChildGone, ChildSilent
 from edgepareto.agent.worker.json_fields import JsonFields, MalformedMessage
-from edgepareto.agent.worker.spawner import ChildGone, ChildSilent, Spawn
+from edgepareto.agent.worker.spawner import Spawn
 
 __all__ = ["PowerSamples", "SamplerClient", "sampler_command"]
 
@@ -66,7 +67,8 @@ class SamplerClient:
         self.description: MeterDescription | None = None
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
+        """None: not told yet; see Child."""
         return self._child.pid
 
     @property

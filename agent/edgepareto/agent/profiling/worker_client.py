@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TypeVar
 
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import RuntimeOptions
+from edgepareto.agent.worker.admission import WORKER_MODULE
+from edgepareto.agent.worker.child import Child, ChildGone, ChildSilent
 from edgepareto.agent.worker.json_fields import MalformedMessage
 from edgepareto.agent.worker.protocol import (
     Block,
@@ -33,13 +36,17 @@ from edgepareto.agent.worker.protocol import (
     decode_reply,
     encode,
 )
-from edgepareto.agent.worker.spawner import Child, ChildGone, ChildSilent, Spawn
+from edgepareto.agent.worker.spawner import Spawn
 
 __all__ = ["DEADLINE", "Deadline", "WorkerClient", "worker_command"]
 
 START_S = 10.0  # expected at most on the slowest board: to import the libraries, or to load the model and run it once
 PROFILE_SLOWDOWN = 2  # of a run whose nodes are written down: a generous guess, for the deadline only
 CHECKED_ROWS = 100  # sample rows whose outputs are compared: a generous guess, for the deadline only
+
+# How often the worker's memory is looked at while it works. Rare and short beside the wait's own looks, in the agent's
+# thread and not the worker's: what it does to the run that it meets is far below that run's scatter.
+LOOK_AT_MEMORY_S = 1.0
 
 _Answer = TypeVar("_Answer", bound=Reply)
 
@@ -61,7 +68,7 @@ DEADLINE = Deadline()
 def worker_command(
     runtime: RuntimeOptions, *, job: str, simulation: Path | None, cpus: Sequence[int] | None
 ) -> tuple[str, ...]:
-    command = [sys.executable, "-m", "edgepareto.agent.worker", "--runtime", runtime.name]
+    command = [sys.executable, "-m", WORKER_MODULE, "--runtime", runtime.name]
     command += ["--threads", str(runtime.threads), "--provider", runtime.provider, "--job", job]
     if simulation is not None:
         command += ["--board", str(simulation.absolute())]
@@ -72,20 +79,39 @@ def worker_command(
 
 class WorkerClient:
     """A worker that is starting from now on. Every method raises WorkerError with the verdict and ends the worker then,
-    except where the worker itself refuses the model; Cancelled passes through.
+    except where the worker itself refuses the model; Cancelled passes through. So does making one that cannot start.
+
+    takes_too_much: why the process of this id must end for want of memory, or None. Asked while the worker works.
     """
 
     def __init__(
-        self, command: Sequence[str], *, spawn: Spawn, deadline: Deadline, cancelled: Callable[[], bool]
+        self,
+        command: Sequence[str],
+        *,
+        spawn: Spawn,
+        deadline: Deadline,
+        cancelled: Callable[[], bool],
+        takes_too_much: Callable[[int], str | None] = lambda pid: None,
     ) -> None:
-        self._child: Child = spawn(command)
+        try:
+            self._child: Child = spawn(command)
+        except ChildGone as error:
+            raise WorkerError(Status.WORKER_CRASHED, str(error)) from error
         self._deadline = deadline
         self._cancelled = cancelled
+        self._takes_too_much = takes_too_much
+        self._look_at_memory_s = 0.0
         self._run_s = 0.0
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
+        """None: not told yet; see Child."""
         return self._child.pid
+
+    @property
+    def ended_ticks(self) -> int:
+        """See Child."""
+        return self._child.ended_ticks
 
     def wait_until_ready(self) -> None:
         self._receive("start", Ready, START_S)
@@ -131,8 +157,9 @@ class WorkerClient:
 
     def _receive(self, doing: str, answer: type[_Answer], expected_s: float) -> _Answer:
         timeout_s = self._deadline.of(expected_s)
+        self._look_at_memory_s = time.monotonic() + LOOK_AT_MEMORY_S
         try:
-            reply = decode_reply(self._child.receive(timeout_s, self._cancelled))
+            reply = decode_reply(self._child.receive(timeout_s, lambda: self._called_off(doing)))
             if isinstance(reply, Failed):
                 raise WorkerError(reply.status, reply.message)
             if not isinstance(reply, answer):
@@ -151,8 +178,19 @@ class WorkerClient:
             self.kill()
             raise WorkerError(Status.WORKER_CRASHED, f"the worker broke the protocol at {doing}: {error}") from error
 
+    def _called_off(self, doing: str) -> bool:
+        """Raises WorkerError(OOM) where the worker takes what the board needs."""
+        now_s = time.monotonic()
+        if self.pid is not None and now_s >= self._look_at_memory_s:
+            self._look_at_memory_s = now_s + LOOK_AT_MEMORY_S
+            reason = self._takes_too_much(self.pid)
+            if reason is not None:
+                self.kill()
+                raise WorkerError(Status.OOM, f"the worker was killed at {doing}: {reason}")
+        return self._cancelled()
+
     def _crashed(self, doing: str, error: ChildGone) -> WorkerError:
         self.kill()
         if error.out_of_memory:
-            return WorkerError(Status.OOM, f"the worker was killed at {doing}: the board ran out of memory")
+            return WorkerError(Status.OOM, f"the board ran out of memory at {doing}: {error}")
         return WorkerError(Status.WORKER_CRASHED, f"the worker crashed at {doing}: {error}")

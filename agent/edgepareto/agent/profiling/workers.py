@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edgepareto.agent.conditions.linux import read_conditions
-from edgepareto.agent.errors import Status
+from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.profiling.context import BatchContext
 from edgepareto.agent.profiling.job import Job
-from edgepareto.agent.profiling.memory import fitting, too_large
+from edgepareto.agent.profiling.memory import fitting, taking_too_much, too_large
 from edgepareto.agent.profiling.worker_client import Deadline, WorkerClient, worker_command
 from edgepareto.agent.worker.spawner import Spawn
 
@@ -56,6 +56,7 @@ class Workers:
         self._spawn = spawn
         self._deadline = deadline
         self._wait_for_others = wait_for_others
+        self._started: list[WorkerClient] = []
         asked = context.request.runtime
         self._runtime = replace(asked, threads=asked.threads or context.board.default_threads)
         # What a simulated board's workers use is this machine's memory.
@@ -63,7 +64,13 @@ class Workers:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        return tuple(job.worker.pid for job in self._context.jobs if job.worker is not None)
+        workers = (job.worker for job in self._context.jobs if job.worker is not None)
+        return tuple(worker.pid for worker in workers if worker.pid is not None)
+
+    @property
+    def ended_ticks(self) -> int:
+        """Of all that have ended; see Child."""
+        return sum(worker.ended_ticks for worker in self._started)
 
     def open(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """Start and validate workers; (the jobs that stay beside the anchor, those that must wait for memory).
@@ -117,8 +124,11 @@ class Workers:
             reason = too_large(job.spec.model.stat().st_size, available_bytes)
             if reason is not None:
                 job.end(Status.OOM, reason)
-            else:
+                continue
+            try:
                 job.worker = self._start_worker(job)
+            except WorkerError as error:
+                job.end(error.status, str(error))
         for job in fresh:
             job.wait_until_ready()
         self._wait_for_others()
@@ -132,7 +142,19 @@ class Workers:
         command = worker_command(
             self._runtime, job=job.key, simulation=self._context.board.simulation, cpus=self._cores.workers
         )
-        return WorkerClient(command, spawn=self._spawn, deadline=self._deadline, cancelled=self._context.cancelled)
+        worker = WorkerClient(
+            command,
+            spawn=self._spawn,
+            deadline=self._deadline,
+            cancelled=self._context.cancelled,
+            takes_too_much=self._takes_too_much,
+        )
+        self._started.append(worker)
+        return worker
+
+    def _takes_too_much(self, pid: int) -> str | None:
+        board = self._context.board
+        return None if board.simulation is not None else taking_too_much(pid, board.sys_root)
 
     def _available_bytes(self) -> int | None:
         return read_conditions(self._context.board.sys_root).free_memory_bytes

@@ -35,7 +35,9 @@ def _run_out_of_memory() -> None:
     mapped = re.search(r"^VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
     assert mapped is not None, "proc(5): every process has one"
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (int(mapped[1]) * 1024 + _ROOM_BYTES, before[1]))
+    room = int(mapped[1]) * 1024 + _ROOM_BYTES
+    allowed = before[1] if before[1] != resource.RLIM_INFINITY else room
+    resource.setrlimit(resource.RLIMIT_AS, (min(room, allowed), before[1]))
     hoard: list[bytearray] = []
     try:
         while True:

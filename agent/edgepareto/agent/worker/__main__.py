@@ -6,6 +6,7 @@ Commands come as lines on stdin, answers go as lines to stdout; see protocol. Th
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -35,10 +36,17 @@ from edgepareto.agent.worker.protocol import (
 if TYPE_CHECKING:
     from edgepareto.agent.worker.model_runs import ModelRuns
 
-__all__ = ["main"]
+__all__ = ["main", "serve", "worker_arguments"]
 
 
 def main(argv: list[str] | None = None) -> int:
+    arguments = worker_arguments(argv)
+    process.die_with_the_agent()
+    return serve(arguments)
+
+
+def worker_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Raises SystemExit as argparse does."""
     parser = argparse.ArgumentParser(prog="python -m edgepareto.agent.worker", description=__doc__)
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -46,10 +54,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--job", required=True, metavar="CANDIDATE/PURPOSE/ATTEMPT")
     parser.add_argument("--board", type=Path, help="folder of a simulated board")
     parser.add_argument("--cpus", help="run only on these, as 1,2,3")
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
 
-    process.die_with_the_agent()
+
+def serve(arguments: argparse.Namespace, *, store: Path | None = None) -> int:
+    """Answer until stdin ends. store: nothing outside of this folder is opened; None: anything may be."""
+    faulthandler.enable()  # what a crash in a library says goes to stderr, for the agent's message
     process.offer_to_the_oom_killer()
+    process.give_up_rights()
     if arguments.cpus:
         process.run_on([int(cpu) for cpu in arguments.cpus.split(",")])
     replies = _take_stdout()
@@ -59,22 +71,26 @@ def main(argv: list[str] | None = None) -> int:
 
     options = RuntimeOptions(name=arguments.runtime, threads=arguments.threads, provider=arguments.provider)
     try:
+        _check_place(store, arguments.board)
         runtime = open_runtime(options, board=arguments.board, job=arguments.job)
     except WorkerError as error:
         _send(replies, Failed(status=error.status, message=str(error)))
         return 1
+    process.limit_memory(threads=options.threads, provider=options.provider)
     model = ModelRuns(runtime, open_clock(arguments.board))
     _send(replies, Ready())
     for line in sys.stdin:
-        _send(replies, _answer(model, decode_command(line)))
+        _send(replies, _answer(model, decode_command(line), store))
     return 0
 
 
-def _answer(model: ModelRuns, command: Command) -> Reply:
+def _answer(model: ModelRuns, command: Command, store: Path | None) -> Reply:
     try:
         if isinstance(command, Load):
+            _check_place(store, Path(command.model), Path(command.inputs))
             return model.load(command)
         if isinstance(command, Check):
+            _check_place(store, Path(command.expected))
             return model.check(command)
         if isinstance(command, WarmUp):
             return model.warm_up(command)
@@ -91,6 +107,15 @@ def _answer(model: ModelRuns, command: Command) -> Reply:
     except MemoryError as error:
         reason = f": {error}" if str(error) else ""  # a bare MemoryError has none
         return Failed(status=Status.OOM, message=f"the worker ran out of memory{reason}")
+
+
+def _check_place(store: Path | None, *paths: Path | None) -> None:
+    for path in paths:
+        if store is not None and path is not None and not path.resolve().is_relative_to(store.resolve()):
+            raise WorkerError(
+                Status.LOAD_FAILED,
+                f"{path} is not below {store}, the only folder that edgepareto-worker@.service opens",
+            )
 
 
 def _take_stdout() -> IO[str]:

@@ -1,4 +1,4 @@
-"""How the agent starts a process of its own and talks to it: the seam behind which plain exec can become systemd.
+"""How the agent starts a process of its own: by plain exec. Where systemd starts the workers, see service.
 
 A child is exec'd, never only forked: a fork of a gRPC process inherits locks that nobody will release.
 Waiting is on service time, the real monotonic clock, also on a simulated board.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import tempfile
@@ -16,34 +15,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Protocol
 
-from edgepareto.agent.errors import AgentError
+from edgepareto.agent.worker.child import Child, ChildGone, LineReader, last_words, oom_kills, ran_out_of_memory
 
-__all__ = ["Cancelled", "Child", "ChildGone", "ChildSilent", "Spawn", "spawn"]
+__all__ = ["ExecChild", "Spawn", "spawn"]
 
-LOOK_AGAIN_S = 0.2  # how often a wait looks whether it was called off
-LONGEST_LINE = 64 << 20  # bytes; a child that never ends its line must not fill the agent's memory
-LAST_WORDS = 400  # characters of stderr that go into an error message
 EXIT_GRACE_S = 1.0  # the pipe of a dying process closes before its exit status can be had
 
 
-class Cancelled(AgentError):
-    """The batch was called off while its child was working."""
+class Spawn(Protocol):
+    """Starts the process with this argv. What fails at once may also be told by the first `send` or `receive`."""
+
+    def __call__(self, argv: Sequence[str]) -> Child: ...
 
 
-class ChildGone(AgentError):
-    """It ended, or broke the protocol. `out_of_memory`: the kernel's OOM killer ended it."""
-
-    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
-        super().__init__(message)
-        self.out_of_memory = out_of_memory
-
-
-class ChildSilent(AgentError):
-    """It did not answer in time. It is still running."""
-
-
-class Child:
-    """A process in a group of its own that answers lines on its stdin with lines on its stdout. One user at a time."""
+class ExecChild:
+    """See Child. A process in a group of its own; one that leaves the group by itself outlives it."""
 
     def __init__(self, process: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
         assert process.stdin is not None
@@ -52,16 +38,19 @@ class Child:
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._stderr = stderr
-        self._received = bytearray()
-        self._oom_kills_before = _oom_kills()
+        self._lines = LineReader(self._stdout.fileno())
+        self._oom_kills_before = oom_kills()
 
     @property
     def pid(self) -> int:
         """Also the id of its process group."""
         return self._process.pid
 
+    @property
+    def ended_ticks(self) -> int:
+        return 0
+
     def send(self, line: str) -> None:
-        """Raises ChildGone."""
         try:
             self._stdin.write(line.encode() + b"\n")
             self._stdin.flush()
@@ -69,30 +58,13 @@ class Child:
             raise self._gone() from error
 
     def receive(self, timeout_s: float, cancelled: Callable[[], bool]) -> str:
-        """The next line. Raises ChildGone, ChildSilent after `timeout_s`, Cancelled as soon as `cancelled` says so."""
-        until = time.monotonic() + timeout_s
-        poll = select.poll()
-        poll.register(self._stdout, select.POLLIN)
-        while (end := self._received.find(b"\n")) < 0:
-            if cancelled():
-                raise Cancelled("the batch was called off")
-            left_s = until - time.monotonic()
-            if left_s <= 0:
-                raise ChildSilent(f"no answer within {timeout_s:.0f} s")
-            if not poll.poll(min(left_s, LOOK_AGAIN_S) * 1000):
-                continue
-            data = os.read(self._stdout.fileno(), 1 << 16)
-            if not data:
-                raise self._gone()
-            self._received += data
-            if len(self._received) > LONGEST_LINE:
-                raise ChildGone(f"it sent a line of more than {LONGEST_LINE} bytes")
-        line = self._received[:end].decode(errors="replace")
-        del self._received[: end + 1]
+        line = self._lines.line(timeout_s, cancelled)
+        if line is None:
+            raise self._gone()
         return line
 
     def kill(self) -> None:
-        """End the whole group now and reap the child. Once is enough, twice does no harm."""
+        """Also reaps it."""
         if self._stdout.closed:
             return
         # The group outlives its leader where the leader had children, so it is killed also when the child is gone;
@@ -111,21 +83,14 @@ class Child:
             return ChildGone("it closed its pipe")
         killed = siginfo.si_code != os.CLD_EXITED
         how = f"was ended by {signal.Signals(siginfo.si_status).name}" if killed else f"exited {siginfo.si_status}"
-        by_oom_killer = killed and siginfo.si_status == signal.SIGKILL and _oom_kills() > self._oom_kills_before
-        words = self._last_words()
-        return ChildGone(f"it {how}{': ' + words if words else ''}", out_of_memory=by_oom_killer)
-
-    def _last_words(self) -> str:
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - LAST_WORDS))
-        return " ".join(self._stderr.read().decode(errors="replace").split())
+        by_oom_killer = killed and siginfo.si_status == signal.SIGKILL and oom_kills() > self._oom_kills_before
+        words = last_words(self._stderr.fileno())
+        return ChildGone(
+            f"it {how}{': ' + words if words else ''}", out_of_memory=by_oom_killer or ran_out_of_memory(words)
+        )
 
 
-class Spawn(Protocol):
-    def __call__(self, argv: Sequence[str]) -> Child: ...
-
-
-def spawn(argv: Sequence[str]) -> Child:
+def spawn(argv: Sequence[str]) -> ExecChild:
     """Exec `argv` in a session of its own, away from any terminal, with one-threaded BLAS.
 
     A child that asks to die with its parent (PR_SET_PDEATHSIG) dies with the calling *thread*: keep that one alive.
@@ -140,7 +105,7 @@ def spawn(argv: Sequence[str]) -> Child:
         start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-    return Child(process, stderr)
+    return ExecChild(process, stderr)
 
 
 def _wait_for_exit(pid: int) -> os.waitid_result | None:
@@ -151,12 +116,3 @@ def _wait_for_exit(pid: int) -> os.waitid_result | None:
         if result is not None or time.monotonic() > until:
             return result
         time.sleep(0.005)
-
-
-def _oom_kills() -> int:
-    """Processes that the kernel has killed for memory since boot, in cgroups too (/proc/vmstat, since Linux 4.13)."""
-    try:
-        with open("/proc/vmstat") as file:  # noqa: PTH123
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0
