@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from edgepareto.agent.clock import SystemClock
+from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, InstalledRuntime
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.server import AgentServer
@@ -38,10 +39,20 @@ BOARD = Board(clock=SystemClock(), sys_root=Path("/"), meter=None, default_threa
 
 
 def fake_server(
-    state: Path, measuring: FakeMeasuring, *, device: Device = DEVICE, blob_quota_bytes: int = 64 << 20
+    state: Path,
+    measuring: FakeMeasuring,
+    *,
+    device: Device = DEVICE,
+    blob_quota_bytes: int = 64 << 20,
+    credentials: CredentialFolder | None = None,
 ) -> AgentServer:
     return AgentServer(
-        device=device, board=BOARD, state=state, profile_batch=measuring, blob_quota_bytes=blob_quota_bytes
+        device=device,
+        board=BOARD,
+        state=state,
+        profile_batch=measuring,
+        blob_quota_bytes=blob_quota_bytes,
+        credentials=credentials,
     )
 
 

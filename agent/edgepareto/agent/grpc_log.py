@@ -47,7 +47,7 @@ REASONS = {
     "UNSUPPORTED_PROTOCOL": "it speaks no TLS version that this agent takes",
 }
 # absl's prefix: severity, date, time, thread, place in the source. Older releases write seconds for the date.
-_GRPC_LINE = re.compile(rb"^[IWEF]\d{4} \d\d:\d\d:\d\d(\.\d+|:[\d.]+) +\d+ [\w./]+:\d+\] +(?P<text>.*)$")
+_GRPC_LINE = re.compile(rb"^[IWEF]\d{4} \d\d:\d\d:[\d.]+ +\d+ [\w./]+:\d+\] +(?P<text>.*)$")
 _GRPC_PREAMBLE = b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR"
 _END = b"\0 end of refusals\n"
 _HANDSHAKE = re.compile(r"Handshake failed with (?:fatal )?error \w+: (?:error:[0-9a-f]+:)?(?P<why>.*)")
@@ -140,15 +140,16 @@ def _read(pipe: int, terminal: int) -> None:
     rest = b""
     with os.fdopen(pipe, "rb", buffering=0) as lines:
         while data := lines.read(LONGEST_LINE):
-            *whole, rest = (rest + data).split(b"\n")
+            before, end, _ = (rest + data).partition(_END)
+            *whole, rest = before.split(b"\n")
             for line in whole:
-                if line == _END.strip():
-                    return
                 if not refusals.take(line):
                     _pass(line + b"\n", terminal)
-            if len(rest) > LONGEST_LINE:
+            if end or len(rest) > LONGEST_LINE:
                 _pass(rest, terminal)
                 rest = b""
+            if end:
+                return
 
 
 def _pass(line: bytes, terminal: int) -> None:
