@@ -3,10 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from edgepareto.agent.power import METER_KINDS as AGENT_METER_KINDS
+from edgepareto.agent.runtime.registry import RUNTIME_NAMES
+from edgepareto.agent.simulation.faults import FAULT_NAMES
 from edgepareto.host.config import (
     METER_KINDS,
     DeviceConfig,
@@ -17,6 +20,7 @@ from edgepareto.host.config import (
     record_board,
     remove_device,
 )
+from edgepareto.host.config.values import FAULTS, RUNTIMES, SIMULATED_BOARDS
 from edgepareto.host.errors import ConfigError
 
 PI1 = 'ssh = "pi@192.168.1.20"\n'
@@ -173,8 +177,12 @@ def test_a_name_that_is_not_there_cannot_be_removed():
         remove_device("pi2")
 
 
-def test_the_meters_that_a_user_may_choose_are_the_agents():
+def test_the_names_that_a_user_may_choose_are_the_agents():
     assert ("auto", *AGENT_METER_KINDS) == METER_KINDS
+    assert FAULT_NAMES == FAULTS
+    assert RUNTIME_NAMES == RUNTIMES
+    boards = (files("edgepareto.agent.simulation") / "boards").iterdir()
+    assert tuple(sorted(board.name.removesuffix(".toml") for board in boards)) == SIMULATED_BOARDS
 
 
 def test_a_board_without_ssh_cannot_be_recorded():

@@ -21,7 +21,7 @@ from edgepareto.host.config.address import (
 )
 from edgepareto.host.config.section import Section, did_you_mean
 from edgepareto.host.config.toml_file import TomlFile
-from edgepareto.host.config.values import METER_KINDS, DeviceConfig
+from edgepareto.host.config.values import FAULTS, METER_KINDS, RUNTIMES, SIMULATED_BOARDS, DeviceConfig
 from edgepareto.host.errors import ConfigError
 
 __all__ = ["LOCAL", "NAME", "check_entry", "chosen_devices", "known_devices"]
@@ -160,7 +160,7 @@ def _placed(device: DeviceConfig, *, origin: Path, overridden_by: Path | None = 
 def _values(section: Section, folder: Path) -> dict[str, object]:
     """Every key that is set, each checked by itself."""
     values: dict[str, object] = {
-        "simulate": section.text("simulate"),
+        "simulate": section.choice("simulate", SIMULATED_BOARDS),
         "local": section.flag("local"),
         "address": section.text("address"),
         "ssh": section.text("ssh"),
@@ -176,11 +176,23 @@ def _values(section: Section, folder: Path) -> dict[str, object]:
         "threads": section.integer("threads", least=1),
         "step": section.integer("step", least=1),
         "shared": section.flag("shared"),
-        "runtime": section.text("runtime"),
-        "faults": section.texts("faults"),
+        "runtime": section.choice("runtime", RUNTIMES),
+        "faults": _faults(section),
         "pace": section.number("pace"),
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _faults(section: Section) -> tuple[str, ...] | None:
+    """By name alone; their values are the simulated board's to judge."""
+    faults = section.texts("faults")
+    for fault in faults or ():
+        name = fault.partition("=")[0]
+        if name not in FAULTS:
+            raise section.error(
+                "faults", f"{name} is no fault{did_you_mean(name, FAULTS) or '; known are ' + ', '.join(FAULTS)}"
+            )
+    return faults
 
 
 def _complete(

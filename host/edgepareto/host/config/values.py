@@ -12,9 +12,12 @@ from edgepareto.host.domain.measurement import EnergyObjective
 __all__ = [
     "ALGORITHMS",
     "ENERGIES",
+    "FAULTS",
     "METER_KINDS",
     "METRIC_NAMES",
     "PRESETS",
+    "RUNTIMES",
+    "SIMULATED_BOARDS",
     "DataConfig",
     "DeviceConfig",
     "SearchConfig",
@@ -25,6 +28,16 @@ __all__ = [
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
 METRIC_NAMES = ("top1", "precision")  # and module:function
 PRESETS = ("quick", "standard", "audit")
+# What agents of this release know by name; theirs to say, so a test compares.
+SIMULATED_BOARDS = (
+    "jetson-nano", "jetson-orin-nano", "raspberry-pi-4b", "raspberry-pi-5", "raspberry-pi-zero-2w",
+)  # fmt: skip
+FAULTS = (
+    "i2c_error", "bus_stalls", "meter_stuck", "meter_reset", "meter_clipped", "no_meter", "chip_clock",
+    "meter_offset_uv", "meter_gain", "noise", "drift", "hot", "undervoltage", "throttle_mid_block", "contention",
+    "low_memory", "dies_after", "reboot_after", "crash", "hang", "oom", "wrong_output", "wrong_provider",
+)  # fmt: skip
+RUNTIMES = ("onnxruntime",)
 METER_KINDS = ("auto", "ina219", "hwmon", "jetson", "pi5_pmic", "rapl")  # as agent.toml takes them
 ENERGIES = tuple(objective.value for objective in EnergyObjective)
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
