@@ -14,10 +14,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgepareto.agent import grpc_log, systemd
+from edgepareto.agent.batch_run import ProfileBatch
 from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.credentials import CredentialFolder
@@ -32,6 +34,7 @@ from edgepareto.agent.server import AgentServer, checked_address, holding_state
 from edgepareto.agent.settings import AUTO_METER, AgentSettings, read_settings
 from edgepareto.agent.systemd import Watchdog
 from edgepareto.agent.wire import Device
+from edgepareto.agent.worker import ServiceSpawn
 
 __all__ = ["run"]
 
@@ -66,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
             device=device,
             board=board,
             state=settings.state,
-            profile_batch=profile_batch,
+            profile_batch=_profile_batch(settings),
             blob_quota_bytes=settings.blob_quota_bytes,
             clocks=clocks,
             credentials=credentials,
@@ -101,6 +104,13 @@ def _self_check(server: AgentServer, stack: ExitStack) -> tuple[float, Callable[
         return None
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="edgepareto-agent-")))
     return interval_s, server.answers_on(folder / "health.sock", timeout_s=interval_s / 4)
+
+
+def _profile_batch(settings: AgentSettings) -> ProfileBatch:
+    """What measures, with its workers started by whom agent.toml says."""
+    if settings.workers_socket is None:
+        return profile_batch
+    return partial(profile_batch, spawn_worker=ServiceSpawn(settings.workers_socket))
 
 
 def _clocks(settings: AgentSettings) -> ClockFixer | None:
