@@ -169,7 +169,7 @@ def test_a_preparer_that_dies_ends_the_search_at_once_though_a_board_is_measurin
     class Board(FakeDevice):
         """Measures until the connection is closed."""
 
-        def profile(self, batch: Batch, on_progress: object):
+        def profile(self, batch: Batch, *listeners: object):
             assert hung_up.wait(60), "nobody ended the search"
             raise DeviceLost("the connection was closed")
 

@@ -338,11 +338,11 @@ def test_a_device_on_the_hosts_cores_is_measured_alone(bench: Bench) -> None:
     def watched(device: FakeDevice) -> None:
         plain = device.profile
 
-        def profile(batch: Batch, on_progress: object):
+        def profile(batch: Batch, *listeners: object):
             running.add(device.name)
             overlaps.append(set(running))
             try:
-                return plain(batch, on_progress)
+                return plain(batch, *listeners)
             finally:
                 running.discard(device.name)
 

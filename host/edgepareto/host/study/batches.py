@@ -17,6 +17,7 @@ from edgepareto.host.domain import (
     Candidate,
     CandidateId,
     DeviceName,
+    Incident,
     Job,
     ProfileTrace,
     Purpose,
@@ -102,7 +103,12 @@ class DeviceBatches:
         return self.record.name
 
     def measure(
-        self, candidates: Sequence[Candidate], phase: Phase, round: int, on_progress: Callable[[str], None]
+        self,
+        candidates: Sequence[Candidate],
+        phase: Phase,
+        round: int,
+        on_progress: Callable[[str], None],
+        on_incident: Callable[[Incident], None],
     ) -> MeasuredBatch | None:
         """One batch, at most MAXIMUM_BATCH candidates beside the anchor. None where it was not begun, because the time
         is over or the run is being stopped; a stored batch is always answered.
@@ -122,7 +128,7 @@ class DeviceBatches:
                 phase=phase,
                 round=round,
                 number=self._count,
-                traces=self._profile(batch, on_progress),
+                traces=self._profile(batch, on_progress, on_incident),
             )
             self.store.save_batch(record, elapsed_s=self.clock.elapsed_s)
         jobs = tuple(reduce_trace(trace) for trace in record.traces)
@@ -137,11 +143,13 @@ class DeviceBatches:
         self._attempts.update(candidate.id for candidate in candidates)
         return MeasuredBatch(jobs=jobs, fault=fault, is_new=is_new)
 
-    def _profile(self, batch: Batch, on_progress: Callable[[str], None]) -> tuple[ProfileTrace, ...]:
+    def _profile(
+        self, batch: Batch, on_progress: Callable[[str], None], on_incident: Callable[[Incident], None]
+    ) -> tuple[ProfileTrace, ...]:
         measured = 0
         self.pace.measuring_begins()
         try:
-            traces = self.profiler.profile(batch, on_progress)
+            traces = self.profiler.profile(batch, on_progress, on_incident)
             measured = sum(entry.attempt == 0 for entry in batch.entries)
         finally:
             self.pace.measuring_ends(measured)

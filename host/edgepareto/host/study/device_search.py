@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgepareto.host.config import SearchConfig
@@ -15,25 +15,21 @@ from edgepareto.host.domain import (
     DeviceProgress,
     EnergyObjective,
     Genome,
-    Job,
+    Incident,
     SearchSpace,
-    StudyNotice,
 )
 from edgepareto.host.errors import DeviceLost, WrongUse
-from edgepareto.host.search import HypervolumeScale, Outcome, Search, search_seed
+from edgepareto.host.search import HypervolumeScale, Search, search_seed
 from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
+from edgepareto.host.study.device_health import DeviceHealth
+from edgepareto.host.study.device_report import DeviceReport, Listener
 from edgepareto.host.study.energy_wanted import energy_flags, meter_said, no_energy_text
-from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume
+from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume, outcome
 from edgepareto.host.study.replay import journal_generation
-from edgepareto.host.study.verdict import VOIDS_IN_A_ROW, Verdict, verdict, why_void
+from edgepareto.host.study.verdict import Verdict, needs_another_job, never_ran, verdict, why_void
 
-__all__ = ["DeviceSearch", "Listener"]
-
-Listener = Callable[[DeviceProgress | StudyNotice], None]
-
-INDEPENDENT_JOBS = 2
-FAILURES_BEFORE_GIVING_UP = 2
+__all__ = ["DeviceSearch"]
 
 
 class DeviceSearch:
@@ -56,13 +52,13 @@ class DeviceSearch:
         self.is_looked_for = False
         self._config = config
         self._candidates = candidates
-        self._listener = listener
+        self._told = DeviceReport(batches.name, config, batches.pace, batches.clock, listener)
+        self._health = DeviceHealth(batches.name, batches.store.save_incident)
         self._search = self._new_search()
         self._generation = 0
         self._asked: tuple[Genome, ...] = ()
         self._measured: dict[CandidateId, None] = {}
         self._scale: HypervolumeScale | None = None
-        self._progress: DeviceProgress | None = None
 
     @property
     def name(self) -> DeviceName:
@@ -142,7 +138,7 @@ class DeviceSearch:
             self.is_searching = False
             return
         estimates = self.estimates()
-        self._search.tell([self._outcome(candidate, estimates) for candidate in asked])
+        self._search.tell([outcome(candidate, estimates, self._config.constraints) for candidate in asked])
         if all(candidate.failure is not None for candidate in asked):
             self.is_searching = False
             self.notice(f"no candidate of generation {self._generation} could be prepared: {asked[0].failure}")
@@ -158,11 +154,7 @@ class DeviceSearch:
 
     def needs_another_job(self, candidate: CandidateId) -> bool:
         """Has fewer than two independent jobs and did not fail too often."""
-        jobs = self.batches.by_candidate[candidate]
-        usable = sum(job.usable and not (self.has_energy and job.energy is None) for job in jobs)
-        failed = len(jobs) - usable
-        permanent = any(job.status.is_permanent for job in jobs)
-        return usable < INDEPENDENT_JOBS and not permanent and failed <= FAILURES_BEFORE_GIVING_UP
+        return needs_another_job(self.batches.by_candidate[candidate], needs_energy=self.has_energy)
 
     def estimates(self) -> Estimates:
         return estimate_all(
@@ -172,7 +164,7 @@ class DeviceSearch:
     def report(self, activity: Activity, detail: str = "") -> None:
         """Tell the screen where this device stands."""
         estimates = self.estimates()
-        self._progress = DeviceProgress(
+        counted = DeviceProgress(
             device=self.name,
             activity=activity,
             generation=self._generation,
@@ -183,12 +175,12 @@ class DeviceSearch:
             hypervolume=front_hypervolume(estimates, self._hypervolume_scale()),
             detail=detail,
         )
-        self._heartbeat(activity, detail)
+        self._told.counted(counted, is_searching=self.is_searching)
 
     def notice(self, text: str) -> None:
         """A warning on the screen now, and beside this device's front ever after."""
         self.batches.store.save_note(self.name, text)
-        self._listener(StudyNotice(text=f"{self.name}: {text}", is_warning=True))
+        self._told.warn(f"{self.name}: {text}")
 
     @property
     def has_numbers(self) -> bool:
@@ -205,7 +197,7 @@ class DeviceSearch:
         self._save(replace(self.batches.record, state=DeviceState.LOST, reason=reason))
         self.report(Activity.LOST)
         kept = "its front is kept, " if self.has_numbers else ""
-        self._listener(StudyNotice(text=f"{reason}; {kept}go on with --resume", is_warning=True))
+        self._told.warn(f"{reason}; {kept}go on with --resume")
 
     def complete(self) -> None:
         self._save(self.batches.record.completed(self._config))
@@ -214,22 +206,28 @@ class DeviceSearch:
     def _measure_batch(self, batch: Sequence[Candidate], phase: Phase, round: int) -> bool:
         """Again while it is void. False where the device is done: lost, out of time, or the run is being stopped."""
         activity = Activity.MEASURING if phase is Phase.SEARCH else Activity.REMEASURING
-        voids = 0
         while not self.is_lost:
             try:
-                found = self.batches.measure(batch, phase, round, lambda detail: self._heartbeat(activity, detail))
+                found = self.batches.measure(
+                    batch, phase, round, lambda detail: self._heartbeat(activity, detail), self._note_incident
+                )
             except DeviceLost as error:
                 if not self.batches.clock.stop.is_set():  # else we hung up ourselves
                     self.lose(str(error))
                 return False
             if found is None:
                 return False
+            too_much = self._health.batch_ended(found.fault) if found.is_new else None
             if found.fault is None:
                 self._take_in(batch, phase)
+            if too_much is not None:
+                self.lose(too_much)
+                return False
+            if found.fault is None:
                 self.report(activity if phase is Phase.END else Activity.PREPARING)
                 return True
-            voids += found.is_new
-            self._say_void(found.fault, voids if found.is_new else 0)
+            if found.is_new:
+                self._told.warn(f"{self.name}: a batch is void and measured again: {why_void(found.fault)}")
             left = [candidate for candidate in batch if self._may_be_measured(candidate)]
             if batch and not left:
                 return True
@@ -244,23 +242,16 @@ class DeviceSearch:
         for candidate in batch:
             self._say_failure(candidate)
 
-    def _say_void(self, fault: Job, voids: int) -> None:
-        """Void VOIDS_IN_A_ROW times in this run loses the device. What a replay answers does not count: voids is 0."""
-        if voids == VOIDS_IN_A_ROW:
-            self.lose(f"{self.name}: {voids} batches in a row are void: {why_void(fault, advised=True)}")
-        elif voids:
-            text = f"{self.name}: a batch is void and measured again: {why_void(fault)}"
-            self._listener(StudyNotice(text=text, is_warning=True))
+    def _note_incident(self, incident: Incident) -> None:
+        self._health.incident(incident)
+        self._told.incident(incident)
 
     def _may_be_measured(self, candidate: Candidate) -> bool:
         return not any(job.status.is_permanent for job in self.batches.by_candidate[candidate.id])
 
     def _check_anchor(self) -> None:
-        jobs = self.batches.by_candidate[self.batches.anchor.id]
-        # One that ran is a good model: a later failure is the board's, not its own.
-        if not any(job.usable for job in jobs) and verdict(jobs, needs_energy=False) is Verdict.INFEASIBLE:
-            failed = next((job for job in jobs if job.status.is_permanent), jobs[-1])
-            why = f"{failed.status.value} {failed.message}".rstrip()
+        why = never_ran(self.batches.by_candidate[self.batches.anchor.id])
+        if why is not None:
             self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
     def _new_search(self) -> Search:
@@ -307,43 +298,14 @@ class DeviceSearch:
         """Loudly where a candidate is given up for want of energy; `read_fronts` says it as long as it holds."""
         job = self.batches.by_candidate[candidate.id][-1]
         if job.usable and job.energy is None and self._verdict(candidate) is Verdict.INFEASIBLE:
-            self._listener(StudyNotice(text=f"{self.name}: {no_energy_text(job)}", is_warning=True))
+            self._told.warn(f"{self.name}: {no_energy_text(job)}")
 
     def _heartbeat(self, activity: Activity, detail: str) -> None:
-        """What the device does now; the rest as it was last counted."""
-        if self._progress is not None:
-            pace = self.batches.pace
-            now = replace(
-                self._progress, activity=activity, detail=detail, utilisation=pace.utilisation, left_s=self._left_s()
-            )
-            self._listener(now)
-
-    def _left_s(self) -> float | None:
-        """Until the first of the budgets ends the search; None in the end phase, whose length nobody knows."""
-        if not self.is_searching:
-            return None
-        generations = self._config.generations
-        budgets = [self._config.measurements, None if generations is None else generations * self._config.population]
-        counts = [max(0, budget - len(self._measured)) for budget in budgets if budget is not None]
-        by_pace = self.batches.pace.left_s(min(counts)) if counts else None
-        found = [seconds for seconds in (by_pace, self.batches.clock.left_s) if seconds is not None]
-        return min(found, default=None)
+        self._told.now(activity, detail, is_searching=self.is_searching)
 
     def _is_scored(self, name: CandidateId) -> bool:
         candidate = self._candidates[name]
         return candidate.accuracy is not None or candidate.failure is not None
-
-    def _outcome(self, candidate: Candidate, estimates: Estimates) -> Outcome:
-        estimate = estimates.objectives.get(candidate.id)
-        if estimate is None:
-            return Outcome(genome=candidate.genome, costs=None)
-        violation = self._config.constraints.violation(estimate)
-        allowed = self._config.constraints.allow(estimate)
-        return Outcome(
-            genome=candidate.genome,
-            costs=estimate.costs,
-            violation=tuple(min(v, 0.0) for v in violation) if allowed else violation,
-        )
 
     def _verdict(self, candidate: Candidate) -> Verdict:
         return verdict(self.batches.by_candidate[candidate.id], needs_energy=self.has_energy)

@@ -25,9 +25,9 @@ from edgepareto.host.domain import (
     pool,
     repeatability,
 )
-from edgepareto.host.search import HypervolumeScale, hypervolume
+from edgepareto.host.search import HypervolumeScale, Outcome, hypervolume
 
-__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "shrinkage", "space_of_dense"]
+__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "outcome", "shrinkage", "space_of_dense"]
 
 Candidates = Mapping[CandidateId, Candidate]
 
@@ -126,6 +126,19 @@ def fixed_scale(
 def front_hypervolume(estimates: Estimates, scale: HypervolumeScale | None) -> float | None:
     """Of the feasible candidates' front; None while the scale is unknown."""
     return None if scale is None else hypervolume([estimate.costs for estimate in estimates.feasible], scale)
+
+
+def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints) -> Outcome:
+    """What a search is told of a candidate it asked for; no costs where an objective is unknown."""
+    estimate = estimates.objectives.get(candidate.id)
+    if estimate is None:
+        return Outcome(genome=candidate.genome, costs=None)
+    violation = constraints.violation(estimate)
+    return Outcome(
+        genome=candidate.genome,
+        costs=estimate.costs,
+        violation=tuple(min(v, 0.0) for v in violation) if constraints.allow(estimate) else violation,
+    )
 
 
 def shrinkage(

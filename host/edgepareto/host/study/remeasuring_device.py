@@ -8,15 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from edgepareto.host.domain import Batch, BatchEntry, Candidate, CandidateId, DeviceName, Job, Purpose, reduce_trace
+from edgepareto.host.domain import (
+    Batch,
+    BatchEntry,
+    Candidate,
+    CandidateId,
+    DeviceName,
+    Incident,
+    Job,
+    Purpose,
+    reduce_trace,
+)
 from edgepareto.host.errors import DeviceError, DeviceLost
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyIdentity, StudyStore
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
 from edgepareto.host.study.batches import cut
+from edgepareto.host.study.device_health import DeviceHealth
 from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
-from edgepareto.host.study.verdict import VOIDS_IN_A_ROW, board_fault, why_void
+from edgepareto.host.study.verdict import board_fault, why_void
 
 __all__ = ["RemeasuringDevice"]
 
@@ -43,6 +54,7 @@ class RemeasuringDevice:
         self._baselines = AnchorBaselines()
         self._attempts: Counter[CandidateId] = Counter()
         self._count = 0
+        self._health = DeviceHealth(self.name, self.store.save_incident)
         for batch in self.store.batches(self.record.name):
             self._baselines.learn(batch.traces[0])
             if batch.phase is Phase.REMEASURE:
@@ -73,7 +85,6 @@ class RemeasuringDevice:
         """Why the device was lost on the way; None where all was measured or we stopped ourselves."""
         batches = list(cut(candidates)) or [()]
         for place, batch in enumerate(batches, start=1):
-            voids = 0
             while True:
                 if self.stop.is_set():
                     return None
@@ -81,11 +92,10 @@ class RemeasuringDevice:
                     fault = self._measure_batch(batch)
                 except DeviceLost as error:
                     return None if self.stop.is_set() else str(error)
+                if (too_much := self._health.batch_ended(fault)) is not None:
+                    return too_much
                 if fault is None:
                     break
-                voids += 1
-                if voids == VOIDS_IN_A_ROW:
-                    return f"{self.name}: {voids} batches in a row are void: {why_void(fault, advised=True)}"
                 self.tell(f"{self.name}: a batch is void and measured again: {why_void(fault)}", True)
             self.tell(f"{self.name}: batch {place} of {len(batches)} measured", False)
         return None
@@ -112,7 +122,7 @@ class RemeasuringDevice:
             phase=Phase.REMEASURE,
             round=0,
             number=self._count,
-            traces=self.profiler.profile(batch, lambda text: None),
+            traces=self.profiler.profile(batch, lambda text: None, self._note_incident),
         )
         # A search's minutes are its own.
         self.store.save_batch(record, elapsed_s=float(self.store.meta("elapsed_s") or 0))
@@ -122,6 +132,10 @@ class RemeasuringDevice:
         self._count += 1
         self._attempts.update(entry.candidate for entry in (anchor, *entries))
         return board_fault(jobs)
+
+    def _note_incident(self, incident: Incident) -> None:
+        self._health.incident(incident)
+        self.tell(f"{self.name}: {incident.detail}, {incident.outcome}", False)
 
     def _request_key(self, entries: Sequence[BatchEntry]) -> str:
         """Of this preset: after a run that was killed the next one may ask for another."""

@@ -34,7 +34,8 @@ from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, Stud
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
 from edgepareto.host.study.device_course import DeviceCourse
-from edgepareto.host.study.device_search import DeviceSearch, Listener
+from edgepareto.host.study.device_report import Listener
+from edgepareto.host.study.device_search import DeviceSearch
 from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.evaluate_candidate import inputs_file
 from edgepareto.host.study.fronts import candidate_model, read_fronts

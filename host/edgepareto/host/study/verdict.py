@@ -7,12 +7,13 @@ from enum import Enum
 
 from edgepareto.host.domain import Job, Status
 
-__all__ = ["VOIDS_IN_A_ROW", "Verdict", "board_fault", "verdict", "why_void"]
+__all__ = ["Verdict", "board_fault", "needs_another_job", "never_ran", "verdict", "why_void"]
 
 CRASH_RETRIES = 1  # TIMEOUT, WORKER_CRASHED: probably the candidate's own fault
 VOID_RETRIES = 2  # void beside others that are not, so not for the board's sake alone
 METER_RETRIES = 1
-VOIDS_IN_A_ROW = 3  # of one batch in one run; then the board is lost, since only a person can help it
+INDEPENDENT_JOBS = 2
+FAILURES_BEFORE_GIVING_UP = 2
 CRASHES = (Status.TIMEOUT, Status.WORKER_CRASHED)
 ADVICE = {  # where the agent gives none: its messages have theirs behind a semicolon
     Status.UNDERVOLTAGE: "give it a stronger supply or a shorter cable",
@@ -44,6 +45,25 @@ def verdict(jobs: Sequence[Job], *, needs_energy: bool) -> Verdict:
     voids = len(jobs) - crashes - without_energy
     tries_left = crashes <= CRASH_RETRIES and voids <= VOID_RETRIES and without_energy <= METER_RETRIES
     return Verdict.RETRY if tries_left else Verdict.INFEASIBLE
+
+
+def needs_another_job(jobs: Sequence[Job], *, needs_energy: bool) -> bool:
+    """Has fewer than two independent jobs and did not fail too often. jobs: as for `verdict`, or none."""
+    usable = sum(job.usable and not (needs_energy and job.energy is None) for job in jobs)
+    failed = len(jobs) - usable
+    permanent = any(job.status.is_permanent for job in jobs)
+    return usable < INDEPENDENT_JOBS and not permanent and failed <= FAILURES_BEFORE_GIVING_UP
+
+
+def never_ran(jobs: Sequence[Job]) -> str | None:
+    """Why a model counts as one that cannot be measured here; None where it ran or may yet.
+
+    One that ran is a good model: a later failure is the board's, not its own.
+    """
+    if any(job.usable for job in jobs) or verdict(jobs, needs_energy=False) is not Verdict.INFEASIBLE:
+        return None
+    failed = next((job for job in jobs if job.status.is_permanent), jobs[-1])
+    return f"{failed.status.value} {failed.message}".rstrip()
 
 
 def board_fault(batch: Sequence[Job]) -> Job | None:
