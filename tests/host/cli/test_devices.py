@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 from edgepareto.host.config import inventory_file
-from edgepareto.host.credentials import BoardCard, card_text, certificate_facts, own_identity
+from edgepareto.host.credentials import (
+    BoardCard,
+    begin_rotation,
+    card_text,
+    certificate_facts,
+    mark_moved,
+    own_identity,
+)
 
 ADD = ("devices", "add", "bench", "pi@192.168.1.20")
 
@@ -121,6 +128,24 @@ def test_what_does_not_fit_is_one_line_with_what_to_do(host, words: tuple[str, .
     result = host(*words)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert told in result.err
+
+
+def test_show_knows_the_accepted_host_keys_and_how_far_a_rotation_is(host, config: Path):
+    assert host(*ADD, "--port", "2222").code == 0
+    with inventory_file().open("a") as file:
+        file.write('board_id = "0a1b"\n')
+    key = "AAAAC3NzaC1lZDI1NTE5AAAAIFxm1WKRHvGz7nVwK6zH4M0Xb0tL8Y2VQ0Q1n8c4Rr3p"
+    (config / "known_hosts").write_text(f"[192.168.1.20]:2222 ssh-ed25519 {key}\n192.168.1.20 ssh-ed25519 {key}\n")
+    begin_rotation()
+    shown = json.loads(host("devices", "show", "bench", "--json").out)
+    (host_key,) = shown["host_keys"]
+    assert host_key.startswith("ssh-ed25519 SHA256:")
+    assert len(host_key.partition("SHA256:")[2]) == 43
+    assert shown["knows_new_authority"] is False
+    mark_moved("0a1b")
+    text = host("devices", "show", "bench").out
+    assert host_key in text
+    assert "knows our new authority  yes" in text
 
 
 def test_a_name_is_never_taken_over_silently(host):

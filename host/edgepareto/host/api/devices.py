@@ -8,6 +8,7 @@ from pathlib import Path
 from edgepareto.host.config import (
     DeviceConfig,
     Flags,
+    accepted_host_keys,
     config_folder,
     inventory_file,
     read_settings,
@@ -110,6 +111,7 @@ def device_details(name: str, *, settings: str | Path | None = None) -> DeviceDe
     rotation = None if identity is None else open_rotation()
     return DeviceDetails(
         device=device,
+        host_keys=accepted_host_keys(device),
         identity=identity,
         authority=None if device.trust is None else certificate_facts(read_authority(device.trust)),
         has_moved=None if rotation is None or device.board_id is None else device.board_id in rotation.moved,

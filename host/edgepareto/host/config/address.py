@@ -8,7 +8,15 @@ from pathlib import Path
 
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["LARGEST_PORT", "address_of_ssh", "address_problem", "is_host_port", "is_this_machine", "ssh_problem"]
+__all__ = [
+    "LARGEST_PORT",
+    "address_of_ssh",
+    "address_problem",
+    "is_host_port",
+    "is_this_machine",
+    "ssh_place",
+    "ssh_problem",
+]
 
 AGENT_PORT = 50051
 LARGEST_PORT = 65_535
@@ -59,18 +67,22 @@ def ssh_problem(destination: str) -> str | None:
 
 def address_of_ssh(destination: str) -> str:
     """The agent's address on the machine that ssh would reach; aliases as in ~/.ssh/config. Raises ConfigError."""
-    host = _ssh_host_name(destination.rpartition("@")[2])
+    host, _ = ssh_place(destination)
     return f"[{host}]:{AGENT_PORT}" if ":" in host else f"{host}:{AGENT_PORT}"
 
 
-def _ssh_host_name(host: str) -> str:
+def ssh_place(destination: str) -> tuple[str, int | None]:
+    """Host and port behind "user@host" or an alias; port None: ~/.ssh/config sets none. Raises ConfigError."""
+    host = destination.rpartition("@")[2]
     settings = Path("~/.ssh/config").expanduser()
     if not settings.is_file():
-        return host
+        return host, None
     from paramiko import SSHConfig, SSHException  # a quarter of a second
 
     try:
-        return str(SSHConfig.from_path(settings).lookup(host).get("hostname", host))
+        found = SSHConfig.from_path(settings).lookup(host)
+        port = found.get("port")
+        return str(found.get("hostname", host)), None if port is None else int(port)
     except (OSError, SSHException, ImportError, ValueError) as error:
         raise ConfigError(
             f"{settings}: cannot be read for {host} ({error}); correct it, or give the board's address"

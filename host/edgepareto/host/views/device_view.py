@@ -43,11 +43,12 @@ class DeviceStatus:
 class DeviceDetails:
     """What is known here of one device. identity: None before the first board was installed from here.
 
-    authority: whose board it is, where not ours. has_moved: while our authority is being replaced, whether the board
-    knows the new one; None otherwise.
+    host_keys: of SSH, those accepted for it. authority: whose board it is, where not ours. has_moved: while our
+    authority is being replaced, whether the board knows the new one; None otherwise.
     """
 
     device: DeviceConfig
+    host_keys: tuple[str, ...]
     identity: Identity | None
     authority: CertificateFacts | None
     has_moved: bool | None
@@ -85,7 +86,8 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
         "SSH": device.ssh,
         "SSH port": device.ssh_port,
         "SSH key": device.ssh_key,
-        "host key": device.host_key,
+        "host key wanted": device.host_key,
+        "host keys accepted": "\n".join(details.host_keys) or None,
         "agent": device.address,
         "installed": _installed(device),
         "board id": device.board_id,
@@ -114,6 +116,8 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
 def device_details_json(details: DeviceDetails) -> str:
     device = details.device
     report: dict[str, object] = {"schema": SCHEMA, **_known_json(device)}
+    if details.host_keys:
+        report["host_keys"] = list(details.host_keys)
     if details.authority is not None:
         report["authority"] = {
             "name": details.authority.common_name,
