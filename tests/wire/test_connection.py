@@ -14,10 +14,11 @@ from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceName
 from edgepareto.host.errors import DeviceError, Unreachable, WrongProtocol
 from edgepareto.host.fleet import connect, probe
-from edgepareto.host.fleet import wire as host_wire
-from edgepareto.host.fleet.channel import open_channel
+from edgepareto.host.fleet.channel import open_channel, open_stub
+from edgepareto.profiler.v1 import profiler_pb2 as pb
 from fakes.fake_agent import DEVICE
 from fakes.measuring import FakeMeasuring
+from fakes.virtual_time import VirtualTime
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PI1 = DeviceName("pi1")
@@ -30,12 +31,61 @@ def test_the_device_says_who_it_is(start_agent, tmp_path: Path):
         assert (client.info.name, client.info.board, client.info.meter.kind) == ("pi1", "fake board", "ina219")
 
 
-def test_a_board_in_use_is_refused_at_once_with_its_users_name(start_agent, tmp_path: Path):
+def test_a_board_in_use_is_waited_for_in_line_and_then_told_with_who_has_it_and_how_to_take_it(
+    start_agent, tmp_path: Path
+):
     agent = start_agent()
+    told: list[str] = []
+    time = VirtualTime()
     with (
         connect([agent.device], owner="bob@desk other", state=tmp_path),
-        pytest.raises(DeviceError, match=r"^pi1: in use by bob@desk other; its lease ends in (30|29) s"),
-        connect([agent.device], owner="ann", state=tmp_path),
+        pytest.raises(
+            DeviceError,
+            match=r"^pi1: in use by bob@desk other; its lease ends in (30|29) s unless it is renewed; waited 120 s for "
+            r"it; .*host devices unlock pi1$",
+        ),
+        connect([agent.device], owner="ann", state=tmp_path, tell=told.append, time=time),
+    ):
+        pass
+    assert told == ["pi1: held by bob@desk other, you are 1st in line"]
+    assert time.now_s() == 120
+
+
+def test_who_waits_gets_the_board_when_it_is_free_and_is_told_when_the_place_in_line_changes(
+    start_agent, tmp_path: Path
+):
+    agent = start_agent()
+    told: list[str] = []
+    time = VirtualTime()
+    with connect([agent.device], owner="bob@desk other", state=tmp_path) as holding:
+        with open_channel(agent.address) as dialled:
+            ahead = pb.AcquireLeaseRequest(owner="eve@desk", ttl_s=30, wait=True)
+            open_stub(dialled).AcquireLease(ahead, timeout=5)
+        # She is forgotten when she does not ask again; only then ours is the first place.
+        time.at(4, lambda: forget(agent, "eve@desk"))
+        time.at(8, holding[PI1].close)
+        with connect([agent.device], owner="ann", state=tmp_path, tell=told.append, time=time) as clients:
+            assert clients[PI1].info.name == "pi1"
+    assert told == [
+        "pi1: held by bob@desk other, you are 2nd in line",
+        "pi1: held by bob@desk other, you are 1st in line",
+    ]
+    assert time.now_s() == 8
+
+
+def forget(agent, owner: str) -> None:
+    """As after six seconds without asking."""
+    queue = agent.server._leases._queue
+    queue[next(waiting for waiting in queue if waiting.name == owner)] -= 6
+
+
+def test_one_board_that_is_missing_ends_the_waiting_for_all_others(start_agent, tmp_path: Path):
+    agent = start_agent()
+    missing = DeviceConfig(name="pi2", address="127.0.0.1:9")
+    with (
+        connect([agent.device], owner="bob@desk other", state=tmp_path),
+        pytest.raises(Unreachable, match=r"^pi2: no agent answers"),
+        connect([agent.device, missing], owner="ann", state=tmp_path),
     ):
         pass
 
@@ -46,14 +96,10 @@ def test_nobody_at_an_address_is_unreachable_with_what_to_do(tmp_path: Path):
         probe(nowhere)
 
 
-def test_a_protocol_version_that_the_other_side_does_not_know_is_refused_by_both(start_agent, monkeypatch):
+def test_a_protocol_version_that_the_host_does_not_know_is_refused(start_agent, monkeypatch):
     agent = start_agent()
     monkeypatch.setattr(agent_wire, "spoken_version", lambda _: 3)
-    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 3, this host speaks"):
-        probe(agent.device)
-    monkeypatch.undo()
-    monkeypatch.setattr(host_wire, "PROTOCOL_VERSION", 0)
-    with pytest.raises(WrongProtocol, match="the host speaks protocol version 0, this agent speaks 1 to 2"):
+    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 3, this host speaks 1 to 2"):
         probe(agent.device)
 
 

@@ -17,7 +17,9 @@ import pytest
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, MeterStatus, Purpose, Status
 from edgepareto.host.errors import DeviceError, DeviceLost
-from edgepareto.host.fleet import connect, probe, profiler_client
+from edgepareto.host.fleet import connect, probe
+from edgepareto.host.fleet.patience import SYSTEM_TIME
+from fakes.virtual_time import VirtualTime
 from onnx import TensorProto, helper, numpy_helper
 
 TESTS = Path(__file__).parents[1]
@@ -120,10 +122,9 @@ def test_a_board_that_dies_in_a_batch_is_lost_with_one_line_and_the_other_board_
 
 @pytest.mark.parametrize("restarted", [True, False])
 def test_a_board_killed_in_the_middle_of_a_job_measures_it_once_more_and_never_again(
-    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+    batch: Batch, tmp_path: Path, restarted: bool
 ):
     """T20, with real workers on a real agent: at once, or by a host that asks again later."""
-    monkeypatch.setattr(profiler_client, "RECONNECT_S", 30.0 if restarted else 0.2)
     agents = [start_agent(tmp_path)]
     address = json.loads(agents[0].stdout.readline())["listening"]
     workers: list[int] = []
@@ -139,7 +140,8 @@ def test_a_board_killed_in_the_middle_of_a_job_measures_it_once_more_and_never_a
 
     device = DeviceConfig(name="pi1", address=address)
     try:
-        with connect([device], owner="ann", state=tmp_path / "host") as clients:
+        time = SYSTEM_TIME if restarted else VirtualTime()
+        with connect([device], owner="ann", state=tmp_path / "host", time=time) as clients:
             if restarted:
                 traces = clients[PI1].profile(batch, kill)
             else:

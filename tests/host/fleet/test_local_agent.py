@@ -77,7 +77,7 @@ def test_an_agent_outlives_the_thread_that_started_it(tmp_path: Path):
     starter.start()
     starter.join()
     agent = clients[DeviceName("pi1")]._agent
-    clients[DeviceName("pi1")]._lease.acquire()  # answered, so still there
+    assert clients[DeviceName("pi1")]._lease.renew()  # answered, so still there
     assert agent.last_words() is None
     connection.__exit__(None, None, None)
     assert agent.last_words() is not None

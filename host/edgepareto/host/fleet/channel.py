@@ -17,7 +17,8 @@ from edgepareto.profiler.v1 import profiler_pb2_grpc
 __all__ = ["CALL_DEADLINE_S", "ask_device_info", "channel_for", "open_channel", "open_stub", "reason"]
 
 CALL_DEADLINE_S = 5.0  # of a unary call; an agent answers those at once, also while it measures
-IDEMPOTENT = ("GetDeviceInfo", "AcquireLease", "RenewLease", "ReleaseLease", "HasBlobs")
+# Not GetDeviceInfo: who looks for a board that is gone asks again itself, with pauses of its own.
+IDEMPOTENT = ("AcquireLease", "RenewLease", "ReleaseLease", "HasBlobs")
 RETRIES = {
     "methodConfig": [
         {
@@ -88,9 +89,24 @@ def ask_device_info(
     stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, host_boot_id: str | None
 ) -> DeviceInfo:
     """Raises Unreachable, WrongProtocol, DeviceError."""
-    request = pb.GetDeviceInfoRequest(protocol_version=wire.PROTOCOL_VERSION)
+    message = _asked(stub, name, target, version=wire.PROTOCOL_VERSION)
+    if not 1 <= message.protocol_version <= wire.PROTOCOL_VERSION:
+        raise WrongProtocol(
+            f"{name}: its agent {message.agent_version} speaks protocol version {message.protocol_version}, this host "
+            f"speaks 1 to {wire.PROTOCOL_VERSION}; install the same edgepareto release on both"
+        )
     try:
-        message = stub.GetDeviceInfo(request, timeout=CALL_DEADLINE_S)
+        return wire.device_info(message, name, host_boot_id=host_boot_id)
+    except ValueError as error:
+        raise WrongProtocol(f"{name}: {error}") from error
+
+
+def _asked(stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, version: int) -> pb.DeviceInfo:
+    """version: that the host offers; an agent of version 1 refuses every other, so a refusal is met with one less."""
+    try:
+        message: pb.DeviceInfo = stub.GetDeviceInfo(
+            pb.GetDeviceInfoRequest(protocol_version=version), timeout=CALL_DEADLINE_S
+        )
     except grpc.RpcError as error:
         code = error.code()
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
@@ -98,6 +114,8 @@ def ask_device_info(
                 f"{name}: no agent answers at {target} ({reason(error)}); start edgepareto-agent there, or correct the "
                 "address"
             ) from error
+        if code is grpc.StatusCode.FAILED_PRECONDITION and version > 1:
+            return _asked(stub, name, target, version=version - 1)
         if code is grpc.StatusCode.FAILED_PRECONDITION:
             raise WrongProtocol(f"{name}: {reason(error)}") from error
         if code is grpc.StatusCode.PERMISSION_DENIED:
@@ -105,15 +123,7 @@ def ask_device_info(
         if code is grpc.StatusCode.UNIMPLEMENTED:
             raise WrongProtocol(f"{name}: what answers at {target} is no edgepareto-agent of this release") from error
         raise DeviceError(f"{name}: {reason(error)}") from error
-    if message.protocol_version != wire.PROTOCOL_VERSION:
-        raise WrongProtocol(
-            f"{name}: its agent {message.agent_version} speaks protocol version {message.protocol_version}, this host "
-            f"speaks {wire.PROTOCOL_VERSION}; install the same edgepareto release on both"
-        )
-    try:
-        return wire.device_info(message, name, host_boot_id=host_boot_id)
-    except ValueError as error:
-        raise WrongProtocol(f"{name}: {error}") from error
+    return message
 
 
 def reason(error: grpc.RpcError) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +13,10 @@ from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
 from edgepareto.host.errors import DeviceError
 from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
-from edgepareto.host.fleet.lease import HeldLease
+from edgepareto.host.fleet.lease import WAIT_S, HeldLease
+from edgepareto.host.fleet.line import Line
 from edgepareto.host.fleet.local_agent import LocalAgent
+from edgepareto.host.fleet.patience import SYSTEM_TIME, ServiceTime
 from edgepareto.host.fleet.profiler_client import ProfilerClient
 
 __all__ = ["connect", "probe"]
@@ -22,22 +26,42 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @contextmanager
 def connect(
-    devices: Sequence[DeviceConfig], *, owner: str, state: Path | None
+    devices: Sequence[DeviceConfig],
+    *,
+    owner: str,
+    state: Path | None,
+    wait_s: float = WAIT_S,
+    tell: Callable[[str], None] = lambda text: None,
+    time: ServiceTime = SYSTEM_TIME,
 ) -> Iterator[dict[DeviceName, ProfilerClient]]:
-    """A client per device, its lease held, inside the block; all or none.
+    """A client per device, its lease held, inside the block; all or none. The devices are dialled side by side.
 
     owner: who holds the boards, for example "user@machine study"; the same owner takes its own leases over at once.
     state: folder of the embedded agents' blobs and journals, one subfolder each, kept between runs; None:
-    a throw-away one. Raises Unreachable, WrongProtocol, DeviceError.
+    a throw-away one. wait_s: in line for a board that another host uses. tell: who that is, a line for the user; any
+    thread may call it. Raises Unreachable, Refused, WrongProtocol, DeviceError, ConfigError: the first device's that
+    cannot be had, as soon as that is known.
     """
     with ExitStack() as stack:
         # All agents first: they start side by side.
         agents = {device.name: _started(device, state, stack) for device in devices}
-        clients: dict[DeviceName, ProfilerClient] = {}
-        for device in devices:
-            client = _connected(device, agents[device.name], owner, stack)
-            clients[client.info.name] = client
-        yield clients
+        cancelled = threading.Event()
+
+        def opened(device: DeviceConfig, own: ExitStack) -> ProfilerClient:
+            return _connected(
+                device, agents[device.name], owner, own, wait_s=wait_s, tell=tell, time=time, cancelled=cancelled
+            )
+
+        # One stack per device, for a stack is no thread's but its own.
+        stacks = [stack.enter_context(ExitStack()) for _ in devices]
+        threads = stack.enter_context(ThreadPoolExecutor(max(1, len(devices)), thread_name_prefix="connect"))
+        stack.callback(cancelled.set)
+        dialled = [threads.submit(opened, *both) for both in zip(devices, stacks, strict=True)]
+        done, _ = wait(dialled, return_when=FIRST_EXCEPTION)
+        for one in dialled:
+            if one in done:
+                one.result()
+        yield {client.info.name: client for client in (one.result() for one in dialled)}
 
 
 def probe(device: DeviceConfig, state: Path | None = None) -> DeviceInfo:
@@ -62,20 +86,36 @@ def _started(device: DeviceConfig, state: Path | None, stack: ExitStack) -> Loca
     return agent
 
 
-def _connected(device: DeviceConfig, agent: LocalAgent | None, owner: str, stack: ExitStack) -> ProfilerClient:
+def _connected(
+    device: DeviceConfig,
+    agent: LocalAgent | None,
+    owner: str,
+    stack: ExitStack,
+    *,
+    wait_s: float,
+    tell: Callable[[str], None],
+    time: ServiceTime,
+    cancelled: threading.Event,
+) -> ProfilerClient:
     name = DeviceName(device.name)
     target = _target(device, agent)
-    channel = channel_for(device) if agent is None else open_channel(target)
-    stack.callback(channel.close)
+    line = Line(lambda: channel_for(device) if agent is None else open_channel(target))
+    stack.callback(line.close)
     host_boot_id = _host_boot_id()
-    stub = open_stub(channel)
-    info = ask_device_info(stub, name, target, host_boot_id=host_boot_id)
+    info = ask_device_info(line.stub, name, target, host_boot_id=host_boot_id)
     _check_runtime(device, info)
     _check_threads(device, info)
-    lease = HeldLease(stub, name, owner)
-    lease.acquire()
+    lease = HeldLease(line, name, owner, time=time)
+    lease.acquire(cancelled=cancelled, wait_s=wait_s, tell=lambda text: tell(f"{name}: {text}"))
     client = ProfilerClient(
-        info=info, target=target, channel=channel, lease=lease, agent=agent, host_boot_id=host_boot_id
+        info=info,
+        target=target,
+        line=line,
+        lease=lease,
+        agent=agent,
+        host_boot_id=host_boot_id,
+        lease_wait_s=wait_s,
+        time=time,
     )
     stack.callback(client.close)
     return client

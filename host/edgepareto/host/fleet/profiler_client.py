@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import grpc
-from edgepareto.host.domain import Batch, DeviceInfo, ProfileTrace
+from edgepareto.host.domain import Batch, DeviceInfo, MeterStatus, ProfileTrace, Status
 from edgepareto.host.domain.incident import Incident
-from edgepareto.host.errors import DeviceError, DeviceLost
+from edgepareto.host.errors import ConfigError, DeviceError, DeviceLost, Refused, Unreachable, WrongProtocol
 from edgepareto.host.fleet import wire
-from edgepareto.host.fleet.channel import CALL_DEADLINE_S, ask_device_info, open_stub, reason
-from edgepareto.host.fleet.lease import HeldLease
+from edgepareto.host.fleet.blobs import sha256_of, upload_missing
+from edgepareto.host.fleet.channel import ask_device_info, reason
+from edgepareto.host.fleet.lease import TTL_S, WAIT_S, HeldLease
+from edgepareto.host.fleet.line import Line
 from edgepareto.host.fleet.local_agent import LocalAgent
+from edgepareto.host.fleet.patience import PATIENCE_S, SYSTEM_TIME, ServiceTime, pauses
+from edgepareto.host.fleet.troubles import IncidentKind, Troubles, now
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 
 __all__ = ["ProfilerClient"]
 
-CHUNK_BYTES = 512 << 10
 # Of one step, such as a block or a window, and of waiting for another batch. The agent ends a step that hangs itself,
 # and keepalive notices a board that is gone: this is for an agent that answers but does not get on.
 STEP_DEADLINE_S = {"quick": 900.0, "standard": 3600.0, "audit": 4 * 3600.0}
-SLOWEST_LINK_BYTES_PER_S = 50_000
-RECONNECT_S = 5.0  # how long a board may be gone, after the 15 s in which keepalive notices that it is
 BUSY_POLL_S = 0.5
+ROOM_PAUSE_S = 5.0  # in which a board may make room on its disk
 HEALINGS = 3  # per batch and kind; the same trouble again and again is a lost device
+AGENTS_BUG = "see the agent's log"  # how every INTERNAL of the agent's own ends
+TRANSPORT = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,  # of a call that an agent answers at once
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNKNOWN,  # what a damaged frame ends as, these two
+        grpc.StatusCode.INTERNAL,
+    }
+)
+NO_ENERGY = frozenset(MeterStatus) - {MeterStatus.OK, MeterStatus.CLIPPED}  # what is clipped is the candidate's own
 
 
 class ProfilerClient:
@@ -39,22 +51,26 @@ class ProfilerClient:
         *,
         info: DeviceInfo,
         target: str,
-        channel: grpc.Channel,
+        line: Line,
         lease: HeldLease,
         agent: LocalAgent | None,
         host_boot_id: str | None,
+        lease_wait_s: float = WAIT_S,
+        time: ServiceTime = SYSTEM_TIME,
     ) -> None:
         self._info = info
         self._target = target
-        self._channel = channel
-        self._stub = open_stub(channel)
+        self._line = line
         self._lease = lease
         self._agent = agent
         self._host_boot_id = host_boot_id
+        self._lease_wait_s = lease_wait_s
+        self._time = time
         self._closed = threading.Event()
 
     @property
     def info(self) -> DeviceInfo:
+        """As the agent told last: after a reboot with another boot id."""
         return self._info
 
     def profile(
@@ -65,34 +81,25 @@ class ProfilerClient:
     ) -> tuple[ProfileTrace, ...]:
         """The anchor's trace first, then the entries' in order. Raises DeviceLost where the device has no more to give.
 
-        Blobs that the agent forgot are sent again, a lost lease or connection is taken up again, and a batch that was
-        measured meanwhile is answered from the agent's journal: nothing is measured twice under one request key. A slow
-        model may take any time as long as the batch gets on, a step within each STEP_DEADLINE_S.
+        Blobs that the agent forgot are sent again, a lost lease or connection is taken up again, a board that is gone
+        is looked for PATIENCE_S long, also through a reboot, and the batch is asked for again under its key: where it
+        was measured meanwhile it is answered from the agent's journal. Nothing is measured twice but a batch that was
+        cut short before it was journalled, and that is an incident. A slow model may take any time as long as the batch
+        gets on, a step within each STEP_DEADLINE_S.
+
+        on_incident: each trouble of this batch, in order, before this returns or raises.
         """
-        hashes = {path: _sha256_of(path) for path in _data_files(batch)}
-        files = {digest: path for path, digest in hashes.items()}
-        files |= {entry.model_sha256: entry.model for entry in (batch.anchor, *batch.entries)}
-        deadline = time.monotonic() + STEP_DEADLINE_S[batch.preset]
-        troubles: Counter[grpc.StatusCode] = Counter()
-        while True:
-            if self._closed.is_set():
-                raise DeviceLost(f"{self._info.name}: the connection was closed")
-            try:
-                self._upload_missing(files)
-                request = wire.profile_request(batch, hashes, self._lease.id)
-                return self._follow(batch, request, on_progress)
-            except grpc.RpcError as error:
-                code = error.code()
-                troubles[code] += 1
-                if troubles[code] > HEALINGS and code is not grpc.StatusCode.ABORTED:
-                    raise DeviceLost(f"{self._info.name}: {reason(error)} ({troubles[code]} times)") from error
-                if code is not grpc.StatusCode.ABORTED:
-                    deadline = time.monotonic() + STEP_DEADLINE_S[batch.preset]
-                self._heal(error, deadline, on_progress)
-            except ValueError as error:
-                if not self._closed.is_set():
-                    raise
-                raise DeviceLost(f"{self._info.name}: the connection was closed") from error  # between two calls
+        troubles = Troubles(self._info.name, on_incident)
+        began = now()
+        try:
+            traces, from_journal = self._profile_healed(batch, on_progress, troubles)
+        except DeviceLost as error:
+            if not self._closed.is_set():  # else we hung up ourselves
+                troubles.give_up(str(error).removeprefix(f"{self._info.name}: "), at=began)
+            raise
+        troubles.end(from_journal=from_journal)
+        self._tell_lost_meter(batch, traces, troubles, began)
+        return traces
 
     def close(self) -> None:
         """Give the lease back and hang up; a `profile` in another thread ends with DeviceLost. Idempotent."""
@@ -100,62 +107,147 @@ class ProfilerClient:
             return
         self._closed.set()
         self._lease.release()
-        self._channel.close()
+        self._line.close()
 
-    def _heal(self, error: grpc.RpcError, deadline: float, on_progress: Callable[[str], None]) -> None:
+    def _profile_healed(
+        self, batch: Batch, on_progress: Callable[[str], None], troubles: Troubles
+    ) -> tuple[tuple[ProfileTrace, ...], bool]:
+        """The traces, and whether they come from the agent's journal. Raises DeviceLost."""
+        hashes = {path: sha256_of(path) for path in _data_files(batch)}
+        files = {digest: path for path, digest in hashes.items()}
+        files |= {entry.model_sha256: entry.model for entry in (batch.anchor, *batch.entries)}
+        deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
+        met: Counter[str] = Counter()
+        while True:
+            if self._closed.is_set():
+                raise DeviceLost(f"{self._info.name}: the connection was closed")
+            try:
+                upload_missing(self._line.stub, self._lease.id, files)
+                request = wire.profile_request(batch, hashes, self._lease.id)
+                troubles.send()
+                return self._follow(batch, request, on_progress, troubles)
+            except grpc.RpcError as error:
+                code = error.code()
+                if code is grpc.StatusCode.ABORTED:
+                    self._wait_until_free(error, deadline_s, on_progress)
+                    continue
+                deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
+                kind = "connection" if _is_transport(error) else code.name
+                met[kind] += 1
+                if met[kind] > HEALINGS:
+                    raise DeviceLost(f"{self._info.name}: {reason(error)} ({met[kind]} times)") from error
+                self._heal(error, on_progress, troubles, times=met[kind])
+            except ValueError as error:
+                if not self._closed.is_set():
+                    raise
+                raise DeviceLost(f"{self._info.name}: the connection was closed") from error  # between two calls
+
+    def _wait_until_free(self, error: grpc.RpcError, deadline_s: float, on_progress: Callable[[str], None]) -> None:
+        """While another batch is measured. Raises DeviceLost."""
+        if self._closed.is_set() or self._time.now_s() >= deadline_s:
+            raise DeviceLost(f"{self._info.name}: {reason(error)}") from error
+        on_progress("waiting for the board")
+        self._time.wait(self._closed, BUSY_POLL_S)
+
+    def _heal(
+        self, error: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles, *, times: int
+    ) -> None:
         """Returns when it is worth asking again. Raises DeviceLost."""
         name = self._info.name
         code = error.code()
+        at = now()
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
-        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return  # the next round asks again and uploads what the agent misses
-        if code is grpc.StatusCode.PERMISSION_DENIED:
-            try:
-                self._lease.acquire()
-            except DeviceError as refusal:
-                raise DeviceLost(str(refusal)) from error
-        elif code is grpc.StatusCode.ABORTED and time.monotonic() < deadline:
-            on_progress("waiting for the board")
-            self._closed.wait(BUSY_POLL_S)
-        elif code is grpc.StatusCode.UNAVAILABLE:
-            self._reconnect(error)
+        if _is_transport(error):
+            self._reconnect(error, on_progress, troubles)
+        elif code is grpc.StatusCode.NOT_FOUND:
+            return  # the agent makes room by forgetting; the next round uploads what it misses
+        elif code is grpc.StatusCode.DATA_LOSS:
+            troubles.add(IncidentKind.UPLOAD_CORRUPT, reason(error), at=at)
+        elif code is grpc.StatusCode.PERMISSION_DENIED:
+            self._take_lease(on_progress, error)
+            troubles.add(IncidentKind.LEASE_LOST, reason(error), at=at)
+        elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and times == 1:
+            troubles.add(IncidentKind.DISK_FULL, reason(error), at=at)
+            on_progress("waiting for room on the board")
+            self._time.wait(self._closed, ROOM_PAUSE_S)
         else:
             raise DeviceLost(f"{name}: {reason(error)}") from error
 
-    def _reconnect(self, cause: grpc.RpcError) -> None:
-        """Find the same board again within RECONNECT_S. Raises DeviceLost."""
+    def _take_lease(self, on_progress: Callable[[str], None], cause: grpc.RpcError) -> None:
+        """Raises DeviceLost."""
+        try:
+            self._lease.acquire(cancelled=self._closed, wait_s=self._lease_wait_s, tell=on_progress)
+        except DeviceError as refusal:
+            raise DeviceLost(str(refusal)) from cause
+
+    def _reconnect(self, cause: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles) -> None:
+        """Find the same board again and hold its lease, within PATIENCE_S and one look. Raises DeviceLost."""
         name = self._info.name
-        deadline = time.monotonic() + RECONNECT_S
+        at, began_s, pause = now(), self._time.now_s(), pauses()
+        on_progress("does not answer")
         while True:
             last_words = None if self._agent is None else self._agent.last_words()
             if last_words is not None:
                 raise DeviceLost(f"{name}: its agent ended: {last_words}") from cause
             try:
-                found = ask_device_info(self._stub, name, self._target, host_boot_id=self._host_boot_id)
+                before = self._info
+                lease_kept = self._find_again(on_progress)
                 break
+            except (Refused, WrongProtocol, ConfigError, DeviceLost) as error:
+                raise DeviceLost(str(error)) from cause
             except DeviceError as error:
-                if time.monotonic() > deadline or self._closed.wait(BUSY_POLL_S):
-                    raise DeviceLost(f"{name}: lost in the middle of a batch: {reason(cause)}") from error
-        if (found.board_id, found.boot_id) != (self._info.board_id, self._info.boot_id):
+                gone_s = self._time.now_s() - began_s
+                if gone_s >= PATIENCE_S:
+                    raise DeviceLost(
+                        f"{name}: lost in the middle of a batch: {reason(cause)}; looked for {gone_s:.0f} s since"
+                    ) from error
+                on_progress(f"gone for {gone_s:.0f} s, is looked for until {PATIENCE_S:.0f} s")
+                if self._time.wait(self._closed, next(pause)):
+                    raise DeviceLost(f"{name}: the connection was closed") from error
+        gone_s = self._time.now_s() - began_s
+        troubles.add(*_what_happened(before, self._info, cause, gone_s, lease_kept), at=at, lease_kept=lease_kept)
+
+    def _find_again(self, on_progress: Callable[[str], None]) -> bool:
+        """Whether our lease outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError, and
+        DeviceLost where looking again is of no use."""
+        name = self._info.name
+        self._line.redial()
+        found = ask_device_info(self._line.stub, name, self._target, host_boot_id=self._host_boot_id)
+        if found.board_id != self._info.board_id:
             raise DeviceLost(
-                f"{name}: BOARD_REBOOTED: boot {self._info.boot_id} ended in the middle of a batch; "
-                "search again with --resume"
-            ) from cause
+                f"{name}: another board answers at {self._target}, {found.board_id} instead of {self._info.board_id}; "
+                "correct the address, then search again with --resume"
+            )
+        lease_kept = found.boot_id == self._info.boot_id and self._renewed()
+        if not lease_kept:
+            try:
+                self._lease.acquire(cancelled=self._closed, wait_s=self._lease_wait_s, tell=on_progress)
+            except Unreachable:
+                raise
+            except DeviceError as refusal:
+                raise DeviceLost(str(refusal)) from refusal
+        self._info = found
+        return lease_kept
+
+    def _renewed(self) -> bool:
         try:
-            self._lease.acquire()
+            return self._lease.renew()
+        except Unreachable:
+            raise
         except DeviceError as refusal:
-            raise DeviceLost(str(refusal)) from cause
+            raise DeviceLost(str(refusal)) from refusal
 
     def _follow(
-        self, batch: Batch, request: pb.ProfileRequest, on_progress: Callable[[str], None]
-    ) -> tuple[ProfileTrace, ...]:
+        self, batch: Batch, request: pb.ProfileRequest, on_progress: Callable[[str], None], troubles: Troubles
+    ) -> tuple[tuple[ProfileTrace, ...], bool]:
         """Join the batch, again and again while it gets on. Raises grpc.RpcError, DeviceLost."""
         timeout_s = STEP_DEADLINE_S[batch.preset]
         newest = pb.Progress()
 
         def on_step(step: pb.Progress) -> None:
             nonlocal newest
+            troubles.step()
             if step != newest:  # a batch that is joined again tells its latest step again
                 newest = step
                 on_progress(wire.progress_text(step))
@@ -173,12 +265,12 @@ class ProfilerClient:
 
     def _profile_once(
         self, batch: Batch, request: pb.ProfileRequest, timeout_s: float, on_step: Callable[[pb.Progress], None]
-    ) -> tuple[ProfileTrace, ...]:
+    ) -> tuple[tuple[ProfileTrace, ...], bool]:
         """Raises grpc.RpcError, DeviceLost."""
         traces: list[ProfileTrace] = []
         data = bytearray()
-        done = False
-        call = self._stub.Profile(request, timeout=timeout_s)
+        done: pb.BatchDone | None = None
+        call = self._line.stub.Profile(request, timeout=timeout_s)
         try:
             for event in call:
                 kind = event.WhichOneof("event")
@@ -190,38 +282,48 @@ class ProfilerClient:
                         traces.append(wire.profile_trace(bytes(data), self._info.name))
                         data.clear()
                 elif kind == "done":
-                    done = True
+                    done = event.done
         except ValueError as error:
             raise DeviceLost(f"{self._info.name}: {error}") from error
         finally:
             call.cancel()
         wanted = [batch.anchor.candidate, *(entry.candidate for entry in batch.entries)]
         answered = [trace.candidate for trace in traces]
-        if not done or answered != wanted:
+        if done is None or answered != wanted:
             raise DeviceLost(f"{self._info.name}: batch {batch.request_key} asked for {wanted}, answered {answered}")
-        return tuple(traces)
+        return tuple(traces), done.from_journal
 
-    def _upload_missing(self, files: Mapping[str, Path]) -> None:
-        """Raises grpc.RpcError."""
-        answer = self._stub.HasBlobs(pb.HasBlobsRequest(sha256=sorted(files)), timeout=CALL_DEADLINE_S)
-        for digest in answer.missing_sha256:
-            size_bytes = files[digest].stat().st_size
-            header = pb.BlobHeader(lease_id=self._lease.id, sha256=digest, size_bytes=size_bytes)
-            timeout_s = 30 + size_bytes / SLOWEST_LINK_BYTES_PER_S
-            self._stub.UploadBlob(_upload(header, files[digest]), timeout=timeout_s)
+    def _tell_lost_meter(
+        self, batch: Batch, traces: tuple[ProfileTrace, ...], troubles: Troubles, at: datetime
+    ) -> None:
+        """A meter that answered when the board was connected, and gave no candidate of this batch its energy."""
+        meter = self._info.meter
+        ran = [trace for trace in traces if trace.status is Status.OK]
+        if not batch.measure_energy or meter is None or meter.fault is not None or not ran:
+            return
+        if all(trace.meter_status in NO_ENERGY for trace in ran):
+            why = ran[0].meter_status.value
+            troubles.note(IncidentKind.METER_LOST, f"its meter gave no energy: {why}", LATENCY_ALONE, at=at)
 
 
-def _upload(header: pb.BlobHeader, path: Path) -> Iterator[pb.UploadBlobRequest]:
-    yield pb.UploadBlobRequest(header=header)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield pb.UploadBlobRequest(data=chunk)
+LATENCY_ALONE = "latency was measured, energy was not"
+
+
+def _what_happened(
+    before: DeviceInfo, after: DeviceInfo, cause: grpc.RpcError, gone_s: float, lease_kept: bool
+) -> tuple[IncidentKind, str]:
+    if before.boot_id != after.boot_id:
+        return IncidentKind.REBOOTED, f"the board was started anew (boot {before.boot_id}, now {after.boot_id})"
+    why = f"{reason(cause)}; it answered again after {gone_s:.0f} s"
+    if lease_kept or gone_s >= TTL_S:
+        return IncidentKind.CONNECTION_CUT, why
+    return IncidentKind.AGENT_RESTARTED, f"its agent was started anew: {why}"
+
+
+def _is_transport(error: grpc.RpcError) -> bool:
+    return error.code() in TRANSPORT and AGENTS_BUG not in (error.details() or "")
 
 
 def _data_files(batch: Batch) -> set[Path]:
     """Files whose hash does not stand in the batch."""
     return {batch.inputs, batch.anchor.expected_outputs, *(entry.expected_outputs for entry in batch.entries)}
-
-
-def _sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

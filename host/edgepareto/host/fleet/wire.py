@@ -32,7 +32,7 @@ from google.protobuf.message import DecodeError
 
 __all__ = ["PROTOCOL_VERSION", "device_info", "profile_request", "profile_trace", "progress_text"]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # the newest; 2: queue, unlock and holder of the lease
 PROVIDER = "CPUExecutionProvider"
 
 _QUALITIES: dict[int, MeterQuality] = {
