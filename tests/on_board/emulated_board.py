@@ -1,0 +1,183 @@
+"""The stand-in board of qemu/: built once per version of its scripts, kept, and started fresh in seconds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["EmulatedBoard", "NoEmulatedBoard", "built_board", "running_board"]
+
+SCRIPTS = Path(__file__).parent / "qemu"
+DEFAULT_CACHE = "~/.cache/edgepareto/board"
+RUN_NEEDS = ("qemu-system-aarch64", "qemu-img", "fdtput", "ssh")
+BUILD_TIMEOUT_S = 1800
+TOOLS_MISSING = 3  # build-board's exit code
+COMMAND_TIMEOUT_S = 120
+BOOT_TIMEOUT_S = 180
+NOT_LISTED = ("/proc", "/sys", "/dev", "/run", "/var/log", "/usr/*/__pycache__")
+# what a system at rest writes: its random seed; the tools' copies of the user database before the last change
+MOVING = ("/var/lib/systemd/", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/tmp/systemd-private")
+
+
+class NoEmulatedBoard(Exception):
+    """This machine cannot have one; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedBoard:
+    """A running board. ssh_port and agent_port lead to its ports 22 and 50051 from 127.0.0.1."""
+
+    built: Path
+    run: Path
+    ssh_port: int
+    agent_port: int
+
+    @property
+    def key(self) -> Path:
+        return self.built / "key"
+
+    @property
+    def host_key(self) -> str:
+        """Its fingerprint as ssh shows it, SHA256:..."""
+        known = self.built / "known_hosts"
+        listed = subprocess.run(["ssh-keygen", "-lf", str(known)], capture_output=True, text=True, check=True)
+        return listed.stdout.split()[1]
+
+    def ssh(self, command: str, *, user: str = "root", stdin: str = "") -> subprocess.CompletedProcess[str]:
+        options = {
+            "UserKnownHostsFile": self.built / "known_hosts",
+            "HostKeyAlias": "board",
+            "StrictHostKeyChecking": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": 10,
+            "LogLevel": "ERROR",
+        }
+        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return subprocess.run(
+            ["ssh", "-i", str(self.key), "-p", str(self.ssh_port), *words, f"{user}@127.0.0.1", command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+    def root(self, command: str, *, stdin: str = "") -> str:
+        """What the command printed; fails the test where it failed."""
+        ran = self.ssh(command, stdin=stdin)
+        assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+    def save(self, name: str) -> None:
+        """Keep the running board, memory and disk, under that name."""
+        self._monitor(f"savevm {name}")
+
+    def go_back_to(self, name: str) -> None:
+        """As it was when it was saved, at the same ports; its clock is right."""
+        self._monitor(f"loadvm {name}")
+        self.wait_for_ssh()
+        self.root(f"date -s @{time.time():.0f}")
+
+    def reset(self) -> None:
+        """As if its power had been cut for a moment."""
+        self._monitor("system_reset")
+
+    def wait_for_ssh(self) -> None:
+        deadline = time.monotonic() + BOOT_TIMEOUT_S
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                if self.ssh("echo up").stdout == "up\n":
+                    return
+            assert time.monotonic() < deadline, f"no ssh after {BOOT_TIMEOUT_S} s; see {self.run / 'console.log'}"
+            time.sleep(0.3)
+
+    def boot_id(self) -> str:
+        return self.root("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def listing(self) -> list[str]:
+        """Paths, kinds, modes, owners, sizes and link targets of all that outlives a boot.
+
+        Without logs, what the system's own Python caches, and what its services write while they run.
+        """
+        prune = " -o ".join(f"-path '{path}'" for path in NOT_LISTED)
+        found = self.root(
+            f"find / -xdev \\( {prune} \\) -prune -o -type d -printf '%p %y %m %U:%G\\n' -o "
+            "-printf '%p %y %m %U:%G %s %l\\n'"
+        )
+        return sorted(line for line in found.splitlines() if not line.startswith(MOVING))
+
+    def _monitor(self, command: str) -> None:
+        with socket.socket(socket.AF_UNIX) as talk:
+            talk.settimeout(COMMAND_TIMEOUT_S)
+            talk.connect(str(self.run / "monitor"))
+            _until_prompt(talk)
+            talk.sendall(command.encode() + b"\n")
+            told = _until_prompt(talk)
+        assert "rror" not in told, told
+
+
+def _until_prompt(talk: socket.socket) -> str:
+    heard = b""
+    while not heard.endswith(b"(qemu) "):
+        piece = talk.recv(4096)
+        assert piece, heard
+        heard += piece
+    return heard.decode(errors="replace")
+
+
+def built_board() -> Path:
+    """Folder of a board with a snapshot, made where there is none. Raises NoEmulatedBoard."""
+    cache = Path(os.environ.get("EDGEPARETO_BOARD_CACHE") or DEFAULT_CACHE).expanduser()
+    scripts = b"".join((SCRIPTS / name).read_bytes() for name in ("build-board", "boot-board", "ina219-sim"))
+    built = cache / hashlib.sha256(scripts).hexdigest()[:16]
+    built.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:  # another run builds it: wait for that
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (built / "disk.ext4").exists():
+            _build(built)
+        absent = [tool for tool in RUN_NEEDS if shutil.which(tool) is None]
+        if absent:
+            raise NoEmulatedBoard(f"{', '.join(absent)} not found; the board is built already in {built}")
+        if not (built / "snapshot.qcow2").exists():
+            subprocess.run([SCRIPTS / "boot-board", built, "--save"], check=True, stdout=subprocess.DEVNULL)
+    return built
+
+
+def _build(built: Path) -> None:
+    if platform.machine() != "x86_64":
+        raise NoEmulatedBoard(f"it is built on x86-64 only, this is {platform.machine()}")
+    release = platform.freedesktop_os_release()
+    if (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12"):
+        raise NoEmulatedBoard(f"it is built on Debian 12 only, this is {release.get('PRETTY_NAME', 'another system')}")
+    if os.geteuid() != 0:
+        raise NoEmulatedBoard("it is built by root only, once; after that any user can run it")
+    log = built / "build.log"
+    with log.open("w") as output:
+        ran = subprocess.run(
+            [SCRIPTS / "build-board", built], stdout=output, stderr=subprocess.STDOUT, timeout=BUILD_TIMEOUT_S
+        )
+    last = log.read_text().strip().rpartition("\n")[2]
+    if ran.returncode == TOOLS_MISSING:
+        raise NoEmulatedBoard(last)
+    assert ran.returncode == 0, f"build-board: {last}; see {log}"
+
+
+@contextmanager
+def running_board(built: Path, run: Path) -> Iterator[EmulatedBoard]:
+    """A fresh board until the block ends."""
+    boot = [SCRIPTS / "boot-board", built, run]
+    try:
+        subprocess.run([*boot, "--restore"], check=True, stdout=subprocess.DEVNULL)
+        ports = dict(line.split() for line in (run / "ports").read_text().splitlines())
+        yield EmulatedBoard(built=built, run=run, ssh_port=int(ports["ssh"]), agent_port=int(ports["agent"]))
+    finally:
+        subprocess.run([*boot, "--stop"], check=True)
