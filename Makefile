@@ -4,11 +4,12 @@ BIN := .venv/bin
 EXAMPLE := examples/fashion_mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports generated pytest test-torch format benchmark clean
+.PHONY: help demo test test-board lint types imports generated pytest test-torch format benchmark clean
 
 help:
 	@echo "make demo        install into .venv and search the bundled example on two simulated boards"
 	@echo "make test        everything CI checks"
+	@echo "make test-board  everything on an emulated board, installed over ssh (Debian 12, x86-64; root to build it once)"
 	@echo "make test-torch  export the networks of tests/models with torch again and compare their outputs (minutes)"
 	@echo "make format      let ruff format the code"
 	@echo "make benchmark   the figures of docs/benchmarks.md (an hour; other pruners go into .venv-rivals)"
@@ -49,6 +50,10 @@ generated: .venv/installed-dev
 
 pytest: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+# -rs: where there can be no board the summary says why, and that is no failure
+test-board: .venv/installed-dev
+	$(BIN)/python -m pytest -m board -rs tests/on_board
 
 .venv-torch/installed: tests/models/requirements-torch.txt
 	@echo "installing torch into .venv-torch (minutes)"
