@@ -42,6 +42,8 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.so_reuseport", 0),  # a second agent on the same port must fail, not take half of the calls
     ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+    # Else the window grows with the connection's speed, and a fast host's upload takes 30 MB more, at the same speed.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 
