@@ -156,6 +156,17 @@ def test_a_name_is_never_taken_over_silently(host):
     assert "pi@10.0.0.9" in host("devices", "show", "bench").out
 
 
+def test_a_name_that_something_else_has_here_is_told_or_refused(host):
+    shadowed = host("devices", "add", "pi1", "pi@b", "--group", "pis")
+    assert (shadowed.code, "edgepareto.toml has a pi1 of its own, which wins in this folder" in shadowed.err) == (
+        0,
+        True,
+    )
+    for words in (("pis", "pi@c"), ("pi2", "pi@c", "--group", "pi1")):
+        refused = host("devices", "add", *words)
+        assert (refused.code, "would be a device and a group" in refused.err) == (2, True)
+
+
 def test_removing_an_installed_board_says_how_its_agent_goes(host):
     assert host(*ADD).code == 0
     with inventory_file().open("a") as file:

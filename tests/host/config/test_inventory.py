@@ -91,6 +91,8 @@ def test_the_agents_address_is_that_of_the_ssh_alias(tmp_path: Path, project: Pa
     assert add_device("a", {"ssh": "bench"}).address == "10.1.2.3:50051"
     assert add_device("b", {"ssh": "pi@2001:db8::1"}).address == "[2001:db8::1]:50051"
     assert add_device("c", {"ssh": "pi@bench", "address": "127.0.0.1:50052"}).address == "127.0.0.1:50052"
+    (tmp_path / "home" / ".ssh" / "config").write_text("Host x\n  HostName y\nMatch exec false\n  User z\nHost\n")
+    assert device("a").address == "bench:50051"
 
 
 def test_what_somebody_wrote_into_the_file_stays(config: Path):

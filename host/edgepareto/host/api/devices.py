@@ -92,13 +92,14 @@ def add_device_by_card(name: str, card: str | Path, *, group: str | None = None,
 
 def remove_device(name: str, *, settings: str | Path | None = None) -> DeviceConfig:
     """Take a device out of the user's inventory and return it; what runs on the board stays. Raises ConfigError."""
-    found = next((device for device in known_devices(settings=settings) if device.name == name), None)
-    if found is not None and found.origin not in (None, inventory_file()):
-        raise ConfigError(f"device {name}: stands in {found.origin}; remove its [devices.{name}] there")
+    own = {device.name: device for device in known_devices() if device.origin == inventory_file()}
+    if name not in own:
+        elsewhere = [device.origin for device in known_devices(settings=settings) if device.name == name]
+        if elsewhere and elsewhere[0] is not None:
+            raise ConfigError(f"device {name}: stands in {elsewhere[0]}; remove its [devices.{name}] there")
     erase_device(name)
     (config_folder() / TRUSTED / f"{name}.pem").unlink(missing_ok=True)
-    assert found is not None, "it was in the inventory"
-    return found
+    return own[name]
 
 
 def device_details(name: str, *, settings: str | Path | None = None) -> DeviceDetails:

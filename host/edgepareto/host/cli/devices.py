@@ -65,11 +65,13 @@ def add(
             raise WrongUse(f"--card says all of a board; leave out {', '.join([*([ssh] if ssh else []), *given])}")
         device = api.add_device_by_card(name, card, group=group, replace=replace)
         typer.echo(f"{name} is added: agent at {device.address}; next: host devices check {name}")
+        _tell_shadowed(name)
         return
     if ssh is None:
         raise WrongUse(f"where is {name}? host devices add {name} USER@HOST, or --card FILE for a colleague's board")
     api.add_device(name, ssh, **of_ssh, group=group, replace=replace)  # type: ignore[arg-type]
     typer.echo(f"{name} is added: {ssh}; next: host deploy {name}")
+    _tell_shadowed(name)
 
 
 @app.command("list")
@@ -170,3 +172,12 @@ def check(
     print_parts(console, devices_table(statuses))
     if any(status.info is None for status in statuses):
         raise typer.Exit(1)
+
+
+def _tell_shadowed(name: str) -> None:
+    from edgepareto.host import api
+    from edgepareto.host.config import inventory_file, settings_file
+
+    here = next(device for device in api.known_devices(settings=settings_file()) if device.name == name)
+    if here.origin != inventory_file():
+        typer.echo(f"note: {here.origin} has a {name} of its own, which wins in this folder", err=True)

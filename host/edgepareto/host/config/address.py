@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from pathlib import Path
-
-from edgepareto.host.errors import ConfigError
 
 __all__ = [
     "LARGEST_PORT",
@@ -22,7 +21,10 @@ AGENT_PORT = 50051
 LARGEST_PORT = 65_535
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[^:\s/]+):(\d{1,5})")
 HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+RESOLVES = re.compile(r"^\s*(?:hostname|port)\b", re.IGNORECASE | re.MULTILINE)
 UNIX = "unix:/"
+
+log = logging.getLogger(__name__)
 
 
 def is_host_port(text: str) -> bool:
@@ -66,27 +68,32 @@ def ssh_problem(destination: str) -> str | None:
 
 
 def address_of_ssh(destination: str) -> str:
-    """The agent's address on the machine that ssh would reach; aliases as in ~/.ssh/config. Raises ConfigError."""
+    """The agent's address on the machine that ssh would reach; aliases as in ~/.ssh/config."""
     host, _ = ssh_place(destination)
     return f"[{host}]:{AGENT_PORT}" if ":" in host else f"{host}:{AGENT_PORT}"
 
 
 def ssh_place(destination: str) -> tuple[str, int | None]:
-    """Host and port behind "user@host" or an alias; port None: ~/.ssh/config sets none. Raises ConfigError."""
+    """Host and port behind "user@host" or an alias; port None: ~/.ssh/config sets none.
+
+    A file that paramiko cannot read (Match exec, for one) leaves the name as it is: commands that need no board read
+    the inventory as well, and must not fail by it.
+    """
     host = destination.rpartition("@")[2]
     settings = Path("~/.ssh/config").expanduser()
-    if not settings.is_file():
+    try:
+        if RESOLVES.search(settings.read_text(encoding="utf-8")) is None:
+            return host, None
+        from paramiko import SSHConfig, SSHException  # a quarter of a second
+    except (OSError, UnicodeDecodeError):
         return host, None
-    from paramiko import SSHConfig, SSHException  # a quarter of a second
-
     try:
         found = SSHConfig.from_path(settings).lookup(host)
         port = found.get("port")
         return str(found.get("hostname", host)), None if port is None else int(port)
     except (OSError, SSHException, ImportError, ValueError) as error:
-        raise ConfigError(
-            f"{settings}: cannot be read for {host} ({error}); correct it, or give the board's address"
-        ) from error
+        log.debug("%s says nothing of %s: %s", settings, host, error)
+        return host, None
 
 
 def _is_ip(host: str) -> bool:

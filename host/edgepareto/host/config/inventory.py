@@ -7,7 +7,7 @@ comments and order stay.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,14 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
             )
         devices[name] = _table(values)
 
-    return _changed(change, name)
+    def refuse_shadowing(devices: Sequence[DeviceConfig]) -> None:
+        """A device's own name wins, so a group of that name could never be meant."""
+        names, groups = {device.name for device in devices}, {device.group for device in devices}
+        for taken in (name, entry.get("group")):
+            if taken in names and taken in groups:
+                raise ConfigError(f"{taken} would be a device and a group; give one of them another name")
+
+    return _changed(change, name, check=refuse_shadowing)
 
 
 def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
@@ -113,7 +120,13 @@ def remove_device(name: str) -> None:
     _changed(change, None)
 
 
-def _changed(change: Callable[[TOMLDocument], None], name: str | None) -> DeviceConfig:
+def _changed(
+    change: Callable[[TOMLDocument], None],
+    name: str | None,
+    *,
+    check: Callable[[Sequence[DeviceConfig]], None] = lambda _: None,
+) -> DeviceConfig:
+    """check: of what would be there; nothing is written where it raises."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -128,6 +141,7 @@ def _changed(change: Callable[[TOMLDocument], None], name: str | None) -> Device
             raise ConfigError(f"{_shown(file)}: cannot be changed ({error}); edit it by hand") from error
         text = tomlkit.dumps(document).rstrip("\n") + "\n"
         written = known_devices(None, _checked(parse_toml(text, file, label=_shown(file))))
+        check(written)
         write_whole(Path(os.path.realpath(file)), text.encode(), mode=0o600)
     return next((device for device in written if device.name == name), DeviceConfig(name=LOCAL, local=True))
 
