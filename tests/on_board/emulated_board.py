@@ -26,7 +26,16 @@ COMMAND_TIMEOUT_S = 120
 BOOT_TIMEOUT_S = 180
 NOT_LISTED = ("/proc", "/sys", "/dev", "/run", "/var/log", "/usr/*/__pycache__")
 # what a system at rest writes: its random seed; the tools' copies of the user database before the last change
-MOVING = ("/var/lib/systemd/", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/tmp/systemd-private")
+MOVING = (
+    "/var/lib/systemd/",
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/tmp/systemd-private",
+    "/var/tmp/systemd-private",
+    "/home/pi/.sudo_as_admin_successful",
+)
 
 
 class NoEmulatedBoard(Exception):
