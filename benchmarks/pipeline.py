@@ -15,7 +15,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -170,13 +170,13 @@ def _search(config: StudyConfig, follow: Follow) -> None:
 
 @contextmanager
 def _on_a_core_of_its_own(
-    devices: Sequence[DeviceConfig], *, owner: str, state: Path
+    devices: Sequence[DeviceConfig], *, owner: str, state: Path, wait_s: float, tell: Callable[[str], None]
 ) -> Iterator[Mapping[DeviceName, Profiler]]:
     """As the fleet's `connect`. What a process starts stays on its cores: the agents' are begun in here, the preparers
     after it."""
     first, *_, last = sorted(CORES)
     os.sched_setaffinity(0, {last})
-    with connect(devices, owner=owner, state=state) as profilers:
+    with connect(devices, owner=owner, state=state, wait_s=wait_s, tell=tell) as profilers:
         os.sched_setaffinity(0, {first})
         try:
             yield profilers

@@ -168,7 +168,7 @@ def connecting(*devices: FakeDevice):
 
     @contextmanager
     def connect(
-        configs: Sequence[DeviceConfig], *, owner: str, state: Path
+        configs: Sequence[DeviceConfig], *, owner: str, state: Path, **waiting: object
     ) -> Iterator[Mapping[DeviceName, FakeDevice]]:
         assert "@" in owner
         yield {DeviceName(config.name): by_name[config.name] for config in configs}

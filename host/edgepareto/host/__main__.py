@@ -1,15 +1,19 @@
 """The command `host`: one place turns our errors into one line and an exit code.
 
-0 done, 1 failed, 2 wrong use, 130 after Ctrl-C. Results go to stdout, the line to stderr. `--debug` adds the traceback.
+0 done, 1 failed, 2 wrong use, 130 after Ctrl-C or SIGTERM. Results go to stdout, the line to stderr. `--debug` adds the traceback.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from edgepareto.host.errors import EdgeParetoError
@@ -34,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(f"{error.name} is not installed; pip install 'edgepareto[host]'", FAILED)
     session = Session()
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments, session)
+        with _terminated_as_by_ctrl_c():
+            code = run(sys.argv[1:] if arguments is None else arguments, session)
         sys.stdout.flush()
     except EdgeParetoError as error:
         return _tell(str(error), error.exit_code, debug=session.debug)
@@ -52,6 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code on its own
         return _tell(_interruption(session), INTERRUPTED)
     return code
+
+
+@contextmanager
+def _terminated_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends the command in order, so that its boards are free at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(on_ctrl_c):
+            on_ctrl_c(number, frame)
+        else:  # a shell's background job ignores Ctrl-C
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(message: str, code: int, *, debug: bool = False) -> int:

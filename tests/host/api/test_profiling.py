@@ -22,7 +22,7 @@ def test_each_profile_holds_boards_under_a_name_of_its_own_also_for_a_user_witho
     owners: list[str] = []
 
     @contextmanager
-    def connect(devices: object, *, owner: str, state: Path):
+    def connect(devices: object, *, owner: str, state: Path, **waiting: object):
         owners.append(owner)
         yield {}
 

@@ -176,7 +176,9 @@ def test_a_preparer_that_dies_ends_the_search_at_once_though_a_board_is_measurin
     device = Board(name="pi1")
 
     @contextmanager
-    def connect(configs: object, *, owner: str, state: Path) -> Iterator[dict[DeviceName, FakeDevice]]:
+    def connect(
+        configs: object, *, owner: str, state: Path, **waiting: object
+    ) -> Iterator[dict[DeviceName, FakeDevice]]:
         try:
             yield {DeviceName("pi1"): device}
         finally:

@@ -398,7 +398,9 @@ def test_what_makes_a_resume_impossible_is_one_line_that_says_what(bench: Bench)
 
 def test_a_start_that_failed_does_not_stand_in_the_way_of_the_corrected_command(bench: Bench) -> None:
     @contextmanager
-    def unreachable(configs: object, *, owner: str, state: Path) -> Iterator[dict[DeviceName, FakeDevice]]:
+    def unreachable(
+        configs: object, *, owner: str, state: Path, **waiting: object
+    ) -> Iterator[dict[DeviceName, FakeDevice]]:
         raise DeviceError("pi1: agent unreachable")
         yield {}
 

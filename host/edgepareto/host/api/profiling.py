@@ -53,6 +53,7 @@ def profile(
     calibration: str | Path | None = None,
     shapes: Sequence[str] = (),
     ops: bool = False,
+    wait_minutes: float = 2,
     settings: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> tuple[ProfileResult, ...]:
@@ -60,7 +61,7 @@ def profile(
 
     Models with equal inputs share a batch, its first model is the anchor. They are fed calibration samples where there
     are any that fit, else seeded uniform numbers; each result says which. shapes: as typed, "x=1,3,224,224".
-    ops: also the time of each operator, by the runtime's own profile.
+    ops: also the time of each operator, by the runtime's own profile. wait_minutes: in line for boards that others use.
     Raises ModelError for a broken model or unknown input sizes, ConfigError, DataError, DeviceError.
     """
     from edgepareto.host.fleet import connect, lease_owner  # brings grpc
@@ -83,12 +84,13 @@ def profile(
             for number, model in enumerate(models)
         ]
         owner = lease_owner(f"profile {secrets.token_hex(4)}")
-        with connect(chosen.devices, owner=owner, state=None) as clients:
+        tell = on_progress or _ignore
+        with connect(chosen.devices, owner=owner, state=None, wait_s=60 * wait_minutes, tell=tell) as clients:
             return tuple(
                 result
                 for client in clients.values()
                 for group in _batches(prepared)
-                for result in _measure(group, client, chosen, on_progress or _ignore, ops=ops)
+                for result in _measure(group, client, chosen, tell, ops=ops)
             )
 
 
@@ -157,7 +159,11 @@ def _measure(
         time_operators=ops,
     )
     name = client.info.name
-    traces = client.profile(batch, lambda text: on_progress(f"{name}: {text}"))
+    traces = client.profile(
+        batch,
+        lambda text: on_progress(f"{name}: {text}"),
+        lambda incident: on_progress(f"{name}: {incident.detail}, {incident.outcome}"),
+    )
     for model, trace in zip(group, traces, strict=True):
         yield ProfileResult(
             model=model.named,

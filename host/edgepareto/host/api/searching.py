@@ -37,6 +37,7 @@ def search(
     seed: int | None = None,
     preset: str | None = None,
     energy: str | None = None,
+    wait_minutes: float = 2,
     settings: str | Path | None = None,
     listener: Callable[[DeviceProgress | StudyNotice], None] | None = None,
 ) -> Study:
@@ -49,9 +50,9 @@ def search(
     are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
-    None: total where a device has a meter that works. listener: told of progress, from one thread at a time.
-    A search that was stopped goes on with resume=True and measures nothing twice; what is not given is then the
-    study's own.
+    None: total where a device has a meter that works. wait_minutes: in line for boards that others use. listener: told
+    of progress, from one thread at a time. A search that was stopped goes on with resume=True and measures nothing
+    twice; what is not given is then the study's own.
 
     Raises WrongUse leaves for input that does not fit, before anything is measured, and Failed leaves for what goes
     wrong on the way. KeyboardInterrupt passes through after finished batches are stored.
@@ -86,7 +87,7 @@ def search(
     chosen = read_settings(file, flags)
     begun = stored_search(chosen.study) if resume else None
     config = (chosen if begun is None else read_settings(file, flags, defaults=begun)).study_config()
-    fronts = run_study(config, resume=resume, listener=listener or _ignore)
+    fronts = run_study(config, resume=resume, listener=listener or _ignore, wait_s=60 * wait_minutes)
     keep_shown(config.study, fronts)
     return Study(path=config.study, fronts=fronts)
 

@@ -156,14 +156,16 @@ def remeasure(
     study: str | Path | None = None,
     device: str | None = None,
     preset: str | None = None,
+    wait_minutes: float = 2,
     settings: str | Path | None = None,
     listener: Callable[[StudyNotice], None] | None = None,
 ) -> tuple[RemeasuredDevice, ...]:
     """Measure a study's fronts again for real, one more job each, and pool it into every front from then on.
 
     candidates: ids (shortened while unique), knee, fastest, most-accurate or least-energy; none: every front member.
-    device None: every device of the study. preset None: the search's. A search that is resumed decides without what is
-    measured here. Raises StudyError, WrongUse, DeviceError; a lost device is told in its result.
+    device None: every device of the study. preset None: the search's. wait_minutes: in line for boards that others use.
+    A search that is resumed decides without what is measured here. Raises StudyError, WrongUse, DeviceError; a lost
+    device is told in its result.
     """
     from edgepareto.host.study import keep_shown, read_fronts  # brings pymoo and grpc
     from edgepareto.host.study import remeasure as remeasure_study
@@ -178,6 +180,7 @@ def remeasure(
         known=chosen.known,
         folder=chosen.folder,
         listener=listener or _ignore,
+        wait_s=60 * wait_minutes,
     )
     keep_shown(path, read_fronts(path))
     return found

@@ -20,6 +20,7 @@ __all__ = [
     "ShapeOption",
     "StepOption",
     "StudyOption",
+    "WaitOption",
     "names_of",
     "session_of",
 ]
@@ -80,5 +81,8 @@ StepOption = Annotated[
 ]
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; its folder must exist.")
+]
+WaitOption = Annotated[
+    float, typer.Option("--wait", min=0, metavar="MINUTES", help="In line for boards that others use; default 2.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]

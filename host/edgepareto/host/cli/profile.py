@@ -14,6 +14,7 @@ from edgepareto.host.cli.options import (
     PresetOption,
     QuietOption,
     ShapeOption,
+    WaitOption,
     names_of,
     session_of,
 )
@@ -31,6 +32,7 @@ def profile(
     ops: Annotated[
         bool, typer.Option("--ops", help="Also the time of each operator: why a smaller model is not faster.")
     ] = False,
+    wait: WaitOption = 2,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
@@ -57,6 +59,7 @@ def profile(
         calibration=calibration,
         shapes=shape or (),
         ops=ops,
+        wait_minutes=wait,
         settings=settings_file(),
         on_progress=None if session_of(context).quiet else print_changes(log_console()),
     )

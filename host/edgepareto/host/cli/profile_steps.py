@@ -11,6 +11,7 @@ from edgepareto.host.cli.options import (
     DevicesOption,
     JsonOption,
     QuietOption,
+    WaitOption,
     names_of,
     session_of,
 )
@@ -29,6 +30,7 @@ def profile_steps(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.png", help="Also a picture; its folder must exist."),
     ] = None,
+    wait: WaitOption = 2,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
@@ -60,6 +62,7 @@ def profile_steps(
     probed = api.profile_steps(
         names_of(devices),
         preset=preset,
+        wait_minutes=wait,
         settings=settings_file(),
         on_progress=None if session_of(context).quiet else print_changes(log_console()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from edgepareto.host.cli.options import DebugOption, PresetOption, QuietOption, StudyOption, session_of
+from edgepareto.host.cli.options import DebugOption, PresetOption, QuietOption, StudyOption, WaitOption, session_of
 
 __all__ = ["remeasure"]
 
@@ -19,6 +19,7 @@ def remeasure(
     study: StudyOption = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Only on this device.")] = None,
     preset: PresetOption = None,
+    wait: WaitOption = 2,
     debug: DebugOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -34,7 +35,13 @@ def remeasure(
 
     with show_progress(quiet=session_of(context).quiet) as listener:
         devices = api.remeasure(
-            candidates or (), study=study, device=device, preset=preset, settings=settings_file(), listener=listener
+            candidates or (),
+            study=study,
+            device=device,
+            preset=preset,
+            wait_minutes=wait,
+            settings=settings_file(),
+            listener=listener,
         )
     console = results_console()
     print_parts(console, remeasured_tables(devices))

@@ -14,6 +14,7 @@ from edgepareto.host.cli.options import (
     QuietOption,
     ShapeOption,
     StudyOption,
+    WaitOption,
     names_of,
     session_of,
 )
@@ -59,6 +60,7 @@ def search(
     max_latency_ms: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     max_energy_mj: Annotated[float | None, typer.Option(help="Per inference.", rich_help_panel=LIMITS)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study; nothing is measured twice.")] = False,
+    wait: WaitOption = 2,
     open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser at the end.")] = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
@@ -94,6 +96,7 @@ def search(
             seed=seed,
             preset=preset,
             energy=energy,
+            wait_minutes=wait,
             settings=settings_file(),
             listener=listener,
         )

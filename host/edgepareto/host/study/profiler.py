@@ -34,8 +34,17 @@ class Profiler(Protocol):
 
 
 class Connect(Protocol):
-    """Opens all devices for the length of a block; leaving it ends every `profile` in flight."""
+    """Opens all devices for the length of a block; leaving it ends every `profile` in flight.
+
+    wait_s: how long to stand in line for a board that another host uses. tell: who that is; any thread may call it.
+    """
 
     def __call__(
-        self, devices: Sequence[DeviceConfig], *, owner: str, state: Path
+        self,
+        devices: Sequence[DeviceConfig],
+        *,
+        owner: str,
+        state: Path,
+        wait_s: float = ...,
+        tell: Callable[[str], None] = ...,
     ) -> AbstractContextManager[Mapping[DeviceName, Profiler]]: ...

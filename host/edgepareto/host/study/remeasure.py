@@ -29,8 +29,8 @@ from edgepareto.host.domain import (
 from edgepareto.host.domain.remeasured import Remeasured, RemeasuredDevice
 from edgepareto.host.errors import EdgeParetoError, StudyError, WrongUse
 from edgepareto.host.export import pick
+from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
-from edgepareto.host.fleet import lease_owner
 from edgepareto.host.store import DeviceRecord, StudyIdentity, StudyStore
 from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
@@ -52,15 +52,17 @@ def remeasure(
     known: Sequence[DeviceConfig],
     folder: Path,
     listener: Listener,
+    wait_s: float = WAIT_S,
     connect: Connect = connect_fleet,
 ) -> tuple[RemeasuredDevice, ...]:
     """One more job of each candidate on each device. None named: every member of the fronts.
 
     device None: all of the study. candidates: ids, which may be shortened, or knee, fastest and so on, for every device
     that has them. preset None: the search's. known: devices as set today; their addresses win over the stored ones.
-    folder: where a user's module:function is looked for, should a new member of a front need its test score.
-    The listener is called by one thread at a time. KeyboardInterrupt passes through; finished batches are stored.
-    Raises StudyError, WrongUse, DeviceError. A lost device costs the others nothing and is told in its result.
+    wait_s: in line for boards that others use. folder: where a user's module:function is looked for, should a new
+    member of a front need its test score. The listener is called by one thread at a time. KeyboardInterrupt passes
+    through; finished batches are stored. Raises StudyError, WrongUse, DeviceError. A lost device costs the others
+    nothing and is told in its result.
     """
     before = read_fronts(study)
     wanted = _wanted(before, study, device, candidates)
@@ -74,9 +76,11 @@ def remeasure(
         stop = Event()
         threads = stack.enter_context(ThreadPoolExecutor(len(wanted), thread_name_prefix="device"))
         owner = lease_owner(str(study.absolute()))
-        profilers = stack.enter_context(connect(configs, owner=owner, state=study / "agents"))
-        stack.callback(stop.set)  # first of all, so that a lost connection is told from one we hung up
         tell = _one_at_a_time(listener)
+        profilers = stack.enter_context(
+            connect(configs, owner=owner, state=study / "agents", wait_s=wait_s, tell=lambda text: tell(text, False))
+        )
+        stack.callback(stop.set)  # first of all, so that a lost connection is told from one we hung up
         work = [
             RemeasuringDevice(
                 store=store,

@@ -16,7 +16,16 @@ from pathlib import Path
 
 import numpy as np
 from edgepareto.host.config import DeviceConfig
-from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, ProfileTrace, Purpose, reduce_trace
+from edgepareto.host.domain import (
+    MAXIMUM_BATCH,
+    Batch,
+    BatchEntry,
+    CandidateId,
+    Incident,
+    ProfileTrace,
+    Purpose,
+    reduce_trace,
+)
 from edgepareto.host.domain.learned_steps import KernelKind, KindProbe, LearnedSteps
 from edgepareto.host.domain.staircase import COARSE_WIDTHS, REFERENCE_WIDTH, decisive_widths, find_step
 from edgepareto.host.errors import DeviceError
@@ -137,7 +146,7 @@ class _Bench:
         """The anchor and these, side by side. Raises DeviceError where the board gives no usable batch."""
         for _ in range(BATCH_TRIES):
             self._batches += 1
-            anchor, *others = self._profiler.profile(self._batch(widths), self._tell)
+            anchor, *others = self._profiler.profile(self._batch(widths), self._tell, self._note_incident)
             anchor_s = _latency_s(anchor)
             if anchor_s is not None:
                 break
@@ -181,6 +190,9 @@ class _Bench:
             model_sha256=sha256,
             expected_outputs=outputs,
         )
+
+    def _note_incident(self, incident: Incident) -> None:
+        self._tell(f"{incident.detail}, {incident.outcome}")
 
     def _tell(self, text: str) -> None:
         self._on_progress(f"{self.kind.value}, batch {self._batches}: {text}")

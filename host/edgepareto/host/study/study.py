@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import FrameType
@@ -28,8 +29,8 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyError, WrongUse
 from edgepareto.host.export import write_sample_inputs
+from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
-from edgepareto.host.fleet import lease_owner
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
@@ -57,14 +58,15 @@ def run_study(
     *,
     resume: bool,
     listener: Listener,
+    wait_s: float = WAIT_S,
     connect: Connect = connect_fleet,
     follow: Follow = pipelined,
 ) -> StudyFronts:
     """The whole job, from an empty folder or from wherever it was stopped.
 
-    The listener is called by one thread at a time. Raises WrongUse before anything is measured, Failed on the way.
-    KeyboardInterrupt passes through; like a kill at any moment it loses no finished batch. A device that is lost costs
-    the others nothing: its front is kept, marked incomplete.
+    The listener is called by one thread at a time. wait_s: in line for boards that others use. Raises WrongUse before
+    anything is measured, Failed on the way. KeyboardInterrupt passes through; like a kill at any moment it loses no
+    finished batch. A device that is lost costs the others nothing: its front is kept, marked incomplete.
     """
     if StudyStore.exists(config.study) and not resume:
         raise StudyError(f"{config.study}: this study exists; go on with --resume or choose another --study")
@@ -79,7 +81,8 @@ def run_study(
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, config):
-            _search(config, inputs, identity, store, tell, connect, follow, stack)
+            profilers = partial(connect, wait_s=wait_s, tell=lambda text: tell(StudyNotice(text=text)))
+            _search(config, inputs, identity, store, tell, profilers, follow, stack)
     return read_fronts(config.study)
 
 
