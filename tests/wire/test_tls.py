@@ -241,6 +241,21 @@ def test_nobody_there_is_unreachable_and_no_refusal(monkeypatch):
         channel_for(pi1(address))
 
 
+@pytest.mark.parametrize(
+    ("alert", "error", "words"),
+    [(20, Unreachable, "BAD_RECORD_MAC"), (48, Refused, "never granted"), (45, Refused, "not valid by its clock")],
+    ids=["a garbled record", "unknown CA", "expired"],
+)
+def test_an_alert_about_us_is_a_refusal_and_one_about_the_line_is_not(alert: int, error: type[Exception], words: str):
+    def send_alert(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(bytes((21, 3, 3, 0, 2, 2, alert)))  # RFC 8446, 5.1 and 6: a fatal alert
+        exhaust(connection)
+
+    with listening(send_alert) as address, pytest.raises(error, match=words):
+        channel_for(pi1(address))
+
+
 def exhaust(connection: socket.socket) -> None:
     while connection.recv(4096):
         pass

@@ -17,8 +17,10 @@ from edgepareto.host.errors import Refused, Unreachable
 __all__ = ["admitting"]
 
 KNOCK_S = 5.0  # for connecting, and again for the handshake
-AGAIN_S = 0.5  # an agent that ends just then hangs up as well; by then it is gone
+AGAIN_S = 0.3  # an agent that ends just then hangs up as well, and a bad line garbles: a refusal is met twice
 ALPN = ["h2"]
+# Alerts about us; others tell of a bad line. gRPC sends none and hangs up, but something else may stand before it.
+ABOUT_US = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
 
 
 def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> ClientCredentials:
@@ -29,6 +31,9 @@ def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> Cl
     refusals: list[Refused] = []
     for credentials in order:
         refusal = _knock(name, address, credentials)
+        if refusal is not None:
+            time.sleep(AGAIN_S)
+            refusal = _knock(name, address, credentials)
         if refusal is None:
             return credentials
         refusals.append(refusal)
@@ -38,59 +43,50 @@ def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> Cl
 def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused | None:
     """None: we are let in. Raises Unreachable."""
     host, _, port = address.rpartition(":")
-    for pause_s in (AGAIN_S, None):
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S)
+    except OSError as error:
+        raise Unreachable(
+            f"{name}: no agent answers at {address} ({error.strerror or error}); see whether the board is on, then "
+            f"host devices check {name}"
+        ) from error
+    with connection:
+        connection.settimeout(KNOCK_S)
         try:
-            connection = socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S)
+            with _context(credentials).wrap_socket(connection) as secured:
+                names = _names(secured)
+                if credentials.server_name not in names:
+                    return _another_board(name, address, credentials, names)
+                is_let_in = bool(secured.recv(1))  # an agent that lets us in speaks first
+        except ssl.SSLError as error:
+            return _failed(name, address, credentials, error)
         except OSError as error:
-            raise Unreachable(
-                f"{name}: no agent answers at {address} ({error.strerror or error}); see whether the board is on, then "
-                f"host devices check {name}"
-            ) from error
-        with connection:
-            connection.settimeout(KNOCK_S)
-            try:
-                with _context(credentials).wrap_socket(connection) as secured:
-                    names = _names(secured)
-                    if credentials.server_name not in names:
-                        return _another_board(name, address, credentials, names)
-                    if secured.recv(1):  # an agent that lets us in speaks first
-                        return None
-            except ssl.SSLError as error:
-                refusal = _failed(name, address, credentials, error)
-                if refusal is not None:
-                    return refusal
-            except OSError as error:
-                why = "nothing answers" if isinstance(error, TimeoutError) else error.strerror or str(error)
-                raise Unreachable(
-                    f"{name}: {address} takes connections, but {why}; host devices check {name}"
-                ) from error
-        if pause_s is not None:
-            time.sleep(pause_s)
-    return _not_let_in(name, address, credentials)
+            why = "nothing answers" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            raise Unreachable(f"{name}: {address} takes connections, but {why}; host devices check {name}") from error
+    return None if is_let_in else _not_let_in(name, address, credentials)
 
 
-def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.SSLError) -> Refused | None:
-    """What a handshake that went wrong says; None: the board's alert about our certificate. Raises Unreachable."""
+def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.SSLError) -> Refused:
+    """What a handshake that went wrong says. Raises Unreachable where it says nothing of us or the board."""
+    reason = error.reason or str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Refused(
             f"{name}: the certificate at {address} is not of the authority that {credentials.owner} trusts for this "
             f"board ({error.verify_message}): another machine has its address, or somebody else installed it again; "
             f"host devices check {name} looks, host deploy {name} installs it for you"
         )
-    if isinstance(error, ssl.SSLEOFError):
-        raise Unreachable(
-            f"{name}: {address} takes connections and ends them at once, as a forwarded port without an agent does; "
-            f"host devices check {name}"
-        ) from error
-    reason = error.reason or str(error)
-    if "ALERT" in reason:
-        return None
-    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+    if any(words in reason for words in ABOUT_US):
+        return _not_let_in(name, address, credentials)
+    if reason == "WRONG_VERSION_NUMBER":
         return Refused(
             f"{name}: the agent at {address} speaks no TLS, and nothing is sent in plain text: its agent.toml has no "
             f"[credentials]; host deploy {name} installs it with them"
         )
-    return Refused(f"{name}: no TLS connection with {address} ({reason}); host devices check {name}")
+    why = "ends them at once" if isinstance(error, ssl.SSLEOFError) else f"they break ({reason})"
+    raise Unreachable(
+        f"{name}: {address} takes connections, but {why}; see whether edgepareto-agent runs there: "
+        f"host devices check {name}"
+    ) from error
 
 
 def _not_let_in(name: str, address: str, credentials: ClientCredentials) -> Refused:
