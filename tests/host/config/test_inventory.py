@@ -19,6 +19,7 @@ from edgepareto.host.config import (
     read_settings,
     record_board,
     remove_device,
+    starting_file,
 )
 from edgepareto.host.config.values import FAULTS, RUNTIMES, SIMULATED_BOARDS
 from edgepareto.host.errors import ConfigError
@@ -171,6 +172,13 @@ def test_writers_that_start_at_once_lose_nothing():
     for process in [subprocess.Popen([sys.executable, "-c", program, name]) for name in names]:
         assert process.wait() == 0
     assert sorted(d.name for d in read_settings(None, Flags()).known) == ["local", *names]
+
+
+def test_a_new_project_simulates_no_board_that_the_user_has(project: Path):
+    add_device("pi1", {"ssh": "pi@192.168.1.20"})
+    project.write_text(starting_file("net.onnx", ["pi1", "local"]))
+    (pi1, jetson2) = read_settings(project, Flags()).devices
+    assert (pi1.ssh, pi1.simulate, jetson2.simulate) == ("pi@192.168.1.20", None, "jetson-orin-nano")
 
 
 def test_a_name_that_is_not_there_cannot_be_removed():

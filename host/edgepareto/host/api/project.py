@@ -22,9 +22,10 @@ def init_project(folder: str | Path = ".", *, model: str | Path | None = None) -
         raise WrongUse(f"{target}: no such folder; create it first")
     file = target / FILE_NAME
     named = "model.onnx" if model is None else _relative(Path(model), target)
+    text = starting_file(named, [device.name for device in read_settings(None, Flags()).known])
     try:
         with file.open("x", encoding="utf-8") as opened:
-            opened.write(starting_file(named))
+            opened.write(text)
     except FileExistsError as error:
         raise WrongUse(f"{file}: exists already and is never overwritten; edit it, or delete it first") from error
     return file

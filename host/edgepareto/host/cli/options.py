@@ -62,7 +62,7 @@ DevicesOption = Annotated[
     typer.Option(
         "--devices",
         metavar="NAME[,NAME]",
-        help="Names of edgepareto.toml, local, or HOST:PORT; default all of edgepareto.toml.",
+        help="Boards or groups of them, local, or HOST:PORT; default all of edgepareto.toml.",
     ),
 ]
 PresetOption = Annotated[

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["config_folder", "locked", "write_whole"]
+__all__ = ["config_folder", "locked", "shown", "write_whole"]
 
 FOLDER_VARIABLE = "EDGEPARETO_CONFIG"  # another folder, for example for tests or a second identity
 
@@ -22,6 +22,14 @@ def config_folder() -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("edgepareto")
+
+
+def shown(file: Path) -> str:
+    """As a user would type it: from the current folder where it lies right in it, else from home."""
+    if file == Path.cwd() / file.name:
+        return file.name
+    home = Path.home()
+    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgepareto.host.config.address import address_of_ssh
 from edgepareto.host.config.devices import LOCAL, check_entry, known_devices
-from edgepareto.host.config.folder import config_folder, locked, write_whole
+from edgepareto.host.config.folder import config_folder, locked, shown, write_whole
 from edgepareto.host.config.section import Section, did_you_mean
 from edgepareto.host.config.toml_file import TomlFile, parse_toml, read_toml
 from edgepareto.host.config.values import DeviceConfig
@@ -40,7 +40,7 @@ def read_inventory() -> TomlFile | None:
             return None
     except PermissionError:  # a service user without a home of its own has no boards there either
         return None
-    return _checked(read_toml(file, label=_shown(file)))
+    return _checked(read_toml(file, label=shown(file)))
 
 
 def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False) -> DeviceConfig:
@@ -60,7 +60,7 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
         devices = document.setdefault("devices", _table())
         if name in devices and not replace:
             raise ConfigError(
-                f"device {name} exists in {_shown(inventory_file())}; choose another name, or replace it with --replace"
+                f"device {name} exists in {shown(inventory_file())}; choose another name, or replace it with --replace"
             )
         devices[name] = _table(values)
 
@@ -71,7 +71,7 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
             if taken in names and taken in groups:
                 raise ConfigError(f"{taken} would be a device and a group; give one of them another name")
 
-    return _changed(change, name, check=refuse_shadowing)
+    return _changed(change, check=refuse_shadowing)[name]
 
 
 def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
@@ -90,7 +90,7 @@ def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
         if known and known.get("ssh") != ssh:
             raise ConfigError(
                 f"device {device.name}: is {ssh} in {device.origin}, and another board in "
-                f"{_shown(inventory_file())}; give one of the two another name"
+                f"{shown(inventory_file())}; give one of the two another name"
             )
         if device.name not in devices:
             if board_id is None:
@@ -101,7 +101,7 @@ def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
         else:
             devices[device.name].pop("board_id", None)
 
-    return _changed(change, device.name)
+    return _changed(change).get(device.name, device)
 
 
 def remove_device(name: str) -> None:
@@ -112,21 +112,18 @@ def remove_device(name: str) -> None:
         if name not in devices:
             known = ", ".join(devices) or "none"
             raise ConfigError(
-                f"device {name} is not in {_shown(inventory_file())}; known there: {known}"
+                f"device {name} is not in {shown(inventory_file())}; known there: {known}"
                 f"{did_you_mean(name, list(devices))}"
             )
         devices.pop(name)
 
-    _changed(change, None)
+    _changed(change)
 
 
 def _changed(
-    change: Callable[[TOMLDocument], None],
-    name: str | None,
-    *,
-    check: Callable[[Sequence[DeviceConfig]], None] = lambda _: None,
-) -> DeviceConfig:
-    """check: of what would be there; nothing is written where it raises."""
+    change: Callable[[TOMLDocument], None], *, check: Callable[[Sequence[DeviceConfig]], None] = lambda _: None
+) -> dict[str, DeviceConfig]:
+    """What is there now, by name. check: of what would be there; nothing is written where it raises."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -138,12 +135,12 @@ def _changed(
         try:
             change(document)
         except TOMLKitError as error:
-            raise ConfigError(f"{_shown(file)}: cannot be changed ({error}); edit it by hand") from error
+            raise ConfigError(f"{shown(file)}: cannot be changed ({error}); edit it by hand") from error
         text = tomlkit.dumps(document).rstrip("\n") + "\n"
-        written = known_devices(None, _checked(parse_toml(text, file, label=_shown(file))))
+        written = known_devices(None, _checked(parse_toml(text, file, label=shown(file))))
         check(written)
         write_whole(Path(os.path.realpath(file)), text.encode(), mode=0o600)
-    return next((device for device in written if device.name == name), DeviceConfig(name=LOCAL, local=True))
+    return {device.name: device for device in written}
 
 
 def _checked(source: TomlFile) -> TomlFile:
@@ -167,8 +164,3 @@ def _table(values: Mapping[str, object] | None = None) -> Table:
     for key, value in (values or {}).items():
         table[key] = str(value) if isinstance(value, Path) else value
     return table
-
-
-def _shown(file: Path) -> str:
-    home = Path.home()
-    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)

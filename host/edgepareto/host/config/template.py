@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 __all__ = ["starting_file"]
 
 TEMPLATE = """\
@@ -29,17 +31,29 @@ seed = 0
 # energy = "dynamic"            # minimise what is drawn above idle; without it all that is drawn, where a meter works
 
 [devices.pi1]
-simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated
+{pi1}
 # step = 8                      # channel multiple of the widths; unset: as host profile-steps learned, else 8
 
 [devices.jetson2]
-simulate = "jetson-orin-nano"
+{jetson2}
 
 # This machine is always there, really measured: host search --devices local
+# Boards of your own: host devices add NAME pi@192.168.1.20, then host deploy NAME
 """
+SIMULATED = {
+    "pi1": 'simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated',
+    "jetson2": 'simulate = "jetson-orin-nano"',
+}
+OWN = "# your own, see host devices show {name}; what stands here wins in this folder"
 
 
-def starting_file(model: str = "model.onnx") -> str:
-    """The text of a commented edgepareto.toml that passes its own check once the files are there."""
+def starting_file(model: str = "model.onnx", own_boards: Collection[str] = ()) -> str:
+    """The text of a commented edgepareto.toml that passes its own check once the files are there.
+
+    own_boards: names in the user's inventory, which no simulated board may take.
+    """
     escaped = model.replace("\\", "\\\\").replace('"', '\\"')
-    return TEMPLATE.format(model=escaped)
+    devices = {
+        name: OWN.format(name=name) if name in own_boards else simulated for name, simulated in SIMULATED.items()
+    }
+    return TEMPLATE.format(model=escaped, **devices)

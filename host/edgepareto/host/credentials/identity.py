@@ -48,6 +48,7 @@ __all__ = [
 FILES = ("ca.pem", "ca.key", "host.pem", "host.key")
 KEYS = ("ca.key", "host.key")
 PROMOTED = "promoted"  # a finished rotation whose files are not all in place yet
+DISCARDED = "discarded"  # an abandoned one whose files are not all gone yet
 RENEW_BEFORE = timedelta(days=60)
 OWNER_LENGTH = 41  # a name in a certificate holds 64 characters; the authority's has 23 around the owner
 BOARD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
@@ -132,7 +133,7 @@ def authority_of(identity: Identity) -> KeyPair:
 def identity_lock(folder: Path) -> Iterator[None]:
     """One process at a time makes, renews, rotates or reads an identity."""
     with locked(folder):
-        _complete_promotion(folder)
+        _complete_rotation(folder)
         yield
 
 
@@ -173,8 +174,10 @@ def _sound_identity(folder: Path) -> Identity:
     return check_identity(folder)
 
 
-def _complete_promotion(folder: Path) -> None:
-    """Goes on where a finished rotation was cut off: its commit was the folder's new name."""
+def _complete_rotation(folder: Path) -> None:
+    """Goes on where the end of a rotation was cut off: its commit was the folder's new name."""
+    if (folder / DISCARDED).is_dir():
+        shutil.rmtree(folder / DISCARDED)
     promoted = folder / PROMOTED
     if not promoted.is_dir():
         return
@@ -204,7 +207,7 @@ def _check_permissions(folder: Path) -> None:
     for path in (folder, *(folder / name for name in KEYS)):
         found = path.stat()
         if found.st_uid not in (os.geteuid(), 0):
-            raise ConfigError(f"{path}: belongs to another user (uid {found.st_uid}); chown it to yourself")
+            raise ConfigError(f"{path}: belongs to another user (uid {found.st_uid}); run this as that user")
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             allowed = "700" if path == folder else "600"
             mode = stat.S_IMODE(found.st_mode)

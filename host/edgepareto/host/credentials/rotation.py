@@ -7,13 +7,13 @@ that have moved to it. A board is dialled with the one that it knows, then with 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.host.config.folder import write_whole
 from edgepareto.host.credentials.identity import (
+    DISCARDED,
     PROMOTED,
     Identity,
     check_identity,
@@ -103,10 +103,7 @@ def abandon_rotation(folder: Path | None = None) -> Identity:
                 f"boards {', '.join(sorted(rotation.moved))} know the new authority already; go on with "
                 "host deploy NAME --rotate for the others"
             )
-        discarded = folder / f"{NEXT}.discarded"
-        shutil.rmtree(discarded, ignore_errors=True)
-        (folder / NEXT).rename(discarded)  # whole or not at all, then the files
-        shutil.rmtree(discarded)
+        (folder / NEXT).rename(folder / DISCARDED)  # the commit; whoever takes the lock next removes the files
     return own_identity(folder)
 
 

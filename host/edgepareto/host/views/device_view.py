@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.host.config import DeviceConfig
+from edgepareto.host.config.folder import shown
 from edgepareto.host.credentials import CertificateFacts, Identity, short_fingerprint
 from edgepareto.host.domain.device import DeviceInfo
 from rich import box
@@ -60,7 +61,7 @@ def known_devices_table(devices: Sequence[DeviceConfig], identity: Identity | No
     for heading in ("device", "what it is", "group", "meter", "installed", "stands in"):
         table.add_column(heading, overflow="fold")
     for device in devices:
-        files = ", ".join(_file(path) for path in (device.origin, device.overridden_by) if path is not None)
+        files = ", ".join(shown(path) for path in (device.origin, device.overridden_by) if path is not None)
         table.add_row(
             device.name, _what(device), device.group or "", device.meter or "", _installed(device), files or "built in"
         )
@@ -101,8 +102,8 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
         "step": device.step,
         "seed": device.seed if device.simulate is not None else None,
         "faults": ", ".join(device.faults) or None,
-        "stands in": device.origin or "built in",
-        "some of it set by": device.overridden_by,
+        "stands in": "built in" if device.origin is None else shown(device.origin),
+        "some of it set by": None if device.overridden_by is None else shown(device.overridden_by),
     }
     for heading, value in rows.items():
         if value is not None:
@@ -209,8 +210,8 @@ def _known_json(device: DeviceConfig) -> dict[str, object]:
         "file": device.origin,
         "overridden_by": device.overridden_by,
     }
-    shown = {key: str(value) if isinstance(value, Path) else value for key, value in known.items()}
-    return {key: value for key, value in shown.items() if value is not None}
+    given = {key: value for key, value in known.items() if value is not None}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
 
 
 def _identity_json(identity: Identity) -> dict[str, object]:
@@ -220,10 +221,3 @@ def _identity_json(identity: Identity) -> dict[str, object]:
         "certificate_fingerprint": identity.certificate_fingerprint,
         "certificate_expires_at": identity.expires_at.isoformat(),
     }
-
-
-def _file(path: Path) -> str:
-    home = Path.home()
-    if path == Path.cwd() / path.name:
-        return path.name
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
