@@ -1,15 +1,85 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from on_board.emulated_board import NoEmulatedBoard, built_board
+from on_board.emulated_board import EmulatedBoard, NoEmulatedBoard, built_board, running_board
+from on_board.typing_user import Ran, User
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
+METER = ("--meter", "ina219", "--shunt-ohm", "0.1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What `host deploy` made of a bare board. listing_before: of the bare board."""
+
+    board: EmulatedBoard
+    user: User
+    deploy: Ran
+    listing_before: list[str]
 
 
 @pytest.fixture(scope="session")
-def built() -> Path:
-    """The emulated board, at rest."""
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedBoard]:
+    """One for all tests: each goes back to how it was bare, or installed, in a second. Its meter shows its load."""
     try:
-        return built_board()
+        built = built_board()
     except NoEmulatedBoard as why:
         pytest.skip(f"no emulated board: {why}")
+    with running_board(built, tmp_path_factory.mktemp("board")) as board:
+        board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemctl start ina219-sim")
+        board.save("bare")
+        yield board
+
+
+@pytest.fixture(scope="session")
+def installation(emulated: EmulatedBoard, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    emulated.go_back_to("bare")
+    before = emulated.listing()
+    user = User(config=tmp_path_factory.mktemp("config"), desk=tmp_path_factory.mktemp("desk"))
+    user.adds(emulated, *METER)
+    deploy = user.does("deploy", "pi1")
+    emulated.save("installed")
+    return Installed(board=emulated, user=user, deploy=deploy, listing_before=before)
+
+
+@pytest.fixture
+def bare(emulated: EmulatedBoard) -> EmulatedBoard:
+    emulated.go_back_to("bare")
+    return emulated
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with a model and some data."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
+    for name in ("calibration", "validation", "test"):
+        with np.load(EXAMPLE / f"{name}.npz") as data:
+            np.savez(folder / f"{name}.npz", **{key: data[key][:100] for key in data.files})
+    (folder / "edgepareto.toml").write_text(
+        'model = "model.onnx"\n[data]\ncalibration = "calibration.npz"\nvalidation = "validation.npz"\n'
+        'test = "test.npz"\nscale = "1/255"\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path, desk: Path) -> User:
+    """Has no boards yet."""
+    return User(config=tmp_path / "config", desk=desk)
+
+
+@pytest.fixture
+def installed(installation: Installed, tmp_path: Path, desk: Path) -> Installed:
+    """The board right after `host deploy`, and its user with all that they had then."""
+    installation.board.go_back_to("installed")
+    assert installation.user.config is not None
+    config = shutil.copytree(installation.user.config, tmp_path / "config")
+    return replace(installation, user=User(config=config, desk=desk))
