@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from edgepareto.agent.cli import run
 from edgepareto.host.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_commands_for_a_model_of_ones_own_run_in_their_order(folder: Path):
-    journey = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("host ") and "127.0.0.1" not in line]
+    journey = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("host ") and "pi1" not in line]
     verbs = ["inspect", "init", "config", "search", "front", "export", "prune", "recompute", "remeasure"]
     assert [words[0] for words in journey] == verbs
     for words in journey:
@@ -48,32 +45,16 @@ def test_the_commands_for_a_model_of_ones_own_run_in_their_order(folder: Path):
     assert {"small.onnx", "small.onnx.json", "fronts.html", "half.onnx"} <= {file.name for file in folder.iterdir()}
 
 
-def test_the_agent_of_the_first_board_answers_at_the_address_that_the_readme_searches(folder: Path):
-    meters, agent = (line for line in COMMANDS if "edgepareto-agent" in line)
-    assert run(meters.split()[1:]) == 0
-    address = next(shlex.split(line)[-1] for line in COMMANDS if "--devices 127.0.0.1" in line)
-    assert agent.split()[1:] == ["--config", "agent.toml"]
-    settings = (ROOT / "deploy" / "agent.toml.example").read_text()
-    assert f'listen = "{address}"' in settings
-    # A free port in the place of the README's, which something else may hold here.
-    (folder / "agent.toml").write_text(settings.replace(address, "127.0.0.1:0"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgepareto.agent", *agent.split()[1:]], stdout=subprocess.PIPE, text=True, cwd=folder
-    )
-    assert process.stdout is not None
-    try:
-        found = re.search(r"127\.0\.0\.1:\d+", process.stdout.readline())
-        assert found
-        assert main(["devices", "check", found.group()]) == 0
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stdout.close()
+def test_the_first_board_takes_the_commands_that_its_page_explains(folder: Path):
+    ours = [line for line in COMMANDS if "pi1" in shlex.split(line)]
+    assert [" ".join(line.split()[1:3]) for line in ours[:3]] == ["devices add", "deploy pi1", "devices check"]
+    page = (ROOT / "docs" / "boards.md").read_text()
+    assert all(line in page for line in ours)
 
 
 def test_the_make_targets_and_pages_that_the_readme_names_exist():
     targets = [line.split()[1] for line in COMMANDS if line.startswith("make ")]
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "test", "test-board"]
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
     for page in re.findall(r"\]\(([^)#]+)[^)]*\)", README):
