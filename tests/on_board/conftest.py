@@ -10,6 +10,7 @@ import pytest
 from on_board.emulated_board import EmulatedBoard, NoEmulatedBoard, built_board, running_board
 from on_board.typing_user import Ran, User
 
+SAID_AT_THE_END = pytest.StashKey[list[str]]()
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
 METER = ("--meter", "ina219", "--shunt-ohm", "0.1")
 
@@ -24,13 +25,23 @@ class Installed:
     listing_before: list[str]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SAID_AT_THE_END] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[SAID_AT_THE_END]:
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedBoard]:
+def emulated(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[EmulatedBoard]:
     """One for all tests: each goes back to how it was bare, or installed, in a second. Its meter shows its load."""
     try:
         built = built_board()
     except NoEmulatedBoard as why:
-        pytest.skip(f"no emulated board: {why}")
+        pytestconfig.stash[SAID_AT_THE_END].append(f"skipped: no emulated board: {why}")
+        pytest.skip(str(why))
     with running_board(built, tmp_path_factory.mktemp("board")) as board:
         board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemctl start ina219-sim")
         board.save("bare")
