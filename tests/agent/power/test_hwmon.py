@@ -7,7 +7,7 @@ from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power import MeterQuality, MeterSetting
 from edgepareto.agent.power.hwmon import Hwmon
 from edgepareto.agent.power.jetson_rails import JetsonRails
-from fakes.power_trees import TreeClock, hwmon
+from fakes.power_trees import TreeClock, hwmon, write
 
 INA226 = {
     "power1_input": 2_500_000,
@@ -32,6 +32,12 @@ def test_a_chip_is_chosen_by_its_name_whatever_its_number(tmp_path: Path):
     assert meter.description.rail == "ina226 1-0041"
     assert (meter.description.address, meter.description.shunt_ohm) == (0x41, 0.1)
     assert meter.description.quality is MeterQuality.MEASURED
+
+
+def test_a_chip_that_only_a_stub_plays_is_simulated_also_behind_a_driver(tmp_path: Path):
+    hwmon(tmp_path, 0, "ina219", INA226, device="1-0040")
+    write(tmp_path / "sys/bus/i2c/devices/i2c-1", {"name": "SMBus stub driver"})
+    assert Hwmon(tmp_path, TreeClock(), setting(chip="ina219")).description.quality is MeterQuality.SIMULATED
 
 
 def test_two_alike_are_told_apart_by_label_or_by_address(tmp_path: Path):

@@ -35,6 +35,7 @@ def test_the_whole_board_measured_is_better_than_estimated_and_that_than_the_pro
 def test_what_does_not_work_and_what_has_no_chip_is_never_chosen():
     assert best_of([BROKEN, STUB]) is None
     assert survey_text([BROKEN]).endswith("no meter works: the host measures latency alone until one does\n")
+    assert 'only a stub without a chip answers, which kind = "auto" never takes' in survey_text([BROKEN, STUB])
 
 
 def test_what_is_not_there_is_no_fault():

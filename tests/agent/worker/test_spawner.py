@@ -88,10 +88,21 @@ def test_a_kill_that_the_kernel_counted_as_one_for_memory_is_told_as_such(
     counted = [3, 4]
     for module in ("spawner", "service"):
         monkeypatch.setattr(f"edgepareto.agent.worker.{module}.oom_kills", lambda: counted.pop(0))
-    child = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    child = start("import os, signal, sys; sys.stderr.write('W: a word'); os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(ChildGone) as caught:
         child.receive(10, never)
     assert caught.value.out_of_memory
+
+
+def test_a_crash_that_reports_itself_is_none_of_the_kernels_kills(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = [3, 4]  # another program's
+    for module in ("spawner", "service"):
+        monkeypatch.setattr(f"edgepareto.agent.worker.{module}.oom_kills", lambda: counted.pop(0))
+    with pytest.raises(ChildGone, match="ValueError: no") as caught:
+        start("raise ValueError('no')").receive(10, never)
+    assert not caught.value.out_of_memory
 
 
 def test_a_command_to_a_dead_child_tells_how_it_ended(how: str, start: Start) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgepareto.agent.clock import Clock
 from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power.energy_counter import EnergyCounter, EnergyCounters
+from edgepareto.agent.power.i2c import is_stub
 from edgepareto.agent.power.kernel_file import first_label, read_integer, read_text
 from edgepareto.agent.power.power_meter import MeterDescription, MeterQuality, MeterSetting, PowerSample
 
@@ -102,6 +103,8 @@ class Hwmon:
         _check_shunt(self._monitor, setting.shunt_ohm)
         chip = _CHIPS.get(self._monitor.chip, _OTHER_CHIP)
         self._full_scale_mv = chip.full_scale_mv
+        bus = bus_of(self._monitor.device)
+        self._is_stub = bus is not None and is_stub(bus, sys_root)
         folder = self._monitor.folder
         interval = folder / "update_interval"
         interval_s = read_integer(interval) / 1e3 if interval.is_file() else chip.interval_s
@@ -118,12 +121,18 @@ class Hwmon:
     def description(self) -> MeterDescription:
         return MeterDescription(
             kind="hwmon",
-            quality=MeterQuality.MEASURED if self._energy is None else MeterQuality.COUNTER,
+            quality=self._quality,
             address=address_of(self._monitor.device),
             shunt_ohm=self._monitor.shunt_ohm,
             rail=self._monitor.shown,
             averaging_s=2 * self._period_s,  # what is read may be a whole conversion old
         )
+
+    @property
+    def _quality(self) -> MeterQuality:
+        if self._is_stub:  # the driver cannot tell, and shows what somebody wrote there
+            return MeterQuality.SIMULATED
+        return MeterQuality.MEASURED if self._energy is None else MeterQuality.COUNTER
 
     @property
     def longest_gap_s(self) -> float:

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from edgepareto.agent.errors import MeterError, MeterStatus
 from edgepareto.agent.power.ina219 import I2cBus
 
-__all__ = ["UDEV_RULE", "OpenedBus", "open_i2c", "owned_by_kernel", "refused_by_kernel_driver"]
+__all__ = ["UDEV_RULE", "OpenedBus", "is_stub", "open_i2c", "owned_by_kernel", "refused_by_kernel_driver"]
 
 UDEV_RULE = 'SUBSYSTEM=="i2c-dev", GROUP="i2c", MODE="0660"'
 _STUB_NAME = "SMBus stub driver"  # drivers/i2c/i2c-stub.c, stub_adapter.name
@@ -60,7 +60,7 @@ def open_i2c(number: int, sys_root: Path) -> OpenedBus:
     except OSError as error:
         raise MeterError(MeterStatus.IO, f"{device}: {error.strerror or error} (errno {error.errno})") from error
     close = getattr(bus, "close", lambda: None)
-    if _is_stub(number, sys_root):
+    if is_stub(number, sys_root):
         return OpenedBus(bus=_StubBus(cast(_WordBus, bus)), is_stub=True, close=close)
     return OpenedBus(bus=cast(I2cBus, bus), is_stub=False, close=close)
 
@@ -85,7 +85,8 @@ def owned_by_kernel(number: int, address: int) -> str:
     )
 
 
-def _is_stub(number: int, sys_root: Path) -> bool:
+def is_stub(number: int, sys_root: Path) -> bool:
+    """Whether there is no bus behind this number, only the memory of the kernel's i2c-stub module."""
     # The first is gone from kernels without CONFIG_I2C_COMPAT.
     for folder in ("sys/class/i2c-adapter", "sys/bus/i2c/devices", "sys/class/i2c-dev"):
         with contextlib.suppress(OSError):

@@ -95,10 +95,14 @@ def survey_text(readings: Sequence[MeterReading]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     faults = [f"{_place(one)}: {one.description.fault}" for one in readings if one.description.fault is not None]
     best = best_of(readings)
-    if best is None:
-        advice = ["no meter works: the host measures latency alone until one does"]
-    else:
+    stub = next((one for one in readings if one.power_w is not None), None)
+    if best is not None:
         advice = ["for agent.toml:", *_toml(best.setting)]
+    elif stub is not None:
+        advice = ['only a stub without a chip answers, which kind = "auto" never takes; for agent.toml all the same:']
+        advice += _toml(stub.setting)
+    else:
+        advice = ["no meter works: the host measures latency alone until one does"]
     return "\n".join([*lines, "", *faults, *([""] if faults else []), *advice]) + "\n"
 
 

@@ -20,12 +20,14 @@ __all__ = [
     "last_words",
     "oom_kills",
     "ran_out_of_memory",
+    "reports_a_crash",
 ]
 
 LOOK_AGAIN_S = 0.2  # how often a wait looks whether it was called off
 LONGEST_LINE = 64 << 20  # bytes; a child that never ends its line must not fill the agent's memory
 LAST_WORDS = 400  # characters of stderr that go into an error message
 _END_OF_STDERR = 8192  # bytes that are looked at for them
+_FATAL = "Fatal Python error: "  # faulthandler
 
 
 class Cancelled(AgentError):
@@ -103,9 +105,14 @@ def last_words(stderr: int) -> str:
     """The end of what it wrote there, in one line; of a crash that Python reports itself, the report's beginning."""
     end = os.fstat(stderr).st_size
     text = os.pread(stderr, _END_OF_STDERR, max(0, end - _END_OF_STDERR)).decode(errors="replace")
-    fatal = text.rfind("Fatal Python error: ")  # a list of threads and modules follows
+    fatal = text.rfind(_FATAL)  # a list of threads and modules follows
     words = " ".join((text if fatal < 0 else text[fatal:]).split())
     return words[-LAST_WORDS:] if fatal < 0 else words[:LAST_WORDS]
+
+
+def reports_a_crash(words: str) -> bool:
+    """Whether these last words are Python's own about its end, or the C++ library's."""
+    return re.search(rf"{_FATAL}|\b\w+Error: |terminate called", words) is not None
 
 
 def ran_out_of_memory(words: str) -> bool:

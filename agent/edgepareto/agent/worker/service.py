@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import IO
 
 from edgepareto.agent.worker.admission import WORKER_MODULE
-from edgepareto.agent.worker.child import ChildGone, LineReader, last_words, oom_kills, ran_out_of_memory
+from edgepareto.agent.worker.child import (
+    ChildGone,
+    LineReader,
+    last_words,
+    oom_kills,
+    ran_out_of_memory,
+    reports_a_crash,
+)
 from edgepareto.agent.worker.json_fields import JsonFields, MalformedMessage
 
 __all__ = ["ServedChild", "ServiceSpawn"]
@@ -112,7 +119,8 @@ class ServedChild:
             return ChildGone(f"it ended before it had started{said or '; ' + journal}")
         if not self._process.wait(END_GRACE_S):
             return ChildGone("it closed its connection")
-        by_oom_killer = not words and oom_kills() > self._oom_kills_before
+        # A kill leaves no words of its own, whatever a library had written before.
+        by_oom_killer = not reports_a_crash(words) and oom_kills() > self._oom_kills_before
         return ChildGone(
             f"it ended{said or ' without a word'}", out_of_memory=by_oom_killer or ran_out_of_memory(words)
         )
