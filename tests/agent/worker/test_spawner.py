@@ -196,6 +196,16 @@ def test_a_worker_ends_with_the_agent_that_is_killed_and_with_its_pipe(tmp_path:
     wait_until(lambda: not is_running(worker))
 
 
+def test_a_worker_leaves_nothing_in_its_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime 1.32 reports its use to its makers, and keeps an identifier of the machine there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    child = spawn([*WORKER, "--runtime=onnxruntime", "--threads=1", "--provider=CPUExecutionProvider", "--job=c/search/0"])
+    child.receive(60, never)
+    child.kill()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_service_that_nobody_serves_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         ChildGone, match=r"by .*/worker\.sock: No such file or directory; on the board, systemctl"
