@@ -73,6 +73,7 @@ benchmark: .venv/installed
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/measurement.py
+	$(BIN)/python benchmarks/upload.py
 
 clean:
 	rm -rf .venv .venv-proto .venv-torch .venv-rivals $(EXAMPLE)/study
