@@ -61,6 +61,13 @@ def test_measurements_on_a_virtual_board_are_watched_for_what_they_leave_behind(
         assert re.search(rf"\| leaks, virtual board: {what} \| \+0\.00 ± \d", run.stdout)
 
 
+def test_a_model_is_sent_once_and_takes_neither_side_its_size_in_memory() -> None:
+    run = _benchmark("upload.py", "--megabytes", "64", "--uploads", "1")
+    assert re.search(r"\| 64 MB over loopback: TLS, sha256, fsync; median of 1 \| \d+ MB/s", run.stdout), run.stderr
+    for passed in ("the host", "the agent", "the same model again"):
+        assert re.search(rf"^\| .*{passed} \| .* \| pass \|$", run.stdout, re.MULTILINE), run.stdout
+
+
 @pytest.mark.parametrize(("growth", "is_growth"), [(0.0, False), (0.02, False), (0.5, True), (-0.5, True)])
 def test_growth_is_told_from_noise(monkeypatch: pytest.MonkeyPatch, growth: float, is_growth: bool) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
