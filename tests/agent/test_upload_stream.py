@@ -9,7 +9,7 @@ import grpc
 import pytest
 from edgepareto.agent import upload_stream
 from edgepareto.agent.errors import RequestError, UploadCorrupt, UploadStalled
-from edgepareto.agent.upload_stream import chunks_of
+from edgepareto.agent.upload_stream import UploadStream
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 
 DEADLINE_S = 10
@@ -36,12 +36,12 @@ class Client:
 
 def test_everything_comes_in_its_order():
     pieces = [bytes([number]) * 1000 for number in range(50)]
-    assert list(chunks_of(iter(data(*pieces)), 50_000)) == pieces
+    assert list(UploadStream(iter(data(*pieces))).chunks(50_000)) == pieces
 
 
 def test_an_upload_that_falls_silent_is_given_up():
     client = Client(b"a", b"b")
-    chunks = chunks_of(iter(client), 10, silence_s=0.05)
+    chunks = UploadStream(iter(client), silence_s=0.05).chunks(10)
     assert [next(chunks), next(chunks)] == [b"a", b"b"]
     with pytest.raises(UploadStalled, match="did not come in time; send it again"):
         next(chunks)
@@ -59,21 +59,22 @@ def test_an_upload_that_drips_is_given_up_however_long_it_goes_on(monkeypatch):
             yield from data(b"a")
 
     with pytest.raises(UploadStalled):
-        received.extend(chunks_of(dripping(), 20))
+        received.extend(UploadStream(dripping()).chunks(20))
     ended.set()
     assert 1 < len(received) < 25
 
 
 def test_no_more_is_taken_in_than_the_disk_takes():
     client = Client(*[b"x"] * 100)
-    chunks = chunks_of(iter(client), 100)
+    stream = UploadStream(iter(client))
+    chunks = stream.chunks(100)
     next(chunks)
     waited = threading.Event()
     while client.taken < 6 and not waited.wait(0.01):
         pass
     assert not waited.wait(0.1)
     assert client.taken == 6  # one was asked for, four are ahead, one is in the hand
-    chunks.close()
+    stream.close()
     client.call_ended.set()
 
 
@@ -83,9 +84,19 @@ def test_a_connection_that_ends_is_told_from_an_upload_that_ends():
         raise grpc.RpcError
 
     with pytest.raises(UploadCorrupt, match="the connection ended in the middle of an upload"):
-        list(chunks_of(cut(), 10))
+        list(UploadStream(cut()).chunks(10))
 
 
 def test_a_second_header_is_refused():
     with pytest.raises(RequestError, match="holds data only"):
-        list(chunks_of(iter([pb.UploadBlobRequest(header=pb.BlobHeader())]), 10))
+        list(UploadStream(iter([pb.UploadBlobRequest(header=pb.BlobHeader())])).chunks(10))
+
+
+def test_an_upload_without_a_header_holds_nothing_for_long():
+    silent = Client()
+    with pytest.raises(UploadStalled):
+        UploadStream(iter(silent), silence_s=0.05).header()
+    silent.call_ended.set()
+    for first in ([], data(b"a")):
+        with pytest.raises(RequestError, match="an upload starts with its header"):
+            UploadStream(iter(first)).header()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import re
 import sys
@@ -37,6 +36,7 @@ REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
     "unable to get local issuer certificate": "its certificate is from no owner in the owners folder",
     "self-signed certificate": "its certificate is from no owner in the owners folder",
+    "self signed certificate": "its certificate is from no owner in the owners folder",  # as BoringSSL spells it
     "certificate signature failure": "its certificate is from no owner in the owners folder",
     "unsupported certificate purpose": "its certificate is not made for a host (a board's own?)",
     "certificate has expired": "its certificate has expired",
@@ -89,27 +89,9 @@ class RefusalLog:
         log.warning("refused a connection: %s%s", reason, f" ({count} times)" if count > 1 else "")
 
 
-class _OneLine(logging.Filter):
-    """gRPC logs a traceback for every request that is no message of ours: one line in a while is enough to know."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._told_s = -math.inf
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.exc_info = None
-        now_s = time.monotonic()
-        if now_s - self._told_s < QUIET_S:
-            return False
-        self._told_s = now_s
-        return True
-
-
 @contextmanager
 def readable() -> Iterator[None]:
-    """Inside the block the log tells why connections and messages are refused. One block per process at a time."""
-    messages, one_line = logging.getLogger("grpc._common"), _OneLine()
-    messages.addFilter(one_line)
+    """Inside the block the log tells why connections are refused. One block per process at a time."""
     sys.stderr.flush()
     terminal = os.dup(2)
     reading, writing = os.pipe()
@@ -132,7 +114,6 @@ def readable() -> Iterator[None]:
             reader.join()
             for handler in moved:
                 handler.setStream(sys.stderr)
-            messages.removeFilter(one_line)
 
 
 def _read(pipe: int, terminal: int) -> None:

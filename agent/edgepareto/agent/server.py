@@ -17,6 +17,7 @@ from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.lease import LeaseBook
+from edgepareto.agent.message_guard import MessageGuard, Unreadable
 from edgepareto.agent.model_store import DEFAULT_QUOTA_BYTES, ModelStore
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import ResultJournal
@@ -81,6 +82,7 @@ class AgentServer:
             ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rpc"),
             options=OPTIONS if credentials is None else (*OPTIONS, ("grpc.max_connection_age_ms", CONNECTION_AGE_MS)),
             maximum_concurrent_rpcs=WORKER_THREADS,
+            interceptors=(MessageGuard(),),
         )
         self._health = _Health()
         profiler_pb2_grpc.add_ProfilerServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
@@ -132,6 +134,13 @@ class _Health(health.HealthServicer):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(experimental_non_blocking=False)
+
+    def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest | Unreadable, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        if isinstance(request, Unreadable):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes that came are no HealthCheckRequest")
+        return super().Check(request, context)
 
     def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import grpc
 from edgepareto.agent import wire
@@ -26,10 +26,11 @@ from edgepareto.agent.errors import (
     UploadStalled,
 )
 from edgepareto.agent.lease import LeaseBook, Owner
+from edgepareto.agent.message_guard import Unreadable, readable_message
 from edgepareto.agent.model_store import ModelStore
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import FinishedBatch, ResultJournal
-from edgepareto.agent.upload_stream import chunks_of
+from edgepareto.agent.upload_stream import UploadStream
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
 from google.protobuf.message import Message
@@ -127,17 +128,13 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
     def UploadBlob(  # noqa: N802
         self, request_iterator: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext
     ) -> pb.UploadBlobResponse:
-        with _answering(context) as caller:
-            first = next(request_iterator, None)
-            if first is None or not first.HasField("header"):
-                raise RequestError("an upload starts with its header: lease, sha256 and size")
-            header = first.header
-            wire.check_bounds(header)
+        with closing(UploadStream(request_iterator)) as upload, _answering(context) as caller:
+            header = upload.header()
             self._leases.owner_of(header.lease_id, caller.fingerprint)
             if not self._uploads.acquire(blocking=False):
                 raise Busy(f"the board is taking {UPLOADS_AT_ONCE} uploads already; send this one after them")
             try:
-                self._store.add(header.sha256, header.size_bytes, chunks_of(request_iterator, header.size_bytes))
+                self._store.add(header.sha256, header.size_bytes, upload.chunks(header.size_bytes))
             finally:
                 self._uploads.release()
             return pb.UploadBlobResponse(sha256=header.sha256, size_bytes=header.size_bytes)
@@ -192,7 +189,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
 
 
 @contextmanager
-def _answering(context: grpc.ServicerContext, request: Message | None = None) -> Iterator[Caller]:
+def _answering(context: grpc.ServicerContext, request: Message | Unreadable | None = None) -> Iterator[Caller]:
     """Who calls, once it may and its request is within bounds. Our errors leave as the table says; a bug leaves as
     INTERNAL with one line, its traceback goes to the log."""
     try:
@@ -203,7 +200,7 @@ def _answering(context: grpc.ServicerContext, request: Message | None = None) ->
                 f"({HOST_ROLE}USER@MACHINE); a board's own is for answering, not for asking"
             )
         if request is not None:
-            wire.check_bounds(request)
+            wire.check_bounds(readable_message(request))
         yield caller
     except AgentError as error:
         refusal = (GRPC_STATUS.get(type(error), grpc.StatusCode.INTERNAL), str(error))
@@ -217,8 +214,12 @@ def _answering(context: grpc.ServicerContext, request: Message | None = None) ->
 
 def _named(told: str, caller: Caller) -> str:
     """What a caller calls itself, never without the name that its certificate gives it."""
+    if caller.is_local:
+        return told
     certified = caller.common_name.removeprefix(HOST_ROLE)
-    if caller.is_local or not told or told == certified or told.startswith(f"{certified} "):
+    if not told:
+        return certified
+    if told == certified or told.startswith(f"{certified} "):
         return told
     return f"{certified} as {told}"
 

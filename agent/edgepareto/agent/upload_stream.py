@@ -1,4 +1,4 @@
-"""The bytes of an upload as they come, but not for ever: a stalled client must not keep a thread and promised room."""
+"""An upload as it comes, but not for ever: a stalled client must not keep a thread and promised room."""
 
 from __future__ import annotations
 
@@ -8,43 +8,54 @@ import time
 from collections.abc import Iterator
 
 import grpc
+from edgepareto.agent import wire
 from edgepareto.agent.errors import RequestError, UploadCorrupt, UploadStalled
+from edgepareto.agent.message_guard import readable_message
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 
-__all__ = ["chunks_of"]
+__all__ = ["UploadStream"]
 
-SILENCE_S = 30.0  # longest time between two chunks
+SILENCE_S = 30.0  # longest time between two messages
 GRACE_S = 60.0  # for any upload, and beside it at least
 SLOWEST_BYTES_PER_S = 20_000  # less than half of what hosts give up at
-CHUNKS_AHEAD = 4  # received while the disk writes
+AHEAD = 4  # messages received while the disk writes
 
 
-def chunks_of(
-    messages: Iterator[pb.UploadBlobRequest], size_bytes: int, *, silence_s: float = SILENCE_S
-) -> Iterator[bytes]:
-    """Raises UploadStalled, UploadCorrupt where the connection ends first, RequestError where a message is no data."""
-    stream = _Stream(messages)
-    until_s = time.monotonic() + GRACE_S + size_bytes / SLOWEST_BYTES_PER_S
-    try:
-        while (message := stream.next(min(silence_s, until_s - time.monotonic()))) is not None:
-            if not message.HasField("data"):
-                raise RequestError("after its header an upload holds data only")
-            yield message.data
-    finally:
-        stream.close()
+class UploadStream:
+    """The header, then the data. `close` when no more is wanted.
 
+    gRPC's iterator waits without a limit, so a thread waits in our place; it ends with the call.
+    """
 
-class _Stream:
-    """gRPC's iterator waits without a limit, so a thread waits in our place; it ends with the call."""
-
-    def __init__(self, messages: Iterator[pb.UploadBlobRequest]) -> None:
+    def __init__(self, messages: Iterator[pb.UploadBlobRequest], *, silence_s: float = SILENCE_S) -> None:
         self._messages = messages
+        self._silence_s = silence_s
         self._received: queue.SimpleQueue[pb.UploadBlobRequest | UploadCorrupt | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(CHUNKS_AHEAD)
+        self._room = threading.Semaphore(AHEAD)
         self._closed = False
         threading.Thread(target=self._receive, name="upload", daemon=True).start()
 
-    def next(self, timeout_s: float) -> pb.UploadBlobRequest | None:
+    def header(self) -> pb.BlobHeader:
+        """Raises RequestError, UploadStalled, UploadCorrupt."""
+        first = self._next(self._silence_s)
+        if first is None or not first.HasField("header"):
+            raise RequestError("an upload starts with its header: lease, sha256 and size")
+        wire.check_bounds(first)
+        return first.header
+
+    def chunks(self, size_bytes: int) -> Iterator[bytes]:
+        """Raises UploadStalled, UploadCorrupt where the connection ends first, RequestError for what is no data."""
+        until_s = time.monotonic() + GRACE_S + size_bytes / SLOWEST_BYTES_PER_S
+        while (message := self._next(min(self._silence_s, until_s - time.monotonic()))) is not None:
+            if not message.HasField("data"):
+                raise RequestError("after its header an upload holds data only")
+            yield message.data
+
+    def close(self) -> None:
+        self._closed = True
+        self._room.release()
+
+    def _next(self, timeout_s: float) -> pb.UploadBlobRequest | None:
         """None: the client has sent everything."""
         try:
             received = self._received.get(timeout=max(timeout_s, 0.0))
@@ -53,11 +64,9 @@ class _Stream:
         self._room.release()
         if isinstance(received, UploadCorrupt):
             raise received
+        if received is not None:
+            readable_message(received)
         return received
-
-    def close(self) -> None:
-        self._closed = True
-        self._room.release()
 
     def _receive(self) -> None:
         try:

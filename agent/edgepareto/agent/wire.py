@@ -70,7 +70,7 @@ class Device:
 
 
 def check_bounds(message: Message) -> None:
-    """Text from outside is short and printable, lists are short, before anything else sees them. Raises RequestError."""
+    """Text from outside is short and printable, lists are short, before anyone sees them. Raises RequestError."""
     for field, value in message.ListFields():
         items = value if field.is_repeated else (value,)
         if len(items) > MOST_ITEMS:
