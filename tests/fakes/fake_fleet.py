@@ -45,8 +45,8 @@ Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
 class FakeDevice:
     """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
 
-    incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
-    noise; None: follows the model's weights.
+    is_looked_for: it does not answer. incidents: told in the batch of this number, the first is 0. cost_s: seconds of
+    one run of a model file, without noise; None: follows the model's weights.
     """
 
     name: str
@@ -59,6 +59,7 @@ class FakeDevice:
     noise: float = NOISE
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
+    is_looked_for: bool = False
     incidents: dict[int, tuple[Incident, ...]] = field(default_factory=dict)
 
     @property

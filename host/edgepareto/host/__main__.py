@@ -1,6 +1,7 @@
 """The command `host`: one place turns our errors into one line and an exit code.
 
-0 done, 1 failed, 2 wrong use, 130 after Ctrl-C or SIGTERM. Results go to stdout, the line to stderr. `--debug` adds the traceback.
+0 done, 1 failed, 2 wrong use, 130 after Ctrl-C or SIGTERM. Results go to stdout, the line to stderr. `--debug` adds
+the traceback.
 """
 
 from __future__ import annotations

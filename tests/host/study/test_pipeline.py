@@ -162,6 +162,24 @@ def test_a_board_that_gets_on_no_further_holds_up_neither_the_others_generations
     assert rows(bench.config) == rows(alone)
 
 
+def test_who_measures_alone_waits_for_no_board_that_is_looked_for(bench: Bench) -> None:
+    gone, local = FakeDevice(name="pi1"), FakeDevice(name="local", shares_host_cores=True)
+    local_measured = Event()
+
+    def vanish(batch: Batch) -> None:
+        if len(gone.asked) == 1:
+            gone.is_looked_for = True
+            assert local_measured.wait(60), "a board that is looked for held up another"
+            gone.is_looked_for = False
+
+    gone.on_batch = vanish
+    local.on_batch = lambda batch: local_measured.set()
+    config = bench.but("pi1", "local", measurements=8)
+    run_study(config, resume=False, listener=bench.events.append, connect=connecting(gone, local))
+    progress = [event for event in bench.events if isinstance(event, DeviceProgress)]
+    assert {event.device for event in progress if event.activity is Activity.DONE} == {"pi1", "local"}
+
+
 def test_a_preparer_that_dies_ends_the_search_at_once_though_a_board_is_measuring(bench: Bench, tmp_path: Path) -> None:
     dies = DYING_METRIC.format(first=str(tmp_path / "first"))
     hung_up = Event()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from edgepareto.host.domain import Activity, DeviceName, DeviceProgress, StudyNotice
 from edgepareto.host.views import print_changes, show_progress
+from edgepareto.host.views.progress import _PlainLines
 from rich.console import Console
 
 
@@ -87,3 +88,38 @@ def test_a_stage_that_every_model_of_a_batch_tells_is_one_line() -> None:
     for line in ("pi1: validate", "pi1: validate", "pi1: [latency] 1/3", "pi1: validate"):
         tell(line)
     assert stream.getvalue().splitlines() == ["pi1: validate", "pi1: [latency] 1/3", "pi1: validate"]
+
+
+def test_a_board_that_is_long_in_one_step_is_told_ever_more_seldom_until_it_gets_on() -> None:
+    stream, now_s = io.StringIO(), 0.0
+    lines = _PlainLines(Console(file=stream, width=160, color_system=None), lambda: now_s)
+    lines(replace(event("pi1", 0, 0), detail="latency [3]/5"))
+    for seconds in range(0, 301, 5):
+        now_s = float(seconds)
+        lines.look()
+    assert stream.getvalue().splitlines() == [
+        f"pi1: measuring latency [3]/5 since {words}" for words in ("1 min", "2 min", "4 min")
+    ]
+    lines(replace(event("pi1", 0, 0), detail="latency 4/5"))
+    now_s += 59
+    lines.look()
+    lines(event("pi1", 0, 0, Activity.WAITING))
+    now_s += 600
+    lines.look()
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_a_board_that_is_away_is_told_at_once_and_for_how_long_it_is_looked_for() -> None:
+    stream, now_s = io.StringIO(), 0.0
+    lines = _PlainLines(Console(file=stream, width=160, color_system=None), lambda: now_s)
+    lines(replace(event("pi1", 1, 15, Activity.AWAY), detail="does not answer"))
+    for seconds in range(0, 91, 5):
+        now_s = float(seconds)
+        lines(replace(event("pi1", 1, 15, Activity.AWAY), detail=f"gone for {seconds} s, is looked for until 600 s"))
+        lines.look()
+    lines(event("pi1", 1, 15))
+    assert [line.rpartition(", ")[2] for line in stream.getvalue().splitlines()] == [
+        "away: does not answer",
+        "pi1: looked for since 1 min",
+        "measuring",
+    ]

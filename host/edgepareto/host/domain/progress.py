@@ -15,6 +15,7 @@ class Activity(str, Enum):
     MEASURING = "measuring"
     REMEASURING = "re-measuring"
     WAITING = "waiting"
+    AWAY = "away:"  # it does not answer and is looked for
     DONE = "done"
     LOST = "lost"
 

@@ -67,6 +67,11 @@ class ProfilerClient:
         self._lease_wait_s = lease_wait_s
         self._time = time
         self._closed = threading.Event()
+        self._is_looked_for = False
+
+    @property
+    def is_looked_for(self) -> bool:
+        return self._is_looked_for
 
     @property
     def info(self) -> DeviceInfo:
@@ -159,7 +164,11 @@ class ProfilerClient:
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
         if _is_transport(error):
-            self._reconnect(error, on_progress, troubles)
+            self._is_looked_for = True
+            try:
+                self._reconnect(error, on_progress, troubles)
+            finally:
+                self._is_looked_for = False
         elif code is grpc.StatusCode.NOT_FOUND:
             return  # the agent makes room by forgetting; the next round uploads what it misses
         elif code is grpc.StatusCode.DATA_LOSS:

@@ -61,7 +61,8 @@ class DeviceHealth:
         return None
 
     def _quarantined(self, why: str) -> str:
-        told = "; ".join(f"{incident.detail}, {incident.outcome}" for incident in self._incidents[-LAST_WORDS:])
+        last = [f"{incident.detail}, {incident.outcome}" for incident in self._incidents[-LAST_WORDS:]]
+        told = "; ".join(dict.fromkeys(last))
         before = "the last: " if len(self._incidents) > LAST_WORDS else ""
         count = len(self._incidents)
-        return f"{self._name}: quarantined after {count} incidents, {why}: {before}{told}; see to its power and network"
+        return f"{self._name}: quarantined after {count} incidents, {why}: {before}{told}; see to the board"

@@ -49,7 +49,6 @@ class DeviceSearch:
         self.batches = batches
         self.space = space
         self.is_searching = True
-        self.is_looked_for = False
         self._config = config
         self._candidates = candidates
         self._told = DeviceReport(batches.name, config, batches.pace, batches.clock, listener)
@@ -80,6 +79,10 @@ class DeviceSearch:
     @property
     def is_lost(self) -> bool:
         return self.batches.record.state is DeviceState.LOST
+
+    @property
+    def is_looked_for(self) -> bool:
+        return self.batches.profiler.is_looked_for
 
     @property
     def computes_on_the_host(self) -> bool:
@@ -301,7 +304,7 @@ class DeviceSearch:
             self._told.warn(f"{self.name}: {no_energy_text(job)}")
 
     def _heartbeat(self, activity: Activity, detail: str) -> None:
-        self._told.now(activity, detail, is_searching=self.is_searching)
+        self._told.now(Activity.AWAY if self.is_looked_for else activity, detail, is_searching=self.is_searching)
 
     def _is_scored(self, name: CandidateId) -> bool:
         candidate = self._candidates[name]

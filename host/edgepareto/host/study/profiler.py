@@ -18,7 +18,14 @@ class Profiler(Protocol):
     """One connected device. One batch at a time; a batch sent again under its request key is not measured again."""
 
     @property
-    def info(self) -> DeviceInfo: ...
+    def info(self) -> DeviceInfo:
+        """As the agent told last: after a reboot with another boot id."""
+        ...
+
+    @property
+    def is_looked_for(self) -> bool:
+        """It does not answer any more and `profile` looks for it, which may take minutes. Any thread may ask."""
+        ...
 
     def profile(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +27,9 @@ __all__ = ["Listener", "show_progress"]
 
 MINUTE_S = 60
 HOUR_S = 3600
+STATES = (Activity.REMEASURING, Activity.AWAY, Activity.DONE, Activity.LOST)  # a line for each
+SLOW_S = 60.0  # in one step of a measurement; most take seconds
+LOOK_EVERY_S = 5.0
 
 Listener = Callable[[DeviceProgress | StudyNotice], None]
 
@@ -39,7 +44,8 @@ def show_progress(*, quiet: bool = False, console: Console | None = None) -> Ite
         with _live(console) as bars:
             yield _LiveBars(bars)
     else:
-        yield _PlainLines(console)
+        with _looked_at(_PlainLines(console)) as lines:
+            yield lines
 
 
 class _Warnings:
@@ -52,21 +58,72 @@ class _Warnings:
 
 
 class _PlainLines:
-    """One line whenever a device's generation or its final state changes."""
+    """One line whenever a device's generation or its final state changes, and where it is long in one step: then after
+    SLOW_S, and after twice as long again and again. Any thread may call.
+    """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, now_s: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._now_s = now_s
         self._last: dict[str, tuple[int, Activity | None]] = {}
+        self._steps: dict[str, _Step] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, event: DeviceProgress | StudyNotice) -> None:
+        with self._lock:
+            self._tell(event)
+
+    def look(self) -> None:
+        """Tell what takes long; called now and then."""
+        with self._lock:
+            for device, step in self._steps.items():
+                spent_s = self._now_s() - step.since_s
+                if spent_s >= step.told_after_s:
+                    step.told_after_s = 2 * spent_s
+                    self._console.print(escape(f"{device}: {step.doing} since {_duration(spent_s)}"))
+
+    def _tell(self, event: DeviceProgress | StudyNotice) -> None:
         if isinstance(event, StudyNotice):
             _print_notice(self._console, event)
             return
-        ended = event.activity if event.activity in (Activity.DONE, Activity.LOST, Activity.REMEASURING) else None
+        self._note_step(event)
+        ended = event.activity if event.activity in STATES else None
         state = (event.generation, ended)
         if event.measured and self._last.get(event.device) != state:
             self._last[event.device] = state
             self._console.print(escape(_plain(event)))
+
+    def _note_step(self, event: DeviceProgress) -> None:
+        doing = _doing(event) if event.activity is not Activity.AWAY else "looked for"  # whose detail counts seconds
+        if event.activity not in (Activity.MEASURING, Activity.REMEASURING, Activity.AWAY):
+            self._steps.pop(event.device, None)
+        elif event.device not in self._steps or self._steps[event.device].doing != doing:
+            self._steps[event.device] = _Step(doing, self._now_s())
+
+
+class _Step:
+    def __init__(self, doing: str, since_s: float) -> None:
+        self.doing = doing
+        self.since_s = since_s
+        self.told_after_s = SLOW_S
+
+
+@contextmanager
+def _looked_at(lines: _PlainLines) -> Iterator[_PlainLines]:
+    """With a thread that looks, since nothing comes from a board that hangs."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_EVERY_S):
+            lines.look()
+
+    thread = threading.Thread(target=look, name="slow steps", daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _LiveBars:
