@@ -55,6 +55,8 @@ def installation(emulated: EmulatedBoard, tmp_path_factory: pytest.TempPathFacto
     user = User(config=tmp_path_factory.mktemp("config"), desk=tmp_path_factory.mktemp("desk"))
     user.adds(emulated, *METER)
     deploy = user.does("deploy", "pi1")
+    # An emulated board shares its cores with everything else on this machine, and its user says so.
+    emulated.root("sed -i '1i shared = true' /etc/edgepareto/agent.toml && systemctl restart edgepareto-agent")
     emulated.save("installed")
     return Installed(board=emulated, user=user, deploy=deploy, listing_before=before)
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.board
 SMALL = ("--measurements", "4", "--population", "4", "--preset", "quick", "--energy", "total")
 UNITS = ("edgepareto-agent.service", "edgepareto-worker@1.service")
 MOST_EXPOSURE = 2.0
+AGENT = Path(__file__).parents[2] / "agent" / "edgepareto" / "agent"
 REAL_BOARDS = [name for name in os.environ.get("EDGEPARETO_BOARDS", "").split(",") if name]
 
 
@@ -71,6 +73,19 @@ def test_an_upgrade_keeps_the_credentials(installed: Installed) -> None:
     before = installed.board.root(credentials)
     installed.user.does("deploy", "pi1", "--upgrade")
     assert installed.board.root(credentials) == before
+    installed.user.does("devices", "check", "pi1")
+
+
+def test_an_upgrade_to_an_agent_that_does_not_start_ends_with_the_old_one(installed: Installed, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    shutil.copytree(AGENT, release / "edgepareto" / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    (release / "edgepareto" / "agent" / "cli.py").write_text("raise SystemExit('this release is broken')\n")
+    of_next_release = replace(installed.user, release=release)
+    current = "readlink /opt/edgepareto/current"
+    before, listing = installed.board.root(current), installed.board.listing()
+    of_next_release.is_refused("deploy", "pi1", "--upgrade", saying="pi1.*(back|old|before)")
+    assert installed.board.root(current) == before
+    assert sorted(set(installed.board.listing()) ^ set(listing)) == []
     installed.user.does("devices", "check", "pi1")
 
 

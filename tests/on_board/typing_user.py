@@ -35,10 +35,14 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """config: their configuration folder, None for the one of whoever runs the tests. desk: where they work."""
+    """config: their configuration folder, None for the one of whoever runs the tests. desk: where they work.
+
+    release: folder of packages that stand in for installed ones, as another release would.
+    """
 
     config: Path | None
     desk: Path
+    release: Path | None = None
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -87,4 +91,6 @@ class User:
         environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
         if self.config is not None:
             environment["EDGEPARETO_CONFIG"] = str(self.config)
+        if self.release is not None:
+            environment["PYTHONPATH"] = str(self.release)
         return environment
