@@ -88,7 +88,8 @@ def test_a_group_stands_for_all_its_boards_and_a_devices_own_name_wins(project: 
 
 def test_the_agents_address_is_that_of_the_ssh_alias(tmp_path: Path, project: Path):
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
-    (tmp_path / "home" / ".ssh" / "config").write_text("Host bench\n  HostName 10.1.2.3\n  User pi\nHost *\n")
+    (tmp_path / "home" / ".ssh" / "config").write_text("Include lab\nHost *\n")
+    (tmp_path / "home" / ".ssh" / "lab").write_text("Host bench\n  HostName 10.1.2.3\n  User pi\n")
     assert add_device("a", {"ssh": "bench"}).address == "10.1.2.3:50051"
     assert add_device("b", {"ssh": "pi@2001:db8::1"}).address == "[2001:db8::1]:50051"
     assert add_device("c", {"ssh": "pi@bench", "address": "127.0.0.1:50052"}).address == "127.0.0.1:50052"

@@ -8,7 +8,6 @@ from pathlib import Path
 from edgepareto.host.config import (
     DeviceConfig,
     Flags,
-    accepted_host_keys,
     config_folder,
     inventory_file,
     read_settings,
@@ -112,11 +111,20 @@ def device_details(name: str, *, settings: str | Path | None = None) -> DeviceDe
     rotation = None if identity is None else open_rotation()
     return DeviceDetails(
         device=device,
-        host_keys=accepted_host_keys(device),
+        host_keys=() if device.ssh is None else _accepted_keys(device.ssh, device.ssh_port),
         identity=identity,
         authority=None if device.trust is None else certificate_facts(read_authority(device.trust)),
         has_moved=None if rotation is None or device.board_id is None else device.board_id in rotation.moved,
     )
+
+
+def _accepted_keys(ssh: str, port: int | None) -> tuple[str, ...]:
+    """Each as "ssh-ed25519 SHA256:...". Raises DeployError."""
+    from edgepareto.host.deploy.host_keys import fingerprint, known_keys
+    from edgepareto.host.deploy.ssh_config import find_route  # brings paramiko
+
+    keys = known_keys(find_route(ssh, port=port).known_as)
+    return tuple(dict.fromkeys(f"{key.kind} {fingerprint(key.blob)}" for key in keys if not key.is_revoked))
 
 
 def known_identity() -> Identity | None:

@@ -9,7 +9,7 @@ from edgepareto.host.config.inventory import (
     record_board,
     remove_device,
 )
-from edgepareto.host.config.known_hosts import accepted_host_keys, known_hosts_files
+from edgepareto.host.config.known_hosts import known_hosts_files
 from edgepareto.host.config.learned_steps import read_learned_steps, steps_file, write_learned_steps
 from edgepareto.host.config.settings import FILE_NAME, Flags, Settings, read_settings, settings_file
 from edgepareto.host.config.template import starting_file
@@ -37,7 +37,6 @@ __all__ = [
     "SearchConfig",
     "Settings",
     "StudyConfig",
-    "accepted_host_keys",
     "add_device",
     "config_folder",
     "inventory_file",

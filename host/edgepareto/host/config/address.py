@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from pathlib import Path
+
+from edgepareto.host.config.ssh_settings import ssh_settings_file, ssh_settings_lines
 
 __all__ = [
     "LARGEST_PORT",
@@ -80,18 +81,19 @@ def ssh_place(destination: str) -> tuple[str, int | None]:
     the inventory as well, and must not fail by it.
     """
     host = destination.rpartition("@")[2]
-    settings = Path("~/.ssh/config").expanduser()
+    settings = ssh_settings_file()
     try:
-        if RESOLVES.search(settings.read_text(encoding="utf-8")) is None:
+        text = "\n".join(ssh_settings_lines(settings))
+        if RESOLVES.search(text) is None:
             return host, None
         from paramiko import SSHConfig, SSHException  # a quarter of a second
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return host, None
     try:
-        found = SSHConfig.from_path(settings).lookup(host)
+        found = SSHConfig.from_text(text).lookup(host)
         port = found.get("port")
         return str(found.get("hostname", host)), None if port is None else int(port)
-    except (OSError, SSHException, ImportError, ValueError) as error:
+    except (SSHException, ImportError, ValueError) as error:
         log.debug("%s says nothing of %s: %s", settings, host, error)
         return host, None
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import getpass
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepareto.host.config.ssh_settings import ssh_settings_file, ssh_settings_lines
 from edgepareto.host.errors import DeployError
 
 __all__ = ["Route", "find_route"]
 
 SSH_PORT = 22
-DEEPEST_INCLUDE = 16  # as ssh allows
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -46,12 +45,12 @@ def find_route(destination: str, *, port: int | None = None, key: Path | None = 
     from paramiko import SSHConfig, SSHException
 
     user, host, own_port = _split(destination)
-    file = Path("~/.ssh/config").expanduser()
+    file = ssh_settings_file()
     # The first value wins in this file, and what is given also stands in a ProxyCommand.
     given = {"Port": port or own_port, "User": user}
     first = [f"{word} {value}" for word, value in given.items() if value is not None]
     try:
-        found = SSHConfig.from_text("\n".join([*first, *_lines(file)])).lookup(host)
+        found = SSHConfig.from_text("\n".join([*first, *ssh_settings_lines(file)])).lookup(host)
     except (OSError, SSHException, ValueError, ImportError) as error:
         raise DeployError(f"{file}: cannot be read ({error}); correct it, ssh -G {host} shows the place") from error
     chosen = int(found.get("port", SSH_PORT))
@@ -87,19 +86,3 @@ def _usual_keys(folder: Path) -> Iterator[Path]:
     for name in DEFAULT_KEYS:
         if (folder / name).is_file():
             yield folder / name
-
-
-def _lines(file: Path, depth: int = 0) -> Iterator[str]:
-    """With every Include in its place, which paramiko does not know."""
-    if not file.is_file() or depth > DEEPEST_INCLUDE:
-        return
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if word.lower() != "include":
-            yield line
-            continue
-        for pattern in rest.split():
-            place = Path(pattern.strip('"')).expanduser()
-            place = place if place.is_absolute() else Path("~/.ssh").expanduser() / place
-            for included in sorted(glob.glob(str(place))):  # noqa: PTH207  # Path.glob takes no absolute pattern
-                yield from _lines(Path(included), depth + 1)
