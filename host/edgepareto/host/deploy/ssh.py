@@ -27,6 +27,7 @@ __all__ = ["Ask", "CommandResult", "Shell", "SshTarget", "open_shell", "ssh_targ
 
 CONNECT_S = 15.0  # for TCP, for the key exchange, and for each answer while logging in
 KEEPALIVE_S = 10
+GONE_S = 30.0  # without an answer, also to a keepalive
 MOST_JUMPS = 8
 
 
@@ -112,7 +113,10 @@ def _dial(route: Route, name: str, ask: Ask | None, stack: ExitStack, depth: int
     if route.proxy_command is not None:
         return _dial_by_command(route.proxy_command, stack)
     try:
-        return socket.create_connection((route.host, route.port), timeout=CONNECT_S)
+        plug = socket.create_connection((route.host, route.port), timeout=CONNECT_S)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: else a board that is gone is noticed after 15 minutes
+            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(GONE_S * 1000))
+        return plug
     except OSError as error:
         raise DeployError(f"{name}: {_unreachable(route, error)}") from error
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["log_in"]
 
 PASSWORD_TRIES = 3
-BY_PASSWORD = frozenset({"password", "keyboard-interactive"})
 
 
 def log_in(transport: Transport, route: Route, name: str, ask: Ask | None) -> None:
@@ -39,22 +39,20 @@ def _with_keys(transport: Transport, route: Route, name: str, ask: Ask | None, t
     """Whether it is done; a server that wants a password as well goes on with `_with_password`."""
     from paramiko import AuthenticationException, BadAuthenticationType
 
-    for label, key in _keys(route, name, ask, tried):
-        tried.append(label)
-        try:
-            if not transport.auth_publickey(route.user, key):
-                return True
-        except BadAuthenticationType:
-            return False
-        except AuthenticationException:
-            if not transport.is_active():
-                raise
-            continue
-        return False
+    with closing(_keys(route, name, ask, tried)) as keys:
+        for label, key in keys:
+            tried.append(label)
+            try:
+                return not transport.auth_publickey(route.user, key)
+            except BadAuthenticationType:
+                return False
+            except AuthenticationException:
+                if not transport.is_active():
+                    raise
     return False
 
 
-def _keys(route: Route, name: str, ask: Ask | None, tried: list[str]) -> Iterator[tuple[str, PKey]]:
+def _keys(route: Route, name: str, ask: Ask | None, tried: list[str]) -> Generator[tuple[str, PKey], None, None]:
     """Locked files last, so that nobody is asked for a passphrase without need."""
     locked: list[Path] = []
     for file in route.named_keys:
@@ -62,11 +60,16 @@ def _keys(route: Route, name: str, ask: Ask | None, tried: list[str]) -> Iterato
     if route.uses_agent:
         from paramiko import Agent, SSHException
 
+        agent = None
         try:
-            for key in Agent().get_keys():
+            agent = Agent()
+            for key in agent.get_keys():
                 yield f"ssh-agent's {key.comment or key.get_name()}", key
         except (OSError, SSHException):
             tried.append("ssh-agent (does not answer)")
+        finally:
+            if agent is not None:
+                agent.close()
     for file in route.other_keys:
         yield from _from_file(file, locked, tried, is_named=False)
     for file in locked:

@@ -27,6 +27,8 @@ CHUNK_BYTES = 32 << 10
 STALL_S = 60.0  # without one byte of progress in an upload
 PASSWORD_TRIES = 3
 POLL_S = 0.05
+NO_EXIT_CODE = -1  # of a command ended by a signal, and of a connection that broke
+CLOSING_S = 0.5
 # Reads by single bytes up to the mark, then the command's bytes; what follows stays for the command. No backslash, no
 # line end and no exclamation mark: those mean something else in the quotes of fish and csh.
 STARTER = (
@@ -100,7 +102,7 @@ class Shell:
                     _wait(channel, is_sending=False)
             if pending:
                 yield _text(pending)
-            code = channel.recv_exit_status()
+            code = self._exit_code(channel)
             if code != 0:
                 said = _last_line(_text(words)) or "it said nothing"
                 raise DeployError(f"{self._name}: {_short(command)} ended with {code}: {said}")
@@ -160,7 +162,7 @@ class Shell:
                 if time.monotonic() > deadline:
                     raise DeployError(f"{self._name}: {_short(command)} did not end within {timeout_s:.0f} s")
                 _wait(channel, is_sending=bool(unsent))
-            code = channel.recv_exit_status()
+            code = self._exit_code(channel)
         return CommandResult(exit_code=code, stdout=_text(bytes(out)), stderr=_text(bytes(err)))
 
     def _start(self, script: str) -> bytes:
@@ -189,6 +191,13 @@ class Shell:
             channel.sendall(data)
         except OSError as error:
             raise self._broken(error) from error
+
+    def _exit_code(self, channel: Channel) -> int:
+        code = int(channel.recv_exit_status())
+        if code == NO_EXIT_CODE:
+            self._transport.join(CLOSING_S)  # it tells the channels first, and says a moment later that it is over
+            self._check_alive()
+        return code
 
     def _check_alive(self) -> None:
         if not self._transport.is_active():
