@@ -6,36 +6,21 @@ import json
 import math
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from edgepareto.host.store.trace_codec import decode_trace
+from fakes.stored_studies import committed_batches, everything_measured
 
 if TYPE_CHECKING:
     from conftest import Project
 
-BATCHES = "SELECT count(*) FROM batches"
-
 
 def fronts(project: Project) -> dict:
     return json.loads(project.host("front", "--format", "json").stdout)
-
-
-def committed_batches(study: Path) -> int:
-    file = study / "study.sqlite"
-    if not file.exists():
-        return 0
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-        try:
-            return int(connection.execute(BATCHES).fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0
 
 
 def test_a_search_ends_in_one_front_per_device_and_its_exported_model_keeps_its_accuracy(project: Project):
@@ -87,21 +72,6 @@ session = onnxruntime.InferenceSession("fast.onnx", providers=["CPUExecutionProv
 x = (data["x"] * numpy.float32(1 / 255)).astype(numpy.float32)
 print(float((session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1) == data["y"]).mean()))
 """
-
-
-def everything_measured(study: Path) -> dict[str, list[tuple]]:
-    """Every candidate, asked genome and raw trace of a study, but for the identity of the study itself."""
-    with sqlite3.connect(f"file:{study / 'study.sqlite'}?mode=ro", uri=True) as connection:
-        traces = connection.execute(
-            "SELECT device, phase, round, number, position, data FROM traces "
-            "JOIN batches USING (request_key) ORDER BY device, phase, round, number, position"
-        ).fetchall()
-        return {
-            "candidates": connection.execute("SELECT * FROM candidates ORDER BY id").fetchall(),
-            "genomes": connection.execute("SELECT * FROM generations ORDER BY device, generation").fetchall(),
-            # A job's id holds the request key, and that the study's own random id.
-            "traces": [(*place, replace(decode_trace(data), job_id="")) for *place, data in traces],
-        }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,163 @@
+"""What a search does with a board in trouble, told by the commands: real hosts, real agents, simulated boards."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.stored_studies import committed_batches, everything_measured
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+READY_S = 60
+
+
+@dataclass
+class Board:
+    """A simulated board whose agent is a process of its own, as on a real one. It keeps its address and its state."""
+
+    name: str
+    model: str
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.folder / self.name}.sock"
+
+    def start(self, *faults: str) -> None:
+        """Anew, where it runs."""
+        command = [sys.executable, "-m", "edgepareto.agent", "--listen", self.address, "--simulate", self.model]
+        command += ["--state", str(self.folder / self.name), "--seed", "1", "--pace", "0.02"]
+        for fault in faults:
+            command += ["--fault", fault]
+        self.kill()
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout is not None
+        assert b"listening" in self.process.stdout.readline(), (self.folder / f"{self.name}.log").read_text()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(30)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+StartBoards = Callable[[], tuple[Board, Board]]
+
+
+@pytest.fixture
+def boards(project: Project) -> Iterator[tuple[Board, Board]]:
+    """pi1 and jetson2 of the project, running, at addresses of their own."""
+    with tempfile.TemporaryDirectory(prefix="ep-") as folder:  # short: a unix socket's path holds 107 bytes
+        both = (
+            Board("pi1", "raspberry-pi-4b", Path(folder)),
+            Board("jetson2", "jetson-orin-nano", Path(folder)),
+        )
+        settings = project.folder / "edgepareto.toml"
+        text = settings.read_text()
+        for board in both:
+            text = text.replace(f'simulate = "{board.model}"', f'address = "{board.address}"')
+            board.start()
+        settings.write_text(text)
+        yield both
+        for board in both:
+            board.kill()
+
+
+def told(project: Project, study: str) -> dict[str, dict]:
+    report = json.loads(project.host("front", "--study", study, "--format", "json").stdout)
+    return {device["name"]: device for device in report["devices"]}
+
+
+def test_a_search_whose_board_and_host_are_killed_ends_as_an_undisturbed_one_and_says_so(
+    project: Project, boards: tuple[Board, Board]
+):
+    words = ("search", "--devices", "pi1,jetson2")
+    project.host(*words, "--study", "whole", "--quiet")
+    study = project.folder / "broken"
+    pi, _ = boards
+    restarted = False
+
+    def when_some_are_measured(count: int) -> Callable[[], bool]:
+        def look() -> bool:
+            nonlocal restarted
+            if not restarted and committed_batches(study) > 1:
+                pi.start()
+                restarted = True
+            return committed_batches(study) > count
+
+        return look
+
+    # A host that is told to end frees its boards at once; one that is killed is followed by itself without waiting.
+    words = (*words, "--study", "broken")
+    assert project.killed(*words, when=when_some_are_measured(4), with_signal=signal.SIGTERM) == 130
+    project.host("profile", "mobilenet.onnx", "--devices", "pi1,jetson2", "--preset", "quick", "--wait", "0")
+    assert project.killed(*words, "--resume", when=when_some_are_measured(7)) == -signal.SIGKILL
+    done = project.host(*words, "--resume", "--wait", "0")
+
+    assert everything_measured(study) == everything_measured(project.folder / "whole")
+    whole, broken = told(project, "whole"), told(project, "broken")
+    incidents = broken["pi1"].pop("incidents")
+    assert {incident["kind"] for incident in incidents} <= {"agent-restarted", "connection-cut"}
+    assert broken == whole
+    assert f"{len(incidents)} incident" in done.stdout
+
+
+def test_a_board_that_reboots_is_found_again_and_quarantined_once_its_meter_has_failed_for_good(
+    project: Project, boards: tuple[Board, Board]
+):
+    pi, _ = boards
+    pi.start("reboot_after=3")
+    study = project.folder / "study"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgepareto.host", "search", "--devices", "pi1"],
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert pi.process is not None
+    assert pi.process.wait(READY_S) == -signal.SIGKILL
+    assert committed_batches(study) == 3
+    pi.start("reboot_after=3", "meter_stuck")
+    table, log = process.communicate(timeout=120)
+    assert process.returncode == 1, log
+    assert "the board was started anew" in log
+    assert log.count("pi1: its meter gave no energy: METER_STUCK") == 5
+    assert "5 batches in a row were in trouble" in log
+    (front,) = told(project, "study").values()
+    assert [incident["kind"] for incident in front["incidents"]] == ["rebooted", *["meter-lost"] * 5]
+    assert front["front"]
+    assert all("energy_j" in point for point in front["front"])
+    assert table == ""
+
+    # Its meter put right, the search goes on to a whole front.
+    pi.start()
+    done = project.host("search", "--devices", "pi1", "--resume")
+    assert "6 incidents since " in done.stdout
+    assert "INCOMPLETE" not in done.stdout
+
+
+def test_a_board_that_is_lost_leaves_the_others_fronts_and_exit_code_1(project: Project):
+    settings = project.folder / "edgepareto.toml"
+    text = settings.read_text().replace("[devices.jetson2]", 'faults = ["dies_after=2"]\n\n[devices.jetson2]')
+    settings.write_text(text)
+    done = project.host("search", "--devices", "pi1,jetson2", code=1)
+    fronts = told(project, "study")
+    assert [front["complete"] for front in fronts.values()] == [False, True]
+    assert "its agent ended" in fronts["pi1"]["incomplete_reason"]
+    assert [incident["outcome"] for incident in fronts["pi1"]["incidents"]] == ["given up"]
+    assert "INCOMPLETE" in done.stdout
+    assert "its front is kept, go on with --resume" in done.stderr
