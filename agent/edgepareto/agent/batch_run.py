@@ -69,6 +69,7 @@ class BatchRun:
         self._results: list[tuple[str, bytes]] = []
         self._progress: Progress | None = None
         self._failure: Exception | None = None
+        self._outcome: FinishedBatch | None = None
         self._finished = False
         self._stopping = False
         self._lease_ended = False
@@ -86,6 +87,11 @@ class BatchRun:
     @property
     def finished(self) -> bool:
         return self._finished
+
+    @property
+    def outcome(self) -> FinishedBatch | None:
+        """All its results, journalled or not; None while it is measured, and where it failed."""
+        return self._outcome
 
     def follow(self, is_wanted: Callable[[], bool]) -> Iterator[pb.ProfileEvent]:
         """Results from the first on and the latest progress, until the batch ends or its reader is not wanted any more.
@@ -160,9 +166,10 @@ class BatchRun:
         batch = FinishedBatch(request_key=self.request_key, fingerprint=self.fingerprint, results=tuple(self._results))
         try:
             self._journal.write(batch)
-        except OSError:
-            # The host still gets its results; only a host that crashes right now would have them measured again.
-            log.exception("batch %s could not be journalled", self.request_key)
+        except OSError as error:
+            # The host still gets its results, from here as long as the agent lives and measures no other batch.
+            log.error("batch %s could not be journalled: %s", self.request_key, error)
+        self._outcome = batch
 
     def _on_progress(self, step: Progress) -> None:
         with self._changed:

@@ -18,7 +18,9 @@ from edgepareto.agent.errors import MissingBlob, NoRoom, RequestError, Status, U
 __all__ = ["DEFAULT_QUOTA_BYTES", "ModelStore"]
 
 DEFAULT_QUOTA_BYTES = 1 << 30
+LARGEST_BLOB_BYTES = 2 << 30  # no single-file model is larger: protobuf's own limit
 FREE_DISK_BYTES = 64 << 20  # always left to the rest of the board
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota on it, a limit on this process
 PARTIAL_SUFFIX = ".partial"
 READ_BYTES = 1 << 20
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -48,6 +50,8 @@ class ModelStore:
         Raises NoRoom, UploadCorrupt where size or hash differ from what was declared, RequestError for a wrong name.
         """
         final = self._folder / _checked(name)
+        if size_bytes > LARGEST_BLOB_BYTES:
+            raise NoRoom(f"a blob of {size_bytes} bytes is too large: at most {LARGEST_BLOB_BYTES} bytes are taken")
         self._promise(size_bytes)
         try:
             partial = self._folder / f"{name}.{threading.get_ident()}{PARTIAL_SUFFIX}"
@@ -64,7 +68,7 @@ class ModelStore:
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in DISK_FULL:
                 raise NoRoom(f"the board's disk is full: {self._folder} could not take {size_bytes} bytes") from error
             raise
         finally:

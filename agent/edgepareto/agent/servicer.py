@@ -169,12 +169,14 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
                 return finished
             if self._ending:
                 raise Shutdown("the agent is ending and takes no more batches")
-            if self._run is not None and not self._run.finished:
-                if self._run.request_key != request.request_key:
-                    raise Busy(f"the board is measuring batch {self._run.request_key}; one batch at a time")
-                if self._run.fingerprint != fingerprint:
+            run = self._run
+            if run is not None and not run.finished and run.request_key != request.request_key:
+                raise Busy(f"the board is measuring batch {run.request_key}; one batch at a time")
+            # A finished one is still here where the disk was too full for the journal.
+            if run is not None and run.request_key == request.request_key and (not run.finished or run.outcome):
+                if run.fingerprint != fingerprint:
                     raise RequestError(f"request key {request.request_key} is being used for another batch")
-                return self._run
+                return run.outcome or run
             self._run = BatchRun(
                 request,
                 profile_batch=self._profile_batch,
