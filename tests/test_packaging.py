@@ -12,7 +12,21 @@ from importlib.resources import files
 
 import pytest
 
-HEAVY = ("numpy", "grpc", "onnx", "onnxruntime", "pymoo", "scipy", "matplotlib", "plotly", "paramiko", "pandas", "PIL")
+HEAVY = (
+    "numpy",
+    "grpc",
+    "onnx",
+    "onnxruntime",
+    "pymoo",
+    "scipy",
+    "matplotlib",
+    "plotly",
+    "paramiko",
+    "pandas",
+    "PIL",
+    "cryptography",
+    "tomlkit",
+)
 HELP_S = 0.5
 RUNS = 9
 
