@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,11 @@ def test_addresses_that_are_refused(address: str):
         checked_address(address, secured=False)
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:50051", "192.168.1.5:1", "pi1.local:1"])
+def test_with_credentials_every_address_is_taken(address: str):
+    assert checked_address(address, secured=True) == address
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:50051", "localhost:1", "[::1]:1"])
 def test_addresses_of_this_machine_are_taken(address: str):
     assert checked_address(address, secured=False) == address
@@ -55,6 +61,18 @@ def test_a_socket_in_a_folder_that_others_may_enter_is_refused(tmp_path: Path):
         checked_address(f"unix:{tmp_path}/agent.sock", secured=False)
     tmp_path.chmod(0o700)
     checked_address(f"unix:{tmp_path}/agent.sock", secured=False)
+
+
+def test_every_line_of_the_example_can_be_used(tmp_path: Path):
+    """Uncommented in pieces: each table as it stands there."""
+    text = (Path(__file__).parents[2] / "deploy" / "agent.toml.example").read_text()
+    config = tmp_path / "agent.toml"
+    for table in ("credentials", "workers", "clocks"):
+        (lines,) = re.findall(rf"^# \[{table}\]\n(?:# \w+ = .*\n)+", text, re.MULTILINE)
+        config.write_text(lines.replace("# ", "", 1).replace("\n# ", "\n"))
+        read_settings(["--config", str(config)])
+    config.write_text(text)
+    assert read_settings(["--config", str(config)]).credentials is None
 
 
 def test_agent_toml_is_read_and_flags_win_over_it(tmp_path: Path):
@@ -184,6 +202,8 @@ def test_a_simulated_board_is_never_shared():
         ("[meter]\nkind = 'auto'\nchip = 'ina226'", "chip would be ignored; remove it, or name the kind"),
         ("[meter", "agent.toml: "),
         ("meter = 3", "meter is 3, wanted a table, as [meter]"),
+        ("[credentials]\nfolder = ''", "[credentials]: folder is '', wanted an absolute path"),
+        ("credentials = '/etc'", "credentials is '/etc', wanted a table, as [credentials]"),
         ("[workers]\nsocket = 'worker.sock'", "[workers]: socket is 'worker.sock', wanted an absolute path"),
         ("[workers]\nsockets = '/a'", "[workers]: unknown key 'sockets'; known are socket"),
         ("sys_root = ''", "sys_root is '', wanted a folder"),

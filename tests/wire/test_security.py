@@ -154,6 +154,20 @@ def test_a_new_owner_and_a_new_certificate_need_no_restart_and_a_half_written_fo
     assert "agent.key: are no certificate and its own private key" in kept[0]
 
 
+def test_the_secured_server_stays_small_and_loads_no_library_of_the_host(agent: SecuredAgent):
+    with dial(agent.address, agent.ann, agent.ann.host()) as channel:
+        assert _health(channel) == health_pb2.HealthCheckResponse.SERVING
+    mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()
+    assert [name for name in ("numpy", "cryptography", "onnxruntime", "_bcrypt") if name in mapped] == []
+    assert agent.resident_bytes() < 64 << 20
+
+
+def test_health_answers_to_nonsense_in_words(agent: SecuredAgent):
+    with dial(agent.address, agent.ann, agent.ann.host()) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert _code(lambda: check(b"\xff", timeout=DEADLINE_S)) is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def _every_call(channel: grpc.Channel) -> dict[str, Callable[[], object]]:
     stub = profiler(channel)
     return {
