@@ -200,7 +200,8 @@ def test_a_worker_leaves_nothing_in_its_users_home(tmp_path: Path, monkeypatch: 
     """ONNX Runtime 1.32 reports its use to its makers, and keeps an identifier of the machine there."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    child = spawn([*WORKER, "--runtime=onnxruntime", "--threads=1", "--provider=CPUExecutionProvider", "--job=c/search/0"])
+    options = ["--runtime=onnxruntime", "--threads=1", "--provider=CPUExecutionProvider", "--job=c/search/0"]
+    child = spawn([*WORKER, *options])
     child.receive(60, never)
     child.kill()
     assert list(tmp_path.iterdir()) == []

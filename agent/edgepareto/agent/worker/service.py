@@ -119,11 +119,9 @@ class ServedChild:
             return ChildGone(f"it ended before it had started{said or '; ' + journal}")
         if not self._process.wait(END_GRACE_S):
             return ChildGone("it closed its connection")
-        # A kill leaves no words of its own, whatever a library had written before.
-        by_oom_killer = not reports_a_crash(words) and oom_kills() > self._oom_kills_before
-        return ChildGone(
-            f"it ended{said or ' without a word'}", out_of_memory=by_oom_killer or ran_out_of_memory(words)
-        )
+        if not reports_a_crash(words) and oom_kills() > self._oom_kills_before:
+            return ChildGone("the kernel ended it for want of memory", out_of_memory=True)  # other words are older
+        return ChildGone(f"it ended{said or ' without a word'}", out_of_memory=ran_out_of_memory(words))
 
 
 class _Process:
