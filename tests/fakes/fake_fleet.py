@@ -45,8 +45,9 @@ Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
 class FakeDevice:
     """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
 
-    is_looked_for: it does not answer. incidents: told in the batch of this number, the first is 0. cost_s: seconds of
-    one run of a model file, without noise; None: follows the model's weights.
+    boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not answer.
+    incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
+    noise; None: follows the model's weights.
     """
 
     name: str
@@ -59,16 +60,18 @@ class FakeDevice:
     noise: float = NOISE
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
+    boots: Callable[[int], tuple[str, str]] = lambda asked: ("boot", "0")
     is_looked_for: bool = False
     incidents: dict[int, tuple[Incident, ...]] = field(default_factory=dict)
 
     @property
     def info(self) -> DeviceInfo:
+        boot_id, agent_version = self.boots(len(self.asked))
         return DeviceInfo(
             name=DeviceName(self.name),
-            agent_version="0",
+            agent_version=agent_version,
             board_id=f"board-{self.name}",
-            boot_id="boot",
+            boot_id=boot_id,
             board="fake board",
             simulated=not self.shares_host_cores,
             architecture="x86_64",
@@ -137,8 +140,8 @@ class FakeDevice:
             tags=frozenset(),
             preset=batch.preset,
             board_id=f"board-{self.name}",
-            boot_id="boot",
-            agent_version="0",
+            boot_id=self.info.boot_id,
+            agent_version=self.info.agent_version,
             simulated=not self.shares_host_cores,
             order_seed=batch.order_seed,
             runtime=RuntimeUsed(

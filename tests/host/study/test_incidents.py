@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-from edgepareto.host.domain import DeviceName, Incident, Job, StudyFronts, StudyNotice
+from edgepareto.host.domain import Batch, DeviceName, Incident, Job, StudyFronts, StudyNotice
 from edgepareto.host.errors import Failed
 from edgepareto.host.study import read_fronts, remeasure, run_study
 from edgepareto.host.study.device_health import DeviceHealth
@@ -128,6 +128,42 @@ def test_a_quarantined_board_keeps_its_front_costs_the_others_nothing_and_is_tri
     with pytest.raises(Failed, match="every device was lost: pi1: quarantined after 11 incidents, 11 of them within"):
         run_study(alone, resume=False, listener=bench.events.append, connect=connecting(bad))
     assert len(bad.asked) == 1
+
+
+def test_a_board_that_reboots_into_another_release_goes_on_and_resumes_to_the_same(bench: Bench) -> None:
+    def boots(number: int) -> tuple[str, str]:
+        return ("first", "1.0") if number < 6 else ("second", "1.1")
+
+    def search(study: str, device: FakeDevice, *, resume: bool = False) -> StudyFronts:
+        config = replace(bench.but(measurements=40), study=bench.config.study.with_name(study))
+        return run_study(config, resume=resume, listener=bench.events.append, connect=connecting(device))
+
+    def stop(batch: Batch) -> None:
+        if len(first.asked) > 6:
+            raise KeyboardInterrupt
+
+    whole = FakeDevice(name="pi1", boots=boots)
+    fronts = search("whole", whole)
+    (front,) = fronts.devices
+    assert front.complete
+    # Never compared with the level of another boot: each has a baseline once three of its own batches are known.
+    known = [batch.anchor_baseline and batch.anchor_baseline.boot_id for batch in whole.asked]
+    assert known[:6] == [None, None, None, "first", "first", "first"]
+    assert known[6:8] == [None, None]
+    assert set(known[8:]) <= {"second"}
+    assert front.dense.circumstances is not None
+    assert front.dense.circumstances.boots == 2
+    assert front.dense.circumstances.agents == ("1.0", "1.1")
+
+    first = FakeDevice(name="pi1", boots=boots, on_batch=stop)
+    with pytest.raises(KeyboardInterrupt):
+        search("pieces", first)
+    second = FakeDevice(name="pi1", boots=lambda number: ("second", "1.1"))
+    (again,) = search("pieces", second, resume=True).devices
+    assert again.front == front.front
+    asked = [batch.anchor_baseline for device in (first, second) for batch in device.asked]
+    del asked[6]  # the batch in which it was stopped was asked for twice
+    assert asked == [batch.anchor_baseline for batch in whole.asked]
 
 
 def test_a_board_in_trouble_while_it_is_remeasured_tells_it_and_is_given_up_alike(bench: Bench) -> None:

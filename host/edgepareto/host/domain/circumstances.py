@@ -23,7 +23,8 @@ class Circumstances:
 
     latency_floor_s, latency_p90_s, latency_p99_s, between_block_cv, load_s, first_run_s, power_w, idle_power_w: medians
     over jobs. drift: of the job that drifted most. throttle_bits: every bit that was seen. retries: jobs that were not
-    usable. runtimes: "name version provider". protocol: the oldest of them. meter: the last job's, with its range.
+    usable. agents: their versions. runtimes: "name version provider". protocol: the oldest of them. meter: the last
+    job's, with its range.
     """
 
     latency_floor_s: float | None
@@ -55,6 +56,7 @@ class Circumstances:
     voided: int
     retries: int
     boots: int
+    agents: tuple[str, ...]
     runtimes: tuple[str, ...]
     protocol: int | None
     meter: Meter | None
@@ -101,6 +103,7 @@ def circumstances(jobs: Sequence[Job]) -> Circumstances:
         voided=sum(job.voided for job in usable),
         retries=len(jobs) - len(usable),
         boots=len({job.boot_id for job in usable}),
+        agents=_names(job.agent_version for job in usable),
         runtimes=_names(f"{used.name} {used.version} {used.provider}" for used in runtimes),
         protocol=min((job.protocol for job in usable), default=None),
         meter=meters[-1] if meters else None,
