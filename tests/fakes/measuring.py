@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from edgepareto.agent.conditions.linux import Conditions
@@ -26,9 +27,16 @@ STEP_S = 0.01
 
 
 class FakeMeasuring:
-    """measured: request keys in the order in which they were begun. While `held()` it does not get past the anchor."""
+    """measured: request keys in the order in which they were begun; `log` keeps them also through a kill.
 
-    def __init__(self, held: Callable[[], bool] = lambda: False, runs_per_block: int = 3) -> None:
+    While `held()` it does not get past the anchor. meter_status: other than OK there is no energy.
+    """
+
+    def __init__(
+        self, held: Callable[[], bool] = lambda: False, runs_per_block: int = 3, log: Path | None = None
+    ) -> None:
+        self.meter_status = MeterStatus.OK
+        self._log = log
         self.measured: list[str] = []
         self.began = threading.Event()
         self.cut_short = threading.Event()
@@ -44,9 +52,15 @@ class FakeMeasuring:
         cancelled: Callable[[], bool],
     ) -> Iterator[CandidateTrace]:
         self.measured.append(request.request_key)
+        if self._log is not None:
+            with self._log.open("a") as log:
+                log.write(f"{request.request_key}\n")
         for place, spec in enumerate((request.anchor, *request.candidates)):
             on_progress(Progress(stage="latency", candidate_id=spec.candidate_id, round=place + 1, rounds=5))
-            yield trace_of(spec, request, is_anchor=place == 0, runs_per_block=self._runs_per_block)
+            trace = trace_of(spec, request, is_anchor=place == 0, runs_per_block=self._runs_per_block)
+            if self.meter_status is not MeterStatus.OK:
+                trace = replace(trace, meter_status=self.meter_status, windows=())
+            yield trace
             self.began.set()
             while self.held() and not cancelled():
                 time.sleep(STEP_S)

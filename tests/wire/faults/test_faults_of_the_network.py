@@ -1,0 +1,206 @@
+"""The way between host and board fails: cut, slow, silent, false. The board itself is well."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from edgepareto.host.errors import DeviceLost
+from edgepareto.host.fleet.channel import OPTIONS
+from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, WENT_ON
+from fakes.virtual_time import VirtualTime
+
+from .conftest import ANSWERED, KEY, Board, StartBoard, Told, all_reported, answered, connected, within
+
+MEGABYTE = 1 << 20
+MARKER = b"the byte that falls over"
+
+
+def test_a_connection_cut_for_five_seconds_is_taken_up_again_and_the_batch_goes_on(
+    board: Board, files, told: Told, tmp_path: Path
+):
+    board.hold.touch()
+
+    def cut() -> None:
+        board.network.cut()
+        threading.Timer(5, board.network.mend).start()
+        board.hold.unlink()
+
+    told.when("latency", cut)
+    with connected(board, tmp_path) as client, within(5 + 10 + 5):  # the cut, the longest pause, the batch
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert told.kinds == ["connection-cut"]
+    assert "it answered again after" in told.incidents[0].detail
+
+
+def test_a_connection_cut_for_five_minutes_outlasts_the_lease_and_the_batch_is_measured_anew(
+    board: Board, files, told: Told, tmp_path: Path
+):
+    time = VirtualTime()
+    board.hold.touch()
+
+    def cut() -> None:
+        board.network.cut()
+        board.tell("later 300")
+
+    def mend() -> None:
+        board.hold.unlink()
+        board.network.mend()
+
+    told.when("latency", cut)
+    time.at(300, mend)
+    with connected(board, tmp_path, time=time) as client, within(20):
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert 300 <= time.now_s() < 315
+    assert board.measured() == [KEY, KEY]
+    assert (told.kinds, told.outcomes) == (["connection-cut"], [MEASURED_ANEW])
+
+
+def test_a_connection_cut_for_good_loses_the_device_after_ten_minutes(board: Board, files, told: Told, tmp_path: Path):
+    time = VirtualTime()
+    board.hold.touch()
+    told.when("latency", board.network.cut)
+    with (
+        connected(board, tmp_path, time=time) as client,
+        within(30),
+        pytest.raises(
+            DeviceLost, match=r"^pi1: lost in the middle of a batch: UNAVAILABLE: .*; looked for 60\d s since$"
+        ),
+    ):
+        told.profile(client, files.batch())
+    assert 600 <= time.now_s() < 610
+    assert (told.kinds, told.outcomes) == (["lost"], [GIVEN_UP])
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_half_open_connection_is_noticed_and_the_batch_goes_on_when_it_opens_again(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, quick_keepalive: float, way
+):
+    board = start_board(secured=True)
+    board.hold.touch()
+
+    def open_again() -> None:
+        board.network.mend()
+        board.hold.unlink()
+
+    told.when("latency", lambda: board.network.hold(way))
+    told.when("does not answer", open_again)
+    with connected(board, tmp_path) as client, within(quick_keepalive + 10):
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert told.kinds == ["connection-cut"]
+
+
+def test_a_peer_that_froze_is_noticed_and_goes_on_when_it_thaws(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, quick_keepalive: float
+):
+    board = start_board()
+    board.hold.touch()
+
+    def thaw() -> None:
+        board.signal(signal.SIGCONT)
+        told.when("latency", board.hold.unlink)
+
+    told.when("latency", lambda: board.signal(signal.SIGSTOP))
+    told.when("gone for", thaw)
+    with connected(board, tmp_path) as client, within(quick_keepalive + 10):
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert (told.kinds, told.outcomes) == (["connection-cut"], [WENT_ON])
+    assert "ping timeout" in told.incidents[0].detail.lower()
+
+
+def test_a_users_keepalive_notices_a_silent_board_within_fifteen_seconds():
+    options = dict(OPTIONS)
+    assert options["grpc.keepalive_time_ms"] + options["grpc.http2.ping_timeout_ms"] <= 15_000
+    assert options["grpc.keepalive_timeout_ms"] <= options["grpc.http2.ping_timeout_ms"]
+
+
+def test_a_black_hole_between_two_batches_is_a_board_that_is_looked_for_not_one_that_is_lost(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, quick_keepalive: float, monkeypatch
+):
+    monkeypatch.setattr("edgepareto.host.fleet.blobs.CALL_DEADLINE_S", 0.5)
+    board = start_board()
+    told.when("gone for", board.network.mend)
+    with connected(board, tmp_path) as client, within(quick_keepalive + 10):
+        board.network.hold()
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert (told.kinds, told.outcomes) == (["connection-cut"], [SENT_AGAIN])
+
+
+def test_a_chunk_corrupted_on_its_way_is_sent_again(start_board: StartBoard, files, told: Told, tmp_path: Path):
+    files.model_bytes["c0"] = _noise() + MARKER + _noise()
+    board = start_board()
+    with connected(board, tmp_path) as client:
+        board.network.corrupt("up", marker=MARKER)
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+        assert board.network.is_corrupted()
+    assert (told.kinds, told.outcomes) == (["upload-corrupt"], [SENT_AGAIN])
+    assert board.measured() == [KEY]
+
+
+def test_a_chunk_corrupted_under_tls_ends_the_connection_and_is_sent_again_by_another(
+    start_board: StartBoard, files, told: Told, tmp_path: Path
+):
+    files.model_bytes["c0"] = _noise()
+    board = start_board(secured=True)
+    with connected(board, tmp_path) as client, within(15):
+        board.network.corrupt("up", after_bytes=MEGABYTE // 2)
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+        assert board.network.is_corrupted()
+    assert (told.kinds, told.outcomes) == (["connection-cut"], [SENT_AGAIN])
+    assert board.measured() == [KEY]
+
+
+def test_a_way_that_corrupts_every_upload_is_given_up_after_four(
+    start_board: StartBoard, files, told: Told, tmp_path: Path
+):
+    files.model_bytes["c0"] = MARKER
+    board = start_board()
+    board.network.corrupt("up", marker=MARKER, always=True)
+    with (
+        connected(board, tmp_path) as client,
+        pytest.raises(DeviceLost, match=r"^pi1: UPLOAD_CORRUPT: blob \w+: .*; send it again \(4 times\)$"),
+    ):
+        told.profile(client, files.batch())
+    assert board.measured() == []
+    assert told.outcomes == [SENT_AGAIN, SENT_AGAIN, GIVEN_UP]
+
+
+def test_a_slow_way_costs_time_and_nothing_else(board: Board, files, told: Told, tmp_path: Path):
+    files.model_bytes["c0"] = _noise()
+    with connected(board, tmp_path) as client, within(20):
+        board.network.slow(delay_s=0.02, bytes_per_s=4 * MEGABYTE)
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert told.incidents == []
+
+
+def test_a_connection_that_is_cut_again_and_again_measures_a_batch_once(
+    start_board: StartBoard, files, told: Told, tmp_path: Path
+):
+    board = start_board()
+    board.hold.touch()
+
+    def flap() -> None:
+        board.network.cut()
+        board.network.mend()
+
+    with connected(board, tmp_path) as client, within(20):
+        for beginning in ("latency 1/5", "latency"):
+            told.when(beginning, flap)
+        told.when("does not answer", board.hold.unlink)
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert set(told.kinds) == {"connection-cut"}
+    assert all_reported(board, told)
+
+
+def _noise() -> bytes:
+    """A megabyte that no layer can shorten; always the same."""
+    return random.Random(0).randbytes(MEGABYTE)
