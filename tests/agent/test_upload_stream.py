@@ -39,9 +39,10 @@ def test_everything_comes_in_its_order():
     assert list(UploadStream(iter(data(*pieces))).chunks(50_000)) == pieces
 
 
-def test_an_upload_that_falls_silent_is_given_up():
+def test_an_upload_that_falls_silent_is_given_up(monkeypatch):
+    monkeypatch.setattr(upload_stream, "SILENCE_S", 0.05)
     client = Client(b"a", b"b")
-    chunks = UploadStream(iter(client), silence_s=0.05).chunks(10)
+    chunks = UploadStream(iter(client)).chunks(10)
     assert [next(chunks), next(chunks)] == [b"a", b"b"]
     with pytest.raises(UploadStalled, match="did not come in time; send it again"):
         next(chunks)
@@ -92,10 +93,11 @@ def test_a_second_header_is_refused():
         list(UploadStream(iter([pb.UploadBlobRequest(header=pb.BlobHeader())])).chunks(10))
 
 
-def test_an_upload_without_a_header_holds_nothing_for_long():
+def test_an_upload_without_a_header_holds_nothing_for_long(monkeypatch):
+    monkeypatch.setattr(upload_stream, "SILENCE_S", 0.05)
     silent = Client()
     with pytest.raises(UploadStalled):
-        UploadStream(iter(silent), silence_s=0.05).header()
+        UploadStream(iter(silent)).header()
     silent.call_ended.set()
     for first in ([], data(b"a")):
         with pytest.raises(RequestError, match="an upload starts with its header"):

@@ -27,9 +27,8 @@ class UploadStream:
     gRPC's iterator waits without a limit, so a thread waits in our place; it ends with the call.
     """
 
-    def __init__(self, messages: Iterator[pb.UploadBlobRequest], *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, messages: Iterator[pb.UploadBlobRequest]) -> None:
         self._messages = messages
-        self._silence_s = silence_s
         self._received: queue.SimpleQueue[pb.UploadBlobRequest | UploadCorrupt | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(AHEAD)
         self._closed = False
@@ -37,7 +36,7 @@ class UploadStream:
 
     def header(self) -> pb.BlobHeader:
         """Raises RequestError, UploadStalled, UploadCorrupt."""
-        first = self._next(self._silence_s)
+        first = self._next(SILENCE_S)
         if first is None or not first.HasField("header"):
             raise RequestError("an upload starts with its header: lease, sha256 and size")
         wire.check_bounds(first)
@@ -46,7 +45,7 @@ class UploadStream:
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
         """Raises UploadStalled, UploadCorrupt where the connection ends first, RequestError for what is no data."""
         until_s = time.monotonic() + GRACE_S + size_bytes / SLOWEST_BYTES_PER_S
-        while (message := self._next(min(self._silence_s, until_s - time.monotonic()))) is not None:
+        while (message := self._next(min(SILENCE_S, until_s - time.monotonic()))) is not None:
             if not message.HasField("data"):
                 raise RequestError("after its header an upload holds data only")
             yield message.data
