@@ -33,6 +33,8 @@ def test_a_worker_has_no_network_no_credentials_no_device_and_nothing_to_write_t
     assert worker["InaccessiblePaths"] == ["-/etc/edgepareto"]
     assert worker["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in worker
+    assert "/var:ro" in worker["TemporaryFileSystem"][0]
+    assert worker["BindReadOnlyPaths"] == ["/var/lib/edgepareto-agent"]
     assert worker["CapabilityBoundingSet"] == [""]
 
 
