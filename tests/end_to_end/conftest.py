@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,37 @@ def excerpt(source: Path, target: Path, rows: int) -> None:
         np.savez(target, **{key: data[key][:rows] for key in data.files})
 
 
+@dataclass
+class Board:
+    """A simulated board whose agent is a process of its own, as on a real one. It keeps its address and its state."""
+
+    name: str
+    model: str
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.folder / self.name}.sock"
+
+    def start(self, *faults: str) -> None:
+        """Anew, where it runs."""
+        command = [sys.executable, "-m", "edgepareto.agent", "--listen", self.address, "--simulate", self.model]
+        command += ["--state", str(self.folder / self.name), "--seed", "1", "--pace", "0.02", "--die-with-parent"]
+        for fault in faults:
+            command += ["--fault", fault]
+        self.kill()
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout is not None
+        assert b"listening" in self.process.stdout.readline(), (self.folder / f"{self.name}.log").read_text()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=30)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "edgepareto.toml").write_text(SETTINGS)
@@ -95,3 +127,22 @@ def project(tmp_path: Path) -> Project:
     for name, rows in (("calibration", 64), ("validation", 200), ("test", 200)):
         excerpt(EXAMPLE / f"{name}.npz", tmp_path / f"{name}.npz", rows)
     return Project(tmp_path)
+
+
+@pytest.fixture
+def boards(project: Project) -> Iterator[tuple[Board, Board]]:
+    """pi1 and jetson2 of the project, running, at addresses of their own."""
+    with tempfile.TemporaryDirectory(prefix="ep-") as folder:  # short: a unix socket's path holds 107 bytes
+        both = (
+            Board("pi1", "raspberry-pi-4b", Path(folder)),
+            Board("jetson2", "jetson-orin-nano", Path(folder)),
+        )
+        settings = project.folder / "edgepareto.toml"
+        text = settings.read_text()
+        for board in both:
+            text = text.replace(f'simulate = "{board.model}"', f'address = "{board.address}"')
+            board.start()
+        settings.write_text(text)
+        yield both
+        for board in both:
+            board.kill()

@@ -6,74 +6,15 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import pytest
 from fakes.stored_studies import committed_batches, everything_measured
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from conftest import Board, Project
 
 READY_S = 60
-
-
-@dataclass
-class Board:
-    """A simulated board whose agent is a process of its own, as on a real one. It keeps its address and its state."""
-
-    name: str
-    model: str
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"unix:{self.folder / self.name}.sock"
-
-    def start(self, *faults: str) -> None:
-        """Anew, where it runs."""
-        command = [sys.executable, "-m", "edgepareto.agent", "--listen", self.address, "--simulate", self.model]
-        command += ["--state", str(self.folder / self.name), "--seed", "1", "--pace", "0.02"]
-        for fault in faults:
-            command += ["--fault", fault]
-        self.kill()
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-        assert self.process.stdout is not None
-        assert b"listening" in self.process.stdout.readline(), (self.folder / f"{self.name}.log").read_text()
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(30)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-
-
-StartBoards = Callable[[], tuple[Board, Board]]
-
-
-@pytest.fixture
-def boards(project: Project) -> Iterator[tuple[Board, Board]]:
-    """pi1 and jetson2 of the project, running, at addresses of their own."""
-    with tempfile.TemporaryDirectory(prefix="ep-") as folder:  # short: a unix socket's path holds 107 bytes
-        both = (
-            Board("pi1", "raspberry-pi-4b", Path(folder)),
-            Board("jetson2", "jetson-orin-nano", Path(folder)),
-        )
-        settings = project.folder / "edgepareto.toml"
-        text = settings.read_text()
-        for board in both:
-            text = text.replace(f'simulate = "{board.model}"', f'address = "{board.address}"')
-            board.start()
-        settings.write_text(text)
-        yield both
-        for board in both:
-            board.kill()
 
 
 def told(project: Project, study: str) -> dict[str, dict]:
