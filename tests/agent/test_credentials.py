@@ -119,3 +119,27 @@ def test_a_revoked_owner_loses_also_the_connection_that_it_has_and_a_running_cal
             sending.rest.set()
             assert upload.result(DEADLINE_S).size_bytes == 2
     server.stop()
+
+
+def test_beside_tls_the_agents_own_socket_answers_health_and_nothing_else(folder: Path, tmp_path: Path):
+    """A worker runs as the same user and must not come in by the back door."""
+    tmp_path.chmod(0o700)
+    server = fake_server(tmp_path / "state", FakeMeasuring(), credentials=CredentialFolder(folder))
+    answers = server.answers_on(tmp_path / "health.sock", timeout_s=DEADLINE_S)
+    server.start("127.0.0.1:0")
+    assert answers()
+    with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel, pytest.raises(grpc.RpcError) as refusal:
+        profiler(channel).Unlock(pb.UnlockRequest(by="worker"), timeout=DEADLINE_S)
+    assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "without TLS it answers nothing but its health" in refusal.value.details()
+    server.stop()
+    assert not answers()
+
+
+def test_a_name_that_would_forge_a_line_of_the_log_is_no_hosts(folder: Path, tmp_path: Path):
+    server = fake_server(tmp_path / "state", FakeMeasuring(), credentials=CredentialFolder(folder))
+    address = server.start("127.0.0.1:0")
+    with dial(address, ANN, ANN.host("ann\n2026 ERROR")) as channel, pytest.raises(grpc.RpcError) as refusal:
+        profiler(channel).Unlock(pb.UnlockRequest(by="x"), timeout=DEADLINE_S)
+    assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    server.stop()

@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
             profile_batch=_profile_batch(settings),
             blob_quota_bytes=settings.blob_quota_bytes,
             clocks=clocks,
-            credentials=credentials,
+            credentials=None if settings.listen.startswith("unix:") else credentials,
         )
         watch = _self_check(server, stack)
         if device.meter is not None and device.meter.fault is not None:
@@ -81,9 +81,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(json.dumps({"listening": listening, "board": device.info.board}) + "\n")
         sys.stdout.flush()
         systemd.notify("READY=1", f"STATUS={device.info.board}, listening on {listening}")
-        if watch is not None:
-            stack.callback(Watchdog(*watch).stop)
+        watchdog = None if watch is None else Watchdog(*watch)
         code = ending.wait()
+        if watchdog is not None:
+            watchdog.stop()  # from here on no answer is no fault
         systemd.notify("STOPPING=1", "STATUS=ending")
         last_resort = threading.Timer(END_DEADLINE_S, os._exit, (1,))
         last_resort.daemon = True

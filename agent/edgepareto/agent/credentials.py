@@ -47,7 +47,9 @@ class Caller:
 
     @property
     def is_host(self) -> bool:
-        return self.common_name.startswith(HOST_ROLE) and len(self.common_name) > len(HOST_ROLE)
+        """Also that its name can stand in a log."""
+        name = self.common_name
+        return name.startswith(HOST_ROLE) and len(name) > len(HOST_ROLE) and name.isprintable()
 
 
 def caller_of(context: grpc.ServicerContext) -> Caller:

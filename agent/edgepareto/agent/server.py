@@ -41,6 +41,7 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),  # a half-open connection must not hold a thread for two hours
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.server_handshake_timeout_ms", 20_000),  # a stranger that connects and says nothing
     ("grpc.so_reuseport", 0),  # a second agent on the same port must fail, not take half of the calls
     ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
     # Else the window grows with the connection's speed, and a fast host's upload takes 30 MB more, at the same speed.
@@ -51,8 +52,8 @@ OPTIONS = (
 class AgentServer:
     """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder.
 
-    clocks: to be fixed while a lease is held; None: they stay as they are. credentials: with them every TCP address
-    speaks mutual TLS; None: only this machine's own addresses are taken.
+    clocks: to be fixed while a lease is held; None: they stay as they are. credentials: with them every call but health
+    is taken over mutual TLS alone; None: only this machine's own addresses are listened on.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AgentServer:
             journal=ResultJournal(state / "journal"),
             leases=self._leases,
             profile_batch=profile_batch,
+            over_tls=credentials is not None,
         )
         # As many calls as threads: one too many is refused at once instead of waiting in a queue nobody sees.
         self._server = grpc.server(
@@ -102,20 +104,16 @@ class AgentServer:
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def answers_on(self, private_socket: Path, *, timeout_s: float) -> Callable[[], bool]:
-        """To be called before `start`: listens there as well, for the agent to ask itself whether it still answers.
-
-        The socket must lie in a folder of the agent's own: it asks for no credentials.
-        """
+        """To be called before `start`: listens there as well, for the agent to ask itself whether it still answers."""
         target = f"unix:{private_socket}"
         self._server.add_insecure_port(checked_address(target, secured=False))
         return lambda: _answers(target, timeout_s)
 
     def _listen(self, address: str) -> int:
-        credentials = None if address.startswith("unix:") else self._credentials
         try:
-            if credentials is None:
+            if self._credentials is None:
                 return int(self._server.add_insecure_port(address))
-            return int(self._server.add_secure_port(address, credentials.server_credentials()))
+            return int(self._server.add_secure_port(address, self._credentials.server_credentials()))
         except RuntimeError as error:
             raise ConfigError(
                 f"cannot listen on {address}: it is in use or not ours; choose another --listen"

@@ -60,7 +60,8 @@ log = logging.getLogger(__name__)
 class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
     """The wire contract's service. Thread-safe; one batch at a time.
 
-    Whoever calls over TLS must have a host's certificate; its fingerprint is who it is, whatever it calls itself.
+    over_tls: whoever calls must have a host's certificate; its fingerprint is who it is, whatever it calls itself.
+    Else everyone is who it says, which is good enough on one machine.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         journal: ResultJournal,
         leases: LeaseBook,
         profile_batch: ProfileBatch,
+        over_tls: bool,
     ) -> None:
+        self._over_tls = over_tls
         self._device = device
         self._board = board
         self._store = store
@@ -93,28 +96,28 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             run.stop(timeout_s)
 
     def GetDeviceInfo(self, request: pb.GetDeviceInfoRequest, context: grpc.ServicerContext) -> pb.DeviceInfo:  # noqa: N802
-        with _answering(context, request):
+        with self._answering(context, request):
             version = wire.spoken_version(request)
             return wire.device_info(self._device, version=version, holder=self._leases.holder())
 
     def AcquireLease(self, request: pb.AcquireLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
-        with _answering(context, request) as caller:
+        with self._answering(context, request) as caller:
             owner = Owner(name=_named(request.owner, caller), fingerprint=caller.fingerprint)
             return wire.lease(self._leases.acquire(owner, request.ttl_s, wait=request.wait))
 
     def RenewLease(self, request: pb.RenewLeaseRequest, context: grpc.ServicerContext) -> pb.Lease:  # noqa: N802
-        with _answering(context, request) as caller:
+        with self._answering(context, request) as caller:
             return wire.lease(self._leases.renew(request.lease_id, caller.fingerprint, request.ttl_s))
 
     def ReleaseLease(  # noqa: N802
         self, request: pb.ReleaseLeaseRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLeaseResponse:
-        with _answering(context, request) as caller:
+        with self._answering(context, request) as caller:
             self._leases.release(request.lease_id, caller.fingerprint)
             return pb.ReleaseLeaseResponse()
 
     def Unlock(self, request: pb.UnlockRequest, context: grpc.ServicerContext) -> pb.UnlockResponse:  # noqa: N802
-        with _answering(context, request) as caller:
+        with self._answering(context, request) as caller:
             by = _named(request.by, caller)
             ended = self._leases.unlock(by)
             if ended is not None:
@@ -122,13 +125,13 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             return wire.unlocked(ended)
 
     def HasBlobs(self, request: pb.HasBlobsRequest, context: grpc.ServicerContext) -> pb.HasBlobsResponse:  # noqa: N802
-        with _answering(context, request):
+        with self._answering(context, request):
             return pb.HasBlobsResponse(missing_sha256=self._store.missing(request.sha256))
 
     def UploadBlob(  # noqa: N802
         self, request_iterator: Iterator[pb.UploadBlobRequest], context: grpc.ServicerContext
     ) -> pb.UploadBlobResponse:
-        with closing(UploadStream(request_iterator)) as upload, _answering(context) as caller:
+        with closing(UploadStream(request_iterator)) as upload, self._answering(context) as caller:
             header = upload.header()
             self._leases.owner_of(header.lease_id, caller.fingerprint)
             if not self._uploads.acquire(blocking=False):
@@ -140,7 +143,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             return pb.UploadBlobResponse(sha256=header.sha256, size_bytes=header.size_bytes)
 
     def Profile(self, request: pb.ProfileRequest, context: grpc.ServicerContext) -> Iterator[pb.ProfileEvent]:  # noqa: N802
-        with _answering(context, request) as caller:
+        with self._answering(context, request) as caller:
             found = self._find_or_start(request, caller.fingerprint)
             if isinstance(found, FinishedBatch):
                 yield from _finished(found)
@@ -151,11 +154,38 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
     def FetchResult(  # noqa: N802
         self, request: pb.FetchResultRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ProfileEvent]:
-        with _answering(context, request):
+        with self._answering(context, request):
             batch = self._journal.read(request.request_key)
             if batch is None:
                 raise UnknownResult(f"no finished batch under the request key {request.request_key}")
             yield from _finished(batch)
+
+    @contextmanager
+    def _answering(
+        self, context: grpc.ServicerContext, request: Message | Unreadable | None = None
+    ) -> Iterator[Caller]:
+        """Who calls, once it may and its request is within bounds. Our errors leave as the table says; a bug leaves as
+        INTERNAL with one line, its traceback goes to the log."""
+        try:
+            caller = caller_of(context)
+            if caller.is_local and self._over_tls:
+                raise NotAHost("this agent has credentials, so without TLS it answers nothing but its health")
+            if not (caller.is_local or caller.is_host):
+                raise NotAHost(
+                    f"a certificate named {caller.common_name[:80]!r} may not use this board, wanted a host's "
+                    f"({HOST_ROLE}USER@MACHINE); a board's own is for answering, not for asking"
+                )
+            if request is not None:
+                wire.check_bounds(readable_message(request))
+            yield caller
+        except AgentError as error:
+            refusal = (GRPC_STATUS.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+        except Exception as error:
+            log.exception("a request failed")
+            refusal = (grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}; see the agent's log")
+        else:
+            return
+        context.abort(*refusal)
 
     def _find_or_start(self, request: pb.ProfileRequest, caller: str) -> FinishedBatch | BatchRun:
         """The finished batch of this key, the running one, or a new one. Held together by one lock, so that a key whose
@@ -188,30 +218,6 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             )
             self._run.start()
             return self._run
-
-
-@contextmanager
-def _answering(context: grpc.ServicerContext, request: Message | Unreadable | None = None) -> Iterator[Caller]:
-    """Who calls, once it may and its request is within bounds. Our errors leave as the table says; a bug leaves as
-    INTERNAL with one line, its traceback goes to the log."""
-    try:
-        caller = caller_of(context)
-        if not (caller.is_local or caller.is_host):
-            raise NotAHost(
-                f"a certificate named {caller.common_name[:80]!r} may not use this board, wanted a host's "
-                f"({HOST_ROLE}USER@MACHINE); a board's own is for answering, not for asking"
-            )
-        if request is not None:
-            wire.check_bounds(readable_message(request))
-        yield caller
-    except AgentError as error:
-        refusal = (GRPC_STATUS.get(type(error), grpc.StatusCode.INTERNAL), str(error))
-    except Exception as error:
-        log.exception("a request failed")
-        refusal = (grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}; see the agent's log")
-    else:
-        return
-    context.abort(*refusal)
 
 
 def _named(told: str, caller: Caller) -> str:
