@@ -132,6 +132,15 @@ def test_a_worker_that_takes_the_boards_last_memory_is_ended_before_the_kernel_m
     assert "killed at Load: the worker holds 819 MB and the board has 20 MB of memory left" in bad.message
 
 
+def test_where_no_worker_can_be_started_each_candidate_says_so_in_one_line(bench: Bench) -> None:
+    bench.start_worker = ServiceSpawn(bench.folder / "worker.sock")
+    dense, good = bench.measure(bench.request(bench.spec("dense"), bench.spec("good")))
+    assert dense.status is Status.WORKER_CRASHED
+    assert "worker.sock: No such file or directory; on the board, systemctl status edgepareto-worker" in dense.message
+    assert good.status in (Status.WORKER_CRASHED, Status.ANCHOR_DRIFT)
+    assert "\n" not in dense.message + good.message
+
+
 def living_groups() -> set[int]:
     """The process group of every living process; a zombie only waits for the system to take note of its end."""
     groups = set()

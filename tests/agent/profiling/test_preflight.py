@@ -113,6 +113,20 @@ def test_others_work_is_contention_and_our_workers_is_not(tmp_path: Path) -> Non
     assert everyone.read() == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_workers_work_is_ours_also_when_it_has_ended_meanwhile(tmp_path: Path) -> None:
+    """A service's worker is no child of the agent, whose own times hold nothing of it."""
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/stat").write_text("cpu  100 0 0 100 0 0 0 0 0 0\n")
+    (tmp_path / "proc/7/stat").write_text(f"7 (python) S {' '.join(['0'] * 10)} 100 0 0 0\n")
+    ended_ticks = [0]
+    board = Board(clock=_Still(), sys_root=tmp_path, meter=None, default_threads=1, shared=False)
+    gauge = ContentionGauge(board, [7], ended_ticks=lambda: ended_ticks[0])
+    (tmp_path / "proc/stat").write_text("cpu  5100 0 0 5100 0 0 0 0 0 0\n")
+    (tmp_path / "proc/7/stat").unlink()
+    ended_ticks[0] = 4100
+    assert gauge.read() == pytest.approx(0.1, abs=0.01)
+
+
 def test_a_moment_is_too_short_to_tell_others_work(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     stat = tmp_path / "proc/stat"

@@ -196,6 +196,19 @@ def test_a_worker_ends_with_the_agent_that_is_killed_and_with_its_pipe(tmp_path:
     wait_until(lambda: not is_running(worker))
 
 
+def test_what_a_child_has_used_is_known_after_its_end(how: str, start: Start) -> None:
+    """An exec'd one is in the agent's own times (os.times, children), which no service's worker is."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint('burnt', flush=True); input()"
+    before_s = children_s()
+    child = start(burn)
+    assert child.receive(60, never) == "burnt"
+    assert child.ended_ticks == 0, "it is still running, so /proc tells"
+    child.kill()
+    known_s = child.ended_ticks / os.sysconf("SC_CLK_TCK") if how == "service" else children_s() - before_s
+    assert (child.ended_ticks > 0) == (how == "service")
+    assert 0.2 < known_s < 5
+
+
 def test_a_worker_leaves_nothing_in_its_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime 1.32 reports its use to its makers, and keeps an identifier of the machine there."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -213,6 +226,12 @@ def test_a_service_that_nobody_serves_is_one_line_that_says_what_to_do(tmp_path:
     ) as caught:
         ServiceSpawn(tmp_path / "worker.sock")(WORKER)
     assert "\n" not in str(caught.value)
+
+
+def children_s() -> float:
+    """CPU time of the children that were reaped."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def pid_of(child: Child) -> int:
