@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, sys.argv's by default; returns the exit code."""
     for variable in ONE_THREAD:
         os.environ[variable] = "1"
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when it is imported; what it logs, our one line tells
     try:
         from edgepareto.host.cli import Session, run
     except ModuleNotFoundError as error:

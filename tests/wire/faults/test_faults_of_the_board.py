@@ -93,7 +93,8 @@ def test_an_agent_that_dies_of_every_try_is_given_up_after_four(
     ):
         told.profile(client, files.batch())
     assert board.measured() == [KEY] * 4
-    assert told.outcomes == [MEASURED_ANEW, MEASURED_ANEW, GIVEN_UP]
+    assert told.outcomes == [MEASURED_ANEW] * 3 + [GIVEN_UP]
+    assert all_reported(board, told)
 
 
 def test_a_disk_that_is_full_for_a_moment_costs_a_pause(start_board: StartBoard, files, told: Told, tmp_path: Path):
@@ -119,7 +120,7 @@ def test_a_disk_that_stays_full_is_a_lost_device_with_how_full_it_is(
     ):
         told.profile(client, files.batch())
     assert time.now_s() == 5
-    assert (told.kinds, told.outcomes) == (["disk-full"], [GIVEN_UP])
+    assert (told.kinds, told.outcomes) == (["disk-full", "lost"], [SENT_AGAIN, GIVEN_UP])
     assert board.measured() == []
 
 

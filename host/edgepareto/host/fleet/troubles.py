@@ -73,13 +73,8 @@ class Troubles:
     def give_up(self, why: str, *, at: datetime) -> None:
         """The device is lost."""
         self._settle()
-        if self._open:
-            self._open[-1].outcome = GIVEN_UP
-        else:
-            lost = _Open(IncidentKind.LOST, why, at, was_sent=False, lease_kept=False)
-            lost.outcome = GIVEN_UP
-            self._open.append(lost)
         self._tell()
+        self.note(IncidentKind.LOST, why, GIVEN_UP, at=at)
 
     def _settle(self) -> None:
         for trouble in self._open:
