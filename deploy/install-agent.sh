@@ -1,0 +1,631 @@
+#!/bin/sh
+# Everything that is done to a board, by `host deploy` over SSH or by hand. POSIX sh; also dash and busybox.
+#
+#   install-agent.sh                     by hand, in a clone on the board: builds what it needs there, then installs it
+#   install-agent.sh install BUNDLE      a folder as `host deploy` makes it. On any failure all is as it was before
+#   install-agent.sh commit | rollback   forget what was there before the last install, or go back to it
+#   install-agent.sh remove              leave nothing behind
+#   install-agent.sh grant NAME          an owner's CA on stdin (PEM): whose hosts may use this board
+#   install-agent.sh revoke NAME
+#   install-agent.sh owners              name and fingerprint of each
+#   install-agent.sh credentials         a tar of agent.pem, agent.key on stdin: the board's certificate, at once or not
+#   install-agent.sh status              key=value lines
+#
+# EDGEPARETO_ROOT: another root than /, for tests. Lines beginning with "step " tell how far it is.
+set -eu
+umask 022
+
+ROOT=${EDGEPARETO_ROOT:-}
+OPT=$ROOT/opt/edgepareto
+ETC=$ROOT/etc/edgepareto
+STATE=$ROOT/var/lib/edgepareto-agent
+UNITS=$ROOT/etc/systemd/system
+RULES=$ROOT/etc/udev/rules.d/60-edgepareto.rules
+BEFORE=$OPT/before          # what was there before an install that nobody has committed yet
+WRITTEN=$OPT/agent.toml     # as we wrote it: another text in $ETC is the user's, and kept
+USER_NAME=edgepareto
+AGENT=edgepareto-agent.service
+SOCKET=edgepareto-worker.socket
+UNIT_FILES="edgepareto-agent.service edgepareto-worker.socket edgepareto-worker@.service"
+DROPIN_FOLDERS="edgepareto-agent.service.d edgepareto-worker@.service.d"
+DROPIN=50-board.conf        # ours; a user's own drop-ins stay until remove
+START_S=180                 # for the agent to say that it serves
+
+undo=no
+child=
+scratch=
+rubbish=
+
+say() { printf '%s\n' "$*" || :; }   # a reader that went away must not end an installation half way
+step() { say "step $*"; }
+die() { say "error: $*" >&2; exit 1; }
+
+finish() {
+    code=$?
+    trap '' HUP INT TERM
+    set +e
+    if [ "$undo" = yes ]; then
+        undo=no
+        step "putting everything back"
+        restore
+    fi
+    # shellcheck disable=SC2086
+    rm -rf $rubbish
+    exit "$code"
+}
+
+# Long commands run in the background, so that a signal is heeded at once.
+attend() {
+    "$@" & child=$!
+    if wait "$child"; then child=; else code=$?; child=; return "$code"; fi
+}
+
+stop_child() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || :
+    exit 130
+}
+
+has_user() { grep -q "^$USER_NAME:" "$ROOT/etc/passwd"; }
+has_systemd() { [ -d "$ROOT/run/systemd/system" ]; }
+is_there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+for_service() {     # owner root, group the service's; in a test's root only the mode counts
+    mode=$1; shift
+    chmod "$mode" "$@"
+    [ -n "$ROOT" ] || chown "root:$USER_NAME" "$@"
+}
+
+make_scratch() {    # in memory: private keys pass through it
+    scratch=$(mktemp -d "$ROOT/run/edgepareto-XXXXXX")
+    rubbish="$rubbish $scratch"
+}
+
+value() {           # of KEY in bundle.conf
+    sed -n "s/^$1=//p" "$bundle/bundle.conf" | head -n 1
+}
+
+check_owner_name() {
+    case $1 in
+        '' | .* | -* | *[!A-Za-z0-9._@-]*) die "owner '$1': a name is letters, digits and . _ @ -" ;;
+    esac
+}
+
+check_certificate() {
+    [ "$(wc -c < "$1")" -le 65536 ] || die "$2 is larger than the 64 KiB that a certificate may have"
+    grep -q 'PRIVATE KEY' "$1" && die "$2 holds a private key, which no other machine should ever see; the ca.pem is wanted"
+    [ "$(grep -c 'BEGIN CERTIFICATE' "$1")" = 1 ] || die "$2 must be one certificate in PEM"
+}
+
+fingerprint() {     # sha256 of the certificate's DER
+    sed -n '/BEGIN CERT/,/END CERT/p' "$1" | grep -v CERT | base64 -d 2>/dev/null | sha256sum | cut -c1-64
+}
+
+# ---- what is managed, kept and put back
+
+managed() {
+    say "$ETC"
+    for unit in $UNIT_FILES $DROPIN_FOLDERS; do say "$UNITS/$unit"; done
+    say "$RULES"
+    for name in current install-agent.sh start-agent agent.toml made-user made-udev; do say "$OPT/$name"; done
+}
+
+keep_before() {
+    rm -rf "$BEFORE"
+    mkdir -p "$BEFORE/files"
+    chmod 700 "$BEFORE"
+    say "$release" > "$BEFORE/new-release"
+    is_complete "$release" && : > "$BEFORE/release-was-there"
+    has_user && : > "$BEFORE/had-user"
+    if has_systemd; then
+        for unit in $AGENT $SOCKET; do
+            systemctl is-enabled --quiet "$unit" 2>/dev/null && : > "$BEFORE/enabled-$unit"
+            systemctl is-active --quiet "$unit" 2>/dev/null && : > "$BEFORE/active-$unit"
+        done
+    fi
+    managed | while IFS= read -r path; do
+        if is_there "$path"; then
+            kept=$BEFORE/files/${path#"$ROOT"/}
+            mkdir -p "${kept%/*}"
+            cp -a "$path" "$kept"
+        fi
+    done
+    [ -d "$ROOT/etc/udev/rules.d" ] && : > "$BEFORE/had-udev-folder"
+    sync
+    : > "$BEFORE/whole"
+}
+
+restore() {         # each step is done whatever became of the one before: it may be the second try
+    set +e
+    if [ ! -e "$BEFORE/whole" ]; then
+        rm -rf "$BEFORE"
+    else
+        new=$(cat "$BEFORE/new-release")
+        if has_systemd; then
+            for unit in $AGENT $SOCKET; do
+                [ -e "$BEFORE/enabled-$unit" ] || systemctl disable --quiet "$unit" 2>/dev/null
+            done
+            systemctl stop $AGENT $SOCKET 2>/dev/null
+            reset_workers
+        fi
+        managed | while IFS= read -r path; do
+            kept=$BEFORE/files/${path#"$ROOT"/}
+            rm -rf "$path"
+            if is_there "$kept"; then cp -a "$kept" "$path"; fi
+        done
+        [ -e "$BEFORE/had-udev-folder" ] || rmdir "$ROOT/etc/udev/rules.d" "$ROOT/etc/udev" 2>/dev/null
+        [ -e "$BEFORE/release-was-there" ] || rm -rf "$OPT/releases/$new"
+        if has_systemd; then
+            systemctl daemon-reload
+            for unit in $SOCKET $AGENT; do
+                [ -e "$BEFORE/enabled-$unit" ] && systemctl enable --quiet "$unit"
+                [ -e "$BEFORE/active-$unit" ] && systemctl start "$unit"
+            done
+        fi
+        reload_rules
+        if [ ! -e "$BEFORE/had-user" ]; then
+            rm -rf "$STATE"
+            delete_user
+        fi
+        rm -rf "$BEFORE"
+    fi
+    rmdir "$OPT/releases" "$OPT" 2>/dev/null
+    set -e
+}
+
+is_complete() { [ -e "$OPT/releases/$1/complete" ]; }
+current() { if [ -L "$OPT/current" ]; then basename "$(readlink "$OPT/current")"; fi; }
+
+reset_workers() {
+    systemctl stop 'edgepareto-worker@*.service' 2>/dev/null || :
+    systemctl reset-failed 'edgepareto-worker@*.service' $AGENT $SOCKET 2>/dev/null || :
+}
+
+# ---- the steps of an installation
+
+make_user() {
+    has_user && return 0
+    grep -q "^$USER_NAME:" "$ROOT/etc/group" && made=user || made="user group"
+    if command -v useradd >/dev/null; then
+        if [ "$made" = user ]; then which_group="--gid $USER_NAME"; else which_group=--user-group; fi
+        # shellcheck disable=SC2086
+        useradd --system $which_group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin $USER_NAME
+    else
+        if [ "$made" != user ]; then addgroup -S $USER_NAME; fi
+        adduser -S -D -H -h /nonexistent -s /bin/false -G $USER_NAME $USER_NAME
+    fi
+    say "$made" > "$OPT/made-user"
+}
+
+delete_user() {
+    has_user || return 0
+    if command -v userdel >/dev/null; then userdel $USER_NAME; else deluser $USER_NAME; fi
+    if grep -q "^$USER_NAME:" "$ROOT/etc/group"; then
+        if command -v groupdel >/dev/null; then groupdel $USER_NAME; else delgroup $USER_NAME; fi
+    fi
+}
+
+make_release() {
+    is_complete "$release" && return 0
+    place=$OPT/releases/$release
+    rm -rf "$place"
+    mkdir -p "$OPT/releases"
+    step "making the environment"
+    attend "$python" -m venv --without-pip "$place" || die "$python cannot make a venv; on Debian: apt install python3-venv"
+    step "installing the packages"
+    set -- "$bundle"/wheels/pip-*.whl
+    [ -f "$1" ] || die "$bundle/wheels holds no wheel of pip"
+    # This one wheel runs before pip can check it.
+    [ "$(sha256sum "$1" | cut -c1-64)" = "$(value installer_sha256)" ] || die "$1 is not the file that was sent; send it again"
+    attend "$place/bin/python" -I -c 'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
+        "$1" install --quiet --no-index --find-links "$bundle/wheels" --require-hashes --only-binary=:all: --no-deps \
+        --no-compile --no-cache-dir --disable-pip-version-check --no-input --root-user-action ignore \
+        -r "$bundle/requirements.txt" || die "the packages cannot be installed; the lines above say why"
+    step "compiling"
+    attend "$place/bin/python" -m compileall -q -j 2 -x '/(tests?|testing|quantization|transformers|tools|distutils|f2py|tqdm)/' \
+        "$place/lib" || die "bytecode cannot be written below $place"
+    chmod -R go-w "$place"
+    : > "$place/complete"
+}
+
+write_config() {
+    new=$OPT/agent.toml.new
+    {
+        say "# Written by install-agent.sh; what you change here is kept. All settings: agent.toml.example beside this file."
+        if has_credentials; then
+            if [ -e "$ROOT/proc/net/if_inet6" ]; then any='[::]'; else any=0.0.0.0; fi
+            say "listen = \"$any:$(value port)\""
+            say
+            say "[credentials]"
+            say 'folder = "/etc/edgepareto/credentials"'
+        else
+            say "# Without credentials this board listens to itself alone."
+            say "listen = \"127.0.0.1:$(value port)\""
+        fi
+        if has_systemd; then
+            say
+            say "[workers]"
+            say 'socket = "/run/edgepareto/worker.sock"'
+        fi
+        say
+        say "[meter]"
+        say "kind = \"$(value meter)\""
+        if [ -n "$(value shunt_ohm)" ]; then say "shunt_ohm = $(value shunt_ohm)"; fi
+    } > "$new"
+    if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN" && ! cmp -s "$ETC/agent.toml" "$new"; then
+        say "note /etc/edgepareto/agent.toml was changed by hand and is kept"
+    else
+        cp "$new" "$ETC/agent.toml"
+        chmod 644 "$ETC/agent.toml"
+    fi
+    mv "$new" "$WRITTEN"
+    cp "$bundle/files/agent.toml.example" "$ETC/agent.toml.example"
+}
+
+has_credentials() { [ -e "$ETC/credentials/agent.pem" ] || [ -e "$bundle/credentials/agent.pem" ]; }
+
+# A folder of its own each time, and a link that changes in one step: the agent never sees half a pair, nor none.
+switch_credentials() {      # FROM: a folder with agent.pem and agent.key, perhaps owners
+    [ -f "$1/agent.pem" ] && [ -f "$1/agent.key" ] || die "the credentials need agent.pem and agent.key"
+    check_certificate "$1/agent.pem" agent.pem
+    fresh=$(mktemp -d "$ETC/credentials-XXXXXX")
+    mkdir "$fresh/owners"
+    if [ -d "$ETC/credentials/owners" ]; then cp "$ETC/credentials/owners/"*.pem "$fresh/owners/" 2>/dev/null || :; fi
+    if [ -e "$1/only-these-owners" ]; then rm -f "$fresh/owners/"*; fi
+    for file in "$1"/owners/*.pem; do
+        [ -e "$file" ] || continue
+        check_certificate "$file" "${file##*/}"
+        cp "$file" "$fresh/owners/"
+    done
+    cp "$1/agent.pem" "$1/agent.key" "$fresh/"
+    seal_credentials "$fresh"
+    ln -sfn "${fresh##*/}" "$ETC/.credentials-link"
+    mv -T "$ETC/.credentials-link" "$ETC/credentials"
+    for old in "$ETC"/credentials-*; do
+        [ "$old" = "$fresh" ] || rm -rf "$old"
+    done
+}
+
+seal_credentials() {
+    for_service 750 "$1" "$1/owners"
+    for_service 640 "$1/agent.key"
+    for_service 640 "$1/agent.pem"
+    for file in "$1"/owners/*.pem; do
+        if [ -e "$file" ]; then for_service 640 "$file"; fi
+    done
+}
+
+devices() {         # what the meter may need, of what this board has
+    case $(value meter) in
+        auto) set -- "$ROOT"/dev/i2c-* "$ROOT/dev/vcio" ;;
+        ina219) set -- "$ROOT"/dev/i2c-* ;;
+        pi5_pmic) set -- "$ROOT/dev/vcio" ;;
+        *) set -- ;;
+    esac
+    for device; do
+        if [ -e "$device" ]; then say "$device"; fi
+    done
+}
+
+gpu_devices() {     # of a Jetson, for the workers
+    for device in "$ROOT"/dev/nvmap "$ROOT"/dev/nvhost-* "$ROOT"/dev/nvgpu/*/*; do
+        if [ -e "$device" ]; then say "$device"; fi
+    done
+}
+
+write_dropin() {    # UNIT FOLDER, devices on stdin, first lines as arguments
+    folder=$UNITS/$1; shift
+    mkdir -p "$folder"
+    {
+        say "# Written by install-agent.sh: what this board has."
+        say "[Service]"
+        for line; do say "$line"; done
+        while IFS= read -r device; do
+            say "DeviceAllow=${device#"$ROOT"} rw"
+            stat -c %G "$device" >> "$scratch/groups"
+        done
+        if [ -e "$scratch/groups" ]; then
+            for group in $(sort -u "$scratch/groups"); do
+                [ "$group" = root ] || [ "$group" = $USER_NAME ] || say "SupplementaryGroups=$group"
+            done
+            rm "$scratch/groups"
+        fi
+    } > "$folder/$DROPIN"
+}
+
+write_rules() {
+    {
+        for device in $(devices); do
+            if [ "$(stat -c %G "$device")" = root ] || [ "$(stat -c %G "$device")" = $USER_NAME ]; then
+                say "KERNEL==\"${device##*/}\", GROUP=\"$USER_NAME\", MODE=\"0660\""
+            fi
+        done
+        if [ "$(value meter)" = rapl ]; then
+            say "SUBSYSTEM==\"powercap\", ACTION==\"add\", RUN+=\"/bin/chgrp $USER_NAME /sys%p/energy_uj\", RUN+=\"/bin/chmod 0440 /sys%p/energy_uj\""
+        fi
+    } > "$scratch/rules"
+    if [ -s "$scratch/rules" ]; then
+        mkdir -p "${RULES%/*}"
+        { say "# Written by install-agent.sh: the agent's user reads the power meter."; cat "$scratch/rules"; } > "$RULES"
+    else
+        rm -f "$RULES"
+    fi
+    reload_rules
+}
+
+reload_rules() {
+    command -v udevadm >/dev/null && [ -z "$ROOT" ] || return 0
+    udevadm control --reload 2>/dev/null || :
+    udevadm trigger --action=add --subsystem-match=i2c-dev --subsystem-match=powercap --subsystem-match=bcm2708_vcio 2>/dev/null || :
+    udevadm settle --timeout=10 2>/dev/null || :
+}
+
+write_units() {
+    mkdir -p "$UNITS"
+    for unit in $UNIT_FILES; do
+        cp "$bundle/files/$unit" "$UNITS/$unit"
+        chmod 644 "$UNITS/$unit"
+    done
+    if [ -n "$(devices)" ]; then
+        devices | write_dropin edgepareto-agent.service.d
+    fi
+    if [ -n "$(gpu_devices)" ]; then
+        gpu_devices | write_dropin edgepareto-worker@.service.d PrivateDevices=no MemoryDenyWriteExecute=no
+    fi
+}
+
+write_start_script() {
+    cat > "$OPT/start-agent" <<END
+#!/bin/sh
+# Without systemd: starts the agent in the foreground, as its own user. Run it as root.
+exec su -s /bin/sh $USER_NAME -c 'exec /opt/edgepareto/current/bin/edgepareto-agent --config /etc/edgepareto/agent.toml --state /var/lib/edgepareto-agent'
+END
+    chmod 755 "$OPT/start-agent"
+    mkdir -p "$STATE"
+    chmod 700 "$STATE"
+    [ -n "$ROOT" ] || chown "$USER_NAME:$USER_NAME" "$STATE"
+    if [ -z "$ROOT" ] && command -v usermod >/dev/null; then
+        for device in $(devices); do usermod -aG "$(stat -c %G "$device")" $USER_NAME; done
+    fi
+}
+
+switch_release() {
+    ln -sfn "releases/$release" "$OPT/current.new"
+    mv -T "$OPT/current.new" "$OPT/current"
+}
+
+start_agent() {
+    systemctl daemon-reload
+    systemctl enable --quiet $SOCKET $AGENT
+    systemctl stop $AGENT
+    reset_workers
+    systemctl restart $SOCKET
+    if attend timeout "$START_S" systemctl restart $AGENT && systemctl is-active --quiet $AGENT; then return 0; fi
+    why=$(journalctl -u $AGENT -n 20 -o cat --no-pager 2>/dev/null | grep -v '^edgepareto-agent.service:\|^Start\|^Stopp\|^Failed to start\|^$' | tail -n 1 || :)
+    die "the agent does not start: ${why:-it did not say that it serves within $START_S s}"
+}
+
+is_the_same() {     # whether there is nothing to do
+    [ "$(current)" = "$release" ] && is_complete "$release" || return 1
+    [ ! -d "$bundle/credentials" ] || return 1
+    cmp -s "$bundle/bundle.conf" "$OPT/releases/$release/bundle.conf" || return 1
+    [ -e "$ETC/agent.toml" ] || return 1
+    has_systemd || return 0
+    for unit in $UNIT_FILES; do cmp -s "$bundle/files/$unit" "$UNITS/$unit" || return 1; done
+    systemctl is-active --quiet $AGENT && systemctl is-enabled --quiet $AGENT && systemctl is-enabled --quiet $SOCKET
+}
+
+install() {
+    bundle=$1
+    [ -f "$bundle/bundle.conf" ] || die "$bundle is no bundle of host deploy: it lacks bundle.conf"
+    release=$(value release)
+    case $release in '' | .* | *[!A-Za-z0-9.+_-]*) die "$bundle/bundle.conf: release is '$release'" ;; esac
+    python=$(value interpreter)
+    [ -n "$python" ] || python=$(command -v "python$(value python)" || command -v python3) || die "there is no Python here; on Debian: apt install python3-venv"
+    seen=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    [ "$seen" = "$(value python)" ] || die "Python here is $seen, the bundle is for $(value python); run host deploy again"
+    recover
+    if is_the_same; then
+        say "result unchanged $release"
+        return 0
+    fi
+    if [ -e "$BEFORE/whole" ]; then forget_before; fi
+    make_scratch
+    mkdir -p "$OPT"
+    undo=yes
+    keep_before
+    make_release
+    step "writing the configuration"
+    make_user
+    mkdir -p "$ETC"
+    if [ -d "$bundle/credentials" ]; then switch_credentials "$bundle/credentials"; fi
+    write_config
+    write_rules
+    cp "$bundle/files/install-agent.sh" "$OPT/install-agent.sh.new"
+    chmod 755 "$OPT/install-agent.sh.new"
+    mv "$OPT/install-agent.sh.new" "$OPT/install-agent.sh"
+    switch_release
+    if has_systemd; then
+        write_units
+        step "starting the agent"
+        start_agent
+    else
+        write_start_script
+        say "note there is no systemd here: start the agent with sudo /opt/edgepareto/start-agent"
+    fi
+    cp "$bundle/bundle.conf" "$OPT/releases/$release/bundle.conf"
+    : > "$BEFORE/installed"
+    undo=no
+    say "result installed $release"
+}
+
+recover() {         # from an installation that was killed
+    if [ -d "$BEFORE" ] && [ ! -e "$BEFORE/installed" ]; then
+        step "putting back what an installation that was cut off left"
+        restore
+    fi
+}
+
+forget_before() {
+    for place in "$OPT"/releases/*; do
+        [ "${place##*/}" = "$(current)" ] || rm -rf "$place"
+    done
+    rm -rf "$BEFORE"
+}
+
+rollback() {
+    [ -e "$BEFORE/whole" ] || die "there is nothing to go back to: the last installation was committed"
+    restore
+    say "result restored $(current)"
+}
+
+remove() {
+    if has_systemd; then
+        step "stopping the agent"
+        systemctl disable --quiet $AGENT $SOCKET 2>/dev/null || :
+        attend systemctl stop $AGENT $SOCKET 2>/dev/null || :
+        reset_workers
+    elif [ -e "$OPT/start-agent" ] && command -v pkill >/dev/null && [ -z "$ROOT" ]; then
+        pkill -u $USER_NAME || :
+    fi
+    step "removing the files"
+    for unit in $UNIT_FILES $DROPIN_FOLDERS; do rm -rf "${UNITS:?}/$unit"; done
+    had_rules=no
+    if [ -e "$RULES" ]; then had_rules=yes; fi
+    rm -rf "$RULES" "$STATE" "$ETC" "$ROOT/run/edgepareto"
+    if [ -e "$OPT/made-user" ]; then delete_user; fi
+    rm -rf "$OPT"
+    if [ $had_rules = yes ]; then reload_rules; fi
+    if has_systemd; then systemctl daemon-reload; fi
+    say "result removed"
+}
+
+# ---- credentials of an installed board
+
+need_installed() { [ -e "$ETC/agent.toml" ] || die "no agent is installed here"; }
+need_credentials() {
+    need_installed
+    [ -d "$ETC/credentials/owners" ] || die "this board has no credentials yet; host deploy gives it some"
+}
+
+grant() {
+    check_owner_name "$1"
+    need_credentials
+    make_scratch
+    cat > "$scratch/owner.pem"
+    check_certificate "$scratch/owner.pem" "what came on stdin"
+    fresh=$(mktemp "$ETC/credentials/owners/.new-XXXXXX")
+    cp "$scratch/owner.pem" "$fresh"
+    for_service 640 "$fresh"
+    mv "$fresh" "$ETC/credentials/owners/$1.pem"
+    say "result granted $1 $(fingerprint "$ETC/credentials/owners/$1.pem")"
+}
+
+revoke() {
+    check_owner_name "$1"
+    need_credentials
+    [ -e "$ETC/credentials/owners/$1.pem" ] || die "owner $1 is not known; known are: $(owner_names)"
+    [ "$(find "$ETC/credentials/owners/" -name '*.pem' | wc -l)" -gt 1 ] || die "$1 is the only owner; host deploy --remove ends its use"
+    rm -f "$ETC/credentials/owners/$1.pem"
+    say "result revoked $1"
+}
+
+owner_names() {
+    for file in "$ETC"/credentials/owners/*.pem; do
+        if [ -e "$file" ]; then file=${file##*/}; printf '%s ' "${file%.pem}"; fi
+    done
+}
+
+owners() {
+    for file in "$ETC"/credentials/owners/*.pem; do
+        if [ -e "$file" ]; then name=${file##*/}; say "owner=${name%.pem} $(fingerprint "$file")"; fi
+    done
+}
+
+credentials() {
+    need_installed
+    make_scratch
+    (cd "$scratch" && tar -xf -) || die "what came on stdin is no tar"
+    switch_credentials "$scratch"
+    say "result credentials $(fingerprint "$ETC/credentials/agent.pem")"
+}
+
+board_id() {        # as the agent makes it (agent/device_info.py)
+    identity=$({ tr -d '\000' < "$ROOT/proc/device-tree/serial-number"; } 2>/dev/null || :)
+    [ -n "$identity" ] || identity=$(cat "$ROOT/etc/machine-id" 2>/dev/null || :)
+    [ -n "$identity" ] || identity=$(uname -n)
+    printf 'edgepareto %s' "$identity" | sha256sum | cut -c1-16
+}
+
+status() {
+    say "board_id=$(board_id)"
+    say "clock=$(date +%s)"
+    if has_systemd; then say systemd=yes; else say systemd=no; fi
+    if [ -d "$BEFORE" ] && [ ! -e "$BEFORE/installed" ]; then say installed=partly
+    elif [ -e "$ETC/agent.toml" ] && [ -n "$(current)" ]; then say installed=yes
+    else say installed=no
+    fi
+    say "release=$(current)"
+    if [ -e "$BEFORE/installed" ]; then say pending=yes; else say pending=no; fi
+    if has_systemd && systemctl is-active --quiet $AGENT 2>/dev/null; then say active=yes; else say active=no; fi
+    if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN"; then say config=edited; else say config=ours; fi
+    if [ -r "$ETC/credentials/agent.pem" ]; then
+        say "certificate=$(grep -v CERTIFICATE "$ETC/credentials/agent.pem" | tr -d '\n')"
+    fi
+    owners
+}
+
+# ---- by hand
+
+build_bundle() {    # in a clone: wheels made here, with the board's own pip and its network
+    clone=$(cd "$(dirname "$0")/.." && pwd)
+    [ -f "$clone/pyproject.toml" ] || die "$0 is not in a clone of the project; give a bundle: install-agent.sh install BUNDLE"
+    made=$(mktemp -d)
+    rubbish=$made
+    step "building the wheels (minutes)"
+    attend python3 -m venv "$made/venv" || die "python3 cannot make a venv with pip; on Debian: apt install python3-venv"
+    attend "$made/venv/bin/pip" wheel --quiet --wheel-dir "$made/bundle/wheels" "$clone[agent]" pip
+    mkdir -p "$made/bundle/files"
+    for file in $UNIT_FILES agent.toml.example install-agent.sh; do cp "$clone/deploy/$file" "$made/bundle/files/"; done
+    for wheel in "$made"/bundle/wheels/*.whl; do
+        name=${wheel##*/}
+        case $name in pip-*) installer=$(sha256sum "$wheel" | cut -c1-64); continue ;; esac
+        say "$(say "$name" | cut -d- -f1)==$(say "$name" | cut -d- -f2) --hash=sha256:$(sha256sum "$wheel" | cut -c1-64)"
+    done > "$made/bundle/requirements.txt"
+    {
+        say "release=hand-$(sha256sum "$made/bundle/requirements.txt" | cut -c1-12)"
+        say "python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+        say "installer_sha256=$installer"
+        say "port=${EDGEPARETO_PORT:-50051}"
+        say "meter=${EDGEPARETO_METER:-auto}"
+    } > "$made/bundle/bundle.conf"
+}
+
+# ---- the verb
+
+[ -n "$ROOT" ] || [ "$(id -u)" = 0 ] || die "must be run as root: sudo $0 $*"
+verb=${1:-by-hand}
+case $verb in
+    status) status; exit 0 ;;
+    owners) owners; exit 0 ;;
+esac
+trap finish EXIT
+trap stop_child HUP INT TERM
+trap '' PIPE
+mkdir -p "$ROOT/run/lock"
+exec 9> "$ROOT/run/lock/edgepareto-install"
+flock -n 9 || die "another install-agent.sh is at work on this board; try again when it has ended"
+case $verb in
+    install) [ $# = 2 ] || die "install wants one BUNDLE"; install "$2" ;;
+    by-hand)
+        build_bundle
+        install "$made/bundle"
+        forget_before
+        ;;
+    commit) recover; if [ -e "$BEFORE/installed" ]; then forget_before; fi; say "result committed $(current)" ;;
+    rollback) rollback ;;
+    remove) remove ;;
+    grant) [ $# = 2 ] || die "grant wants one NAME"; grant "$2" ;;
+    revoke) [ $# = 2 ] || die "revoke wants one NAME"; revoke "$2" ;;
+    credentials) credentials ;;
+    *) die "unknown verb $verb; known are install, commit, rollback, remove, grant, revoke, owners, credentials, status" ;;
+esac

@@ -1,0 +1,329 @@
+"""A board by SSH, from nothing to an agent that answers: look, gather, send, install, verify, remember.
+
+What is done on the board, its own script does (deploy/install-agent.sh), which puts everything back where a step fails.
+Here is decided what to send, and whether the new agent is good as seen from this machine.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from edgepareto.host.config import DeviceConfig, record_board
+from edgepareto.host.credentials import BoardCredentials, Identity, issue_board_credentials, open_rotation, own_identity
+from edgepareto.host.credentials.certificates import certificate_facts, is_issued_by
+from edgepareto.host.deploy.bundle import BundleFile, Settings, bundle_files, folders_of
+from edgepareto.host.deploy.installed import BoardState, call_script, read_state
+from edgepareto.host.deploy.preflight import AGENT_PORT, Wanted, judge, look_over
+from edgepareto.host.deploy.ssh import Ask, Shell, open_shell, ssh_target
+from edgepareto.host.deploy.wheelhouse import BoardPlatform, Wheelhouse, gather_wheelhouse
+from edgepareto.host.domain import DeviceInfo
+from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
+from edgepareto.host.errors import ConfigError, DeployError, DeviceError, Unreachable
+from edgepareto.host.fleet import probe
+from edgepareto.host.fleet.visit import holder_of
+
+__all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "refuse_while_held", "remove_agent"]
+
+STAGE = ".edgepareto-deploy"  # in the home of who logs in; kept where an upload was cut off, which then goes on
+MOST_SKEW_S = 5.0
+ANSWER_S = 30.0  # for the new agent to be reached from here
+ANSWER_POLL_S = 1.0
+
+
+class Outcome(Enum):
+    INSTALLED = "installed"
+    UPGRADED = "upgraded"
+    UNCHANGED = "unchanged"
+    ROTATED = "rotated"
+    REMOVED = "removed"
+    NOT_THERE = "nothing was installed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployWish:
+    """What the user asked for. agent_port None: that of the device's address. meter None: as in the inventory, else
+    found by the agent. is_sure: also where somebody holds the board, or another user's credentials are on it.
+    """
+
+    upgrade: bool = False
+    wheelhouse: Path | None = None
+    host_key: str | None = None
+    is_sure: bool = False
+    agent_port: int | None = None
+    meter: str | None = None
+    shunt_ohm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """What became of one board. info: None after its removal. seconds: by step. notes: lines for the user."""
+
+    device: DeviceConfig
+    outcome: Outcome
+    info: DeviceInfo | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Report(Protocol):
+    """Told how far a board is; by the board's own thread."""
+
+    def step(self, text: str) -> None: ...
+    def progress(self, done_bytes: int, all_bytes: int) -> None: ...
+    def checks(self, checks: Sequence[Check]) -> None: ...
+
+
+def deploy_agent(device: DeviceConfig, wish: DeployWish, *, ask: Ask | None, report: Report) -> Deployed:
+    """Raises DeviceError leaves, ConfigError; the board is then as it was."""
+    return _Deployment(device, wish, ask, report).run()
+
+
+def remove_agent(device: DeviceConfig, wish: DeployWish, *, ask: Ask | None, report: Report) -> Deployed:
+    """Take everything off the board, and its id out of the inventory."""
+    report.step("connecting")
+    with open_shell(ssh_target(device), ask=ask, host_key=wish.host_key or device.host_key) as shell:
+        state = read_state(shell, device.name)
+        is_there = state.is_installed or state.is_partly_there
+        if is_there and state.is_active:
+            refuse_while_held(device, state, wish)
+        if is_there:
+            report.step("removing")
+            _named(device, lambda: call_script(shell, "remove"))
+        shell.run(f'rm -rf "$HOME/{STAGE}"')
+    if device.board_id is not None:
+        device = record_board(device, board_id=None)
+    return Deployed(device=device, outcome=Outcome.REMOVED if is_there else Outcome.NOT_THERE)
+
+
+def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish) -> None:
+    """Raises DeployError where a host measures on the board, naming who, unless the user is sure."""
+    if wish.is_sure:
+        return
+    try:
+        holder = holder_of(replace(device, board_id=state.board_id))
+    except (DeviceError, ConfigError):
+        return  # it does not let us in, so it cannot be asked; what follows says why
+    if holder is not None:
+        raise DeployError(
+            f"{device.name}: is held by {holder}, whose batch would be lost; wait, or go on all the same with --yes"
+        )
+
+
+class _Deployment:
+    def __init__(self, device: DeviceConfig, wish: DeployWish, ask: Ask | None, report: Report) -> None:
+        self._device = device
+        self._name = device.name
+        self._wish = wish
+        self._ask = ask
+        self._report = report
+        self._seconds: dict[str, float] = {}
+        self._notes: list[str] = []
+        port = int((device.address or f":{AGENT_PORT}").rpartition(":")[2])
+        self._port = wish.agent_port or port
+
+    def run(self) -> Deployed:
+        wish, device = self._wish, self._device
+        with open_shell(ssh_target(device), ask=self._ask, host_key=wish.host_key or device.host_key) as shell:
+            with self._timed("looking the board over"):
+                facts = look_over(shell, self._name, port=self._port)
+                self._check(facts)
+                state = read_state(shell, self._name)
+            with self._timed("gathering the packages"):
+                wheelhouse = self._gather(facts)
+            self._refuse_unasked(state, wheelhouse)
+            credentials = self._credentials(state)
+            if state.is_active and (state.release != wheelhouse.release or credentials is not None):
+                refuse_while_held(device, state, wish)
+            self._set_clock(shell, facts)
+            files = bundle_files(wheelhouse, self._settings(facts), credentials=credentials)
+            stage = f"{shell.check('cd && pwd').strip()}/{STAGE}"
+            with self._timed("sending"):
+                self._send(shell, stage, files, has_release=state.release == wheelhouse.release)
+            outcome = self._install(shell, stage, state)
+            info = self._verified(shell, state, outcome)
+            shell.run(f"rm -rf {_quoted(stage)}")
+        device = record_board(device, board_id=state.board_id)
+        return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        self._report.step(step)
+        began_s = time.monotonic()
+        yield
+        self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - began_s
+
+    def _check(self, facts: BoardFacts) -> None:
+        meter = self._wish.meter or self._device.meter
+        checks = judge(facts, Wanted(meter=meter, port=self._port))
+        self._report.checks(checks)
+        failed = [check for check in checks if check.state is CheckState.FAIL]
+        if failed:
+            raise DeployError(
+                f"{self._name}: {'; '.join(f'{check.name}: {check.seen}: {check.advice}' for check in failed)}"
+            )
+
+    def _gather(self, facts: BoardFacts) -> Wheelhouse:
+        python, glibc = facts.python, facts.glibc
+        assert python is not None, "checked"
+        assert glibc is not None, "checked"
+        board = BoardPlatform(architecture=facts.architecture, python=python.version[:2], glibc=glibc)
+        return gather_wheelhouse(board, given=self._wish.wheelhouse, tell=self._report.step)
+
+    def _settings(self, facts: BoardFacts) -> Settings:
+        wish, device = self._wish, self._device
+        python = facts.python
+        assert python is not None, "checked"
+        return Settings(
+            interpreter=python.path,
+            port=self._port,
+            meter=wish.meter or device.meter or "auto",
+            shunt_ohm=wish.shunt_ohm or (device.shunt_ohm if wish.meter in (None, device.meter) else None),
+        )
+
+    def _refuse_unasked(self, state: BoardState, wheelhouse: Wheelhouse) -> None:
+        if state.is_installed and state.release != wheelhouse.release and not self._wish.upgrade:
+            raise DeployError(
+                f"{self._name}: release {state.release or 'unknown'} is installed, this host has {wheelhouse.release}; "
+                f"host deploy {self._name} --upgrade"
+            )
+
+    def _credentials(self, state: BoardState) -> tuple[BoardCredentials, str, bytes] | None:
+        """New ones for a board that has none of ours; None: it keeps what it has. DeployError where it is another's."""
+        current = own_identity()
+        rotation = open_rotation()
+        ours = [current] if rotation is None else [rotation.current, rotation.next]
+        if state.certificate_pem is not None and self._is_ours(state, ours):
+            return None
+        if state.certificate_pem is not None and not self._wish.is_sure:
+            owners = ", ".join(state.owners) or "nobody"
+            raise DeployError(
+                f"{self._name}: was installed by another user (owners: {owners}); ask for host devices grant, or take "
+                "the board over with --yes, which locks them out"
+            )
+        return issue_board_credentials(current, state.board_id), current.owner, current.ca_pem
+
+    def _is_ours(self, state: BoardState, ours: Sequence[Identity]) -> bool:
+        """Signed by us and letting us in; or a colleague's that lets us in, whom the inventory trusts."""
+        assert state.certificate_pem is not None
+        lets_in = any(identity.fingerprint in state.owners.values() for identity in ours)
+        signed = any(is_issued_by(state.certificate_pem, identity.ca_pem) for identity in ours)
+        named = certificate_facts(state.certificate_pem).common_name == f"board:{state.board_id}"
+        return lets_in and ((signed and named) or self._device.trust is not None)
+
+    def _set_clock(self, shell: Shell, facts: BoardFacts) -> None:
+        skew_s = facts.clock_ahead_s
+        if abs(skew_s) <= MOST_SKEW_S:
+            return
+        synchronised = shell.run("timedatectl show -p NTPSynchronized --value").stdout.strip()
+        if synchronised == "yes":
+            self._notes.append(f"the clocks differ by {skew_s:+.0f} s and the board's is synchronised: is this one's?")
+            return
+        shell.check(f"date -u -s @{time.time():.0f}", root=True)
+        self._notes.append(f"the board's clock was {abs(skew_s):.0f} s {'fast' if skew_s > 0 else 'slow'} and was set")
+
+    def _send(self, shell: Shell, stage: str, files: Sequence[BundleFile], *, has_release: bool) -> None:
+        """Only what is not there already: the wheels of an upload that was cut off, or none where all is installed."""
+        names = " ".join(_quoted(f"{stage}/{folder}") for folder in folders_of(files))
+        # What is left of an earlier bundle must not pass for a part of this one.
+        shell.check(
+            f"umask 077; mkdir -p {names}; cd {_quoted(stage)} && rm -rf credentials && mkdir -p {names}; "
+            f"[ -O {_quoted(stage)} ]"
+        )
+        listed = shell.run(f"cd {_quoted(stage)}/wheels && sha256sum -- *.whl").stdout.splitlines()
+        there = {name.lstrip(" *"): digest for digest, _, name in (line.partition(" ") for line in listed)}
+        wanted = {file.name.removeprefix("wheels/"): file.sha256 for file in files if file.sha256}
+        stale = [name for name in there if wanted.get(name) != there[name]]
+        if stale:
+            shell.check(f"cd {_quoted(stage)}/wheels && rm -f -- {' '.join(map(_quoted, stale))}")
+        missing = [
+            file
+            for file in files
+            if file.sha256 is None or (not has_release and there.get(file.name.removeprefix("wheels/")) != file.sha256)
+        ]
+        shell.upload([(file.source, f"{stage}/{file.name}") for file in missing], self._report.progress)
+
+    def _install(self, shell: Shell, stage: str, state: BoardState) -> Outcome:
+        result = ""
+        step, began_s = "", time.monotonic()
+        try:
+            for line in shell.stream(
+                f"sh {_quoted(f'{stage}/files/install-agent.sh')} install {_quoted(stage)}", root=True
+            ):
+                kind, _, text = line.partition(" ")
+                if kind == "step":
+                    now_s = time.monotonic()
+                    if step:
+                        self._seconds[step] = now_s - began_s
+                    step, began_s = text, now_s
+                    self._report.step(text)
+                elif kind == "note":
+                    self._notes.append(text)
+                elif kind == "result":
+                    result = text
+        except DeployError as error:
+            said = re.sub(r"^.*ended with -?\d+: (?:error: )?", "", str(error))
+            raise DeployError(f"{self._name}: {said}; the board is as it was") from error
+        if step:
+            self._seconds[step] = time.monotonic() - began_s
+        if result.startswith("unchanged"):
+            return Outcome.UNCHANGED
+        if not result.startswith("installed"):
+            raise DeployError(f"{self._name}: the installation ended without a result; run it again")
+        return Outcome.UPGRADED if state.is_installed else Outcome.INSTALLED
+
+    def _verified(self, shell: Shell, state: BoardState, outcome: Outcome) -> DeviceInfo | None:
+        """What the agent says to us over mutual TLS. Raises DeployError after everything was put back."""
+        if not state.has_systemd:
+            _named(self._device, lambda: call_script(shell, "commit"))
+            return None  # the user starts it
+        with self._timed("asking the agent"):
+            try:
+                info = self._answer(state)
+            except (DeviceError, ConfigError) as error:
+                if outcome is Outcome.UNCHANGED and not state.is_pending:
+                    raise
+                self._report.step("putting everything back")
+                _named(self._device, lambda: call_script(shell, "rollback"))
+                raise DeployError(
+                    f"{self._name}: the agent runs, but from here: {_without_name(error, self._name)}; the board is "
+                    f"as it was (is port {self._port} open, and {self._device.address} its address?)"
+                ) from error
+            _named(self._device, lambda: call_script(shell, "commit"))
+        return info
+
+    def _answer(self, state: BoardState) -> DeviceInfo:
+        device = replace(self._device, board_id=state.board_id)
+        deadline_s = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                info = probe(device)
+                break
+            except Unreachable:
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(ANSWER_POLL_S)
+        if info.board_id != state.board_id:
+            raise DeployError(f"{self._name}: board {info.board_id} answers, {state.board_id} was installed")
+        return info
+
+
+def _named(device: DeviceConfig, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except DeployError as error:
+        raise DeployError(f"{device.name}: {_without_name(error, device.name)}") from error
+
+
+def _without_name(error: Exception, name: str) -> str:
+    return str(error).removeprefix(f"{name}: ")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
