@@ -44,7 +44,7 @@ class NoEmulatedBoard(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatedBoard:
-    """A running board. ssh_port and agent_port lead to its ports 22 and 50051 from 127.0.0.1."""
+    """A running board. ssh_port and agent_port, of 127.0.0.1, lead to its ports 22 and agent_port."""
 
     built: Path
     run: Path

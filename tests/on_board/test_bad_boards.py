@@ -62,10 +62,10 @@ def test_a_user_who_may_not_become_root(newcomer: User, bare: EmulatedBoard) -> 
 
 
 def test_a_port_that_something_else_listens_on(newcomer: User, bare: EmulatedBoard) -> None:
-    bare.root("systemd-run -q python3 -m http.server 50051")
+    bare.root(f"systemd-run -q python3 -m http.server {bare.agent_port}")
     newcomer.adds(bare)
     with left_as_it_was(bare):
-        newcomer.is_refused("deploy", "pi1", saying="50051")
+        newcomer.is_refused("deploy", "pi1", saying=f"port {bare.agent_port}")
 
 
 def test_a_card_that_is_full(newcomer: User, bare: EmulatedBoard) -> None:
