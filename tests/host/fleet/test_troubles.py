@@ -71,17 +71,17 @@ def test_a_cut_before_the_batch_began_anew_does_not_count_it_as_measured_twice(
 def test_every_measurement_but_the_last_stands_in_an_incident(troubles: Troubles, told: list[Incident]):
     for _ in range(3):
         troubles.send()
-        troubles.step()
+        troubles.step("latency 1/5")
         troubles.add(RESTARTED, "started anew", at=NOON)
     troubles.send()
-    troubles.step()
+    troubles.step("latency 1/5")
     troubles.end(from_journal=True)  # the fourth finished just as the connection was cut
     assert [incident.outcome for incident in told] == [MEASURED_ANEW, MEASURED_ANEW, FROM_JOURNAL]
 
 
 def test_a_device_that_is_given_up_is_an_incident_of_its_own(troubles: Troubles, told: list[Incident]):
     troubles.send()
-    troubles.step()
+    troubles.step("latency 1/5")
     troubles.add(RESTARTED, "started anew", at=NOON)
     troubles.send()
     troubles.give_up("gone", at=NOON)

@@ -8,12 +8,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import DeviceName
 from edgepareto.host.errors import DeviceLost
+from edgepareto.host.fleet import connect
 from edgepareto.host.fleet.channel import OPTIONS
 from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, WENT_ON
+from fakes.tcp_proxy import TcpProxy
 from fakes.virtual_time import VirtualTime
 
-from .conftest import ANSWERED, KEY, Board, StartBoard, Told, all_reported, answered, connected, within
+from .conftest import ANSWERED, KEY, Board, StartBoard, Told, answered, connected, within
 
 MEGABYTE = 1 << 20
 MARKER = b"the byte that falls over"
@@ -181,24 +185,28 @@ def test_a_slow_way_costs_time_and_nothing_else(board: Board, files, told: Told,
     assert told.incidents == []
 
 
-def test_a_connection_that_is_cut_again_and_again_measures_a_batch_once(
-    start_board: StartBoard, files, told: Told, tmp_path: Path
+def test_a_connection_that_is_cut_in_every_step_measures_a_batch_once_as_long_as_it_gets_on(
+    start_agent, files, told: Told, tmp_path: Path
 ):
-    board = start_board()
-    board.hold.touch()
+    agent = start_agent(address="127.0.0.1:0")
+    # Every step lasts until the host has joined the batch once more.
+    run = agent.server._servicer
+    agent.measuring.held = lambda: run._run._readers <= run._run._progress.round
+    with TcpProxy(agent.address) as network:
 
-    def flap() -> None:
-        board.network.cut()
-        board.network.mend()
+        def flap() -> None:
+            network.cut()
+            network.mend()
 
-    with connected(board, tmp_path) as client, within(20):
-        for beginning in ("latency 1/5", "latency"):
-            told.when(beginning, flap)
-        told.when("does not answer", board.hold.unlink)
-        assert answered(told.profile(client, files.batch())) == ANSWERED
-    assert board.measured() == [KEY]
-    assert set(told.kinds) == {"connection-cut"}
-    assert all_reported(board, told)
+        for step in range(1, 7):
+            told.when(f"latency {step}/", flap)
+        device = DeviceConfig(name="pi1", address=network.address)
+        with connect([device], owner="ann", state=tmp_path) as clients, within(20):
+            traces = told.profile(clients[DeviceName("pi1")], files.batch(candidates=5))
+    assert len(traces) == 6
+    assert agent.measuring.measured == [KEY]
+    assert told.kinds == ["connection-cut"] * 6
+    assert MEASURED_ANEW not in told.outcomes
 
 
 def _noise() -> bytes:

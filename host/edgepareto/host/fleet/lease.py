@@ -141,11 +141,8 @@ class HeldLease:
             try:
                 if not self.renew() and not self._ask(wait=False).granted:  # for instance after this machine slept
                     log.debug("%s: its lease was lost to another host", self._device)
-            except Unreachable as error:
+            except DeviceError as error:  # the next call of the device's own thread tells it
                 log.debug("%s", error)
-            except DeviceError as error:
-                if not self._released.is_set():
-                    log.warning("%s", error)
 
 
 def _place(answer: pb.Lease) -> str:

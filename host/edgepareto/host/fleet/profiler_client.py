@@ -138,10 +138,9 @@ class ProfilerClient:
                     continue
                 deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
                 kind = "connection" if _is_transport(error) else code.name
-                met[kind] += 1
-                if met[kind] > HEALINGS:
-                    raise DeviceLost(f"{self._info.name}: {reason(error)} ({met[kind]} times)") from error
-                self._heal(error, on_progress, troubles, times=met[kind])
+                if met[kind] == HEALINGS:
+                    raise DeviceLost(f"{self._info.name}: {reason(error)} ({HEALINGS + 1} times)") from error
+                met[kind] += self._heal(error, on_progress, troubles, is_first=not met[kind])
             except ValueError as error:
                 if not self._closed.is_set():
                     raise
@@ -155,33 +154,30 @@ class ProfilerClient:
         self._time.wait(self._closed, BUSY_POLL_S)
 
     def _heal(
-        self, error: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles, *, times: int
-    ) -> None:
-        """Returns when it is worth asking again. Raises DeviceLost."""
+        self, error: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles, *, is_first: bool
+    ) -> bool:
+        """Returns when it is worth asking again: whether that counts, so that it has an end. Raises DeviceLost."""
         name = self._info.name
         code = error.code()
         at = now()
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
         if _is_transport(error):
-            self._is_looked_for = True
-            try:
-                self._reconnect(error, on_progress, troubles)
-            finally:
-                self._is_looked_for = False
-        elif code is grpc.StatusCode.NOT_FOUND:
-            return  # the agent makes room by forgetting; the next round uploads what it misses
-        elif code is grpc.StatusCode.DATA_LOSS:
+            return self._reconnect(error, on_progress, troubles)
+        if code is grpc.StatusCode.NOT_FOUND:
+            return True  # the agent makes room by forgetting; the next round uploads what it misses
+        if code is grpc.StatusCode.DATA_LOSS:
             troubles.add(IncidentKind.UPLOAD_CORRUPT, reason(error), at=at)
         elif code is grpc.StatusCode.PERMISSION_DENIED:
             self._take_lease(on_progress, error)
             troubles.add(IncidentKind.LEASE_LOST, reason(error), at=at)
-        elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and times == 1:
+        elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and is_first:
             troubles.add(IncidentKind.DISK_FULL, reason(error), at=at)
             on_progress("waiting for room on the board")
             self._time.wait(self._closed, ROOM_PAUSE_S)
         else:
             raise DeviceLost(f"{name}: {reason(error)}") from error
+        return True
 
     def _take_lease(self, on_progress: Callable[[str], None], cause: grpc.RpcError) -> None:
         """Raises DeviceLost."""
@@ -190,8 +186,11 @@ class ProfilerClient:
         except DeviceError as refusal:
             raise DeviceLost(str(refusal)) from cause
 
-    def _reconnect(self, cause: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles) -> None:
-        """Find the same board again and hold its lease, within PATIENCE_S and one look. Raises DeviceLost."""
+    def _reconnect(self, cause: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles) -> bool:
+        """Find the same board again and hold its lease, within PATIENCE_S and one look. Raises DeviceLost.
+
+        A cut through which the batch went on does not count where it has got on since the last: that has an end.
+        """
         name = self._info.name
         at, began_s, pause = now(), self._time.now_s(), pauses()
         on_progress("does not answer")
@@ -215,7 +214,9 @@ class ProfilerClient:
                 if self._time.wait(self._closed, next(pause)):
                     raise DeviceLost(f"{name}: the connection was closed") from error
         gone_s = self._time.now_s() - began_s
+        counts = not (lease_kept and troubles.got_on)
         troubles.add(*_what_happened(before, self._info, cause, gone_s, lease_kept), at=at, lease_kept=lease_kept)
+        return counts
 
     def _find_again(self, on_progress: Callable[[str], None]) -> bool:
         """Whether our lease outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError, and
@@ -256,7 +257,7 @@ class ProfilerClient:
 
         def on_step(step: pb.Progress) -> None:
             nonlocal newest
-            troubles.step()
+            troubles.step(wire.progress_text(step))
             if step != newest:  # a batch that is joined again tells its latest step again
                 newest = step
                 on_progress(wire.progress_text(step))

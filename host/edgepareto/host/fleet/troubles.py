@@ -40,20 +40,24 @@ class Troubles:
         self._open: list[_Open] = []
         self._was_sent = False
         self._is_measured = False
+        self._step = ""
+        self.got_on = False  # since the last trouble
 
     def send(self) -> None:
         """The batch is asked for now: from here on the agent may be measuring it."""
         self._was_sent = True
 
-    def step(self) -> None:
-        """The agent told that it is measuring."""
+    def step(self, words: str) -> None:
+        """The agent told what it measures now."""
         self._is_measured = True
+        self.got_on = self.got_on or words != self._step
+        self._step = words
 
     def add(self, kind: IncidentKind, detail: str, *, at: datetime, lease_kept: bool = False) -> None:
         """lease_kept: the agent still knew our lease, so a batch that it was measuring went on."""
         if self._is_measured:
             self._settle()
-        self._is_measured = False
+        self._is_measured = self.got_on = False
         self._open.append(_Open(kind, detail, at, was_sent=self._was_sent, lease_kept=lease_kept))
         if not lease_kept:
             self._was_sent = False
