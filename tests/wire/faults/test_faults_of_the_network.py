@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceName
-from edgepareto.host.errors import DeviceLost
+from edgepareto.host.errors import DeviceLost, Unreachable
 from edgepareto.host.fleet import connect
 from edgepareto.host.fleet.channel import OPTIONS
 from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, WENT_ON
@@ -135,6 +136,21 @@ def test_a_black_hole_between_two_batches_is_a_board_that_is_looked_for_not_one_
         assert answered(told.profile(client, files.batch())) == ANSWERED
     assert board.measured() == [KEY]
     assert (told.kinds, told.outcomes) == (["connection-cut"], [SENT_AGAIN])
+
+
+def test_boards_that_take_connections_and_say_nothing_are_told_side_by_side_within_one_deadline(
+    start_board: StartBoard, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr("edgepareto.host.fleet.channel.CALL_DEADLINE_S", 2.0)
+    board = start_board()
+    board.network.hold()
+    silent = [replace(board.device, name=f"pi{number}") for number in range(1, 6)]
+    with (
+        within(2 + 2),
+        pytest.raises(Unreachable, match=r"^pi\d: no agent answers at 127\.0\.0\.1:\d+ \(DEADLINE_EXCEEDED: "),
+        connect(silent, owner="ann", state=tmp_path),
+    ):
+        pass
 
 
 def test_a_chunk_corrupted_on_its_way_is_sent_again(start_board: StartBoard, files, told: Told, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +31,16 @@ device = DeviceConfig(name="pi1", address=sys.argv[1])
 with connect([device], owner="bob@desk study", state=None):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+WAITING_HOST = """\
+import signal, sys
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.fleet import connect
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+device = DeviceConfig(name="pi1", address=sys.argv[1])
+with connect([device], owner="bob@desk study", state=None, tell=lambda text: print(text, flush=True)):
+    print("held", flush=True)
 """
 
 
@@ -108,6 +119,24 @@ def test_two_hosts_that_compete_measure_one_after_the_other_and_each_its_own_onc
     assert sorted(board.measured()) == ["ann/0", "bob/0"]
     holder = first[0].partition("/")[0]
     assert waiting == [f"pi1: held by {holder}, you are 1st in line"]
+
+
+def test_a_host_that_waits_in_line_heeds_ctrl_c_at_once(start_board: StartBoard, tmp_path: Path):
+    board = start_board()
+    with connected(board, tmp_path):
+        bob = subprocess.Popen(
+            [sys.executable, "-c", WAITING_HOST, board.network.address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert bob.stdout is not None
+        assert bob.stdout.readline() == "pi1: held by ann@laptop study, you are 1st in line\n"
+        with within(5):
+            bob.send_signal(signal.SIGINT)
+            _, words = bob.communicate()
+    assert words.endswith("KeyboardInterrupt\n")
 
 
 def test_a_board_that_was_unlocked_in_a_batch_is_left_to_who_did_it_with_their_name(
