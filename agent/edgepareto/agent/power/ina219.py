@@ -39,8 +39,8 @@ _CONVERSION_S = 4.26e-3 + 532e-6
 # first poll that finds it ready already would not tell since when, and that lag would add up to missed conversions.
 _SHORTEST_S = 0.9 * _CONVERSION_S
 _TWO_TRANSACTIONS_S = 1e-3
-# A stub has no conversions, so none can be missed. It stands on emulated boards, where a transaction takes as long as
-# a chip's conversion and what is scheduled is late by more.
+# A stub has no conversions, so none can be missed: what is read too late is stamped as if it had been in time. It is
+# found on emulated boards, where a transaction takes as long as a chip's conversion and a wait ends late by more.
 _STUB_PACE_S = 20e-3
 _SHUNT_LSB_V = 10e-6  # section 8.6.3.1: at every PGA setting
 _BUS_LSB_V = 4e-3  # section 8.6.3.2, in bits 15:3
@@ -233,9 +233,10 @@ class Ina219:
                 )
 
     def _wait_for_the_clock(self) -> int:
-        last_ns = self._clock.now_ns() if self._ready_ns is None else self._ready_ns
-        self._clock.sleep(max(0.0, _STUB_PACE_S - (self._clock.now_ns() - last_ns) / 1e9))
-        self._ready_ns = max(self._clock.now_ns(), last_ns + 1)
+        now_ns = self._clock.now_ns()
+        due_ns = (now_ns if self._ready_ns is None else self._ready_ns) + int(_STUB_PACE_S * 1e9)
+        self._clock.sleep(max(0.0, (due_ns - now_ns) / 1e9))
+        self._ready_ns = due_ns
         return self._read(_BUS)
 
     def _settings(self) -> tuple[int, int]:
