@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-from edgepareto.host.domain import Batch, DeviceName, Incident, Job, StudyFronts, StudyNotice
+from edgepareto.host.domain import Batch, DeviceName, Incident, Job, ProfileTrace, StudyFronts, StudyNotice
 from edgepareto.host.errors import Failed
 from edgepareto.host.study import read_fronts, remeasure, run_study
 from edgepareto.host.study.device_health import DeviceHealth
@@ -169,6 +170,19 @@ def test_a_board_that_reboots_into_another_release_goes_on_and_resumes_to_the_sa
 def test_a_board_in_trouble_while_it_is_remeasured_tells_it_and_is_given_up_alike(bench: Bench) -> None:
     run_study(bench.config, resume=False, listener=bench.events.append, connect=connecting(FakeDevice(name="pi1")))
     told: list[str] = []
+    board = FakeDevice(name="pi1", incidents={0: tuple(map(cut, range(11)))})
+    plain = board.profile
+
+    def vanishing(
+        batch: Batch, on_progress: Callable[[str], None], on_incident: Callable[[Incident], None]
+    ) -> tuple[ProfileTrace, ...]:
+        board.is_looked_for = True
+        for text in ("does not answer", "gone for 1 s", "gone for 3 s"):
+            on_progress(text)
+        board.is_looked_for = False
+        return plain(batch, on_progress, on_incident)
+
+    board.profile = vanishing
     (found,) = remeasure(
         bench.config.study,
         device=None,
@@ -177,8 +191,9 @@ def test_a_board_in_trouble_while_it_is_remeasured_tells_it_and_is_given_up_alik
         known=(),
         folder=bench.config.folder,
         listener=lambda notice: told.append(notice.text),
-        connect=connecting(FakeDevice(name="pi1", incidents={0: tuple(map(cut, range(11)))})),
+        connect=connecting(board),
     )
     assert "quarantined after 11 incidents" in str(found.lost)
+    assert [text for text in told if "answer" in text or "gone" in text] == ["pi1: does not answer, and is looked for"]
     assert "pi1: the connection was cut for 5 s in batch 10, sent again" in told
     assert len(read_fronts(bench.config.study).devices[0].incidents) == 11

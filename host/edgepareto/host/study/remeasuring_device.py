@@ -54,6 +54,7 @@ class RemeasuringDevice:
         self._baselines = AnchorBaselines()
         self._attempts: Counter[CandidateId] = Counter()
         self._count = 0
+        self._is_away = False
         self._health = DeviceHealth(self.name, self.store.save_incident)
         for batch in self.store.batches(self.record.name):
             self._baselines.learn(batch.traces[0])
@@ -122,7 +123,7 @@ class RemeasuringDevice:
             phase=Phase.REMEASURE,
             round=0,
             number=self._count,
-            traces=self.profiler.profile(batch, lambda text: None, self._note_incident),
+            traces=self.profiler.profile(batch, self._note_step, self._note_incident),
         )
         # A search's minutes are its own.
         self.store.save_batch(record, elapsed_s=float(self.store.meta("elapsed_s") or 0))
@@ -132,6 +133,12 @@ class RemeasuringDevice:
         self._count += 1
         self._attempts.update(entry.candidate for entry in (anchor, *entries))
         return board_fault(jobs)
+
+    def _note_step(self, text: str) -> None:
+        """Nothing but that the board has vanished, once each time: how long it is gone already is told every second."""
+        if self.profiler.is_looked_for and not self._is_away:
+            self.tell(f"{self.name}: {text}, and is looked for", False)
+        self._is_away = self.profiler.is_looked_for
 
     def _note_incident(self, incident: Incident) -> None:
         self._health.incident(incident)
