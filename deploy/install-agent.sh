@@ -259,6 +259,7 @@ write_config() {
     fi
     mv "$new" "$WRITTEN"
     cp "$bundle/files/agent.toml.example" "$ETC/agent.toml.example"
+    chmod 644 "$ETC/agent.toml.example"
 }
 
 has_credentials() { [ -e "$ETC/credentials/agent.pem" ] || [ -e "$bundle/credentials/agent.pem" ]; }

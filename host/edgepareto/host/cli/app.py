@@ -11,6 +11,7 @@ import typer
 from edgepareto.host import __version__
 from edgepareto.host.cli import (
     config,
+    deploy,
     devices,
     export,
     front,
@@ -99,5 +100,6 @@ app.command()(recompute.recompute)
 app.command()(remeasure.remeasure)
 app.command()(prune.prune)
 app.command()(inspect.inspect)
+app.command()(deploy.deploy)
 app.add_typer(config.app, name="config")
 app.add_typer(devices.app, name="devices")

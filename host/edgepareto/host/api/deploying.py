@@ -1,0 +1,137 @@
+"""Install the agent on boards, over SSH."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.config import DeviceConfig, Flags, read_settings
+from edgepareto.host.errors import ConfigError, EdgeParetoError, WrongUse
+
+if TYPE_CHECKING:
+    from edgepareto.host.deploy.agent_installer import Deployed, Report
+    from edgepareto.host.deploy.ssh import Ask
+
+__all__ = ["DeployResult", "DeployTask", "deploy"]
+
+
+class DeployTask(Enum):
+    INSTALL = "install"
+    UPGRADE = "upgrade"
+    ROTATE = "rotate"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployResult:
+    """What became of one device: exactly one of deployed and problem is set."""
+
+    name: str
+    deployed: Deployed | None
+    problem: str | None
+
+
+def deploy(
+    devices: Sequence[str | DeviceConfig],
+    *,
+    task: DeployTask = DeployTask.INSTALL,
+    wheelhouse: str | Path | None = None,
+    host_key: str | None = None,
+    agent_port: int | None = None,
+    meter: str | None = None,
+    shunt_ohm: float | None = None,
+    is_sure: bool = False,
+    settings: str | Path | None = None,
+    ask: Ask | None = None,
+    report_for: Callable[[str], Report] | None = None,
+) -> tuple[DeployResult, ...]:
+    """Install, upgrade, rotate or remove the agent of each device, side by side; one's failure leaves the others.
+
+    ask: a person at a terminal, for passwords and first contact; None: whoever has to be asked is a failure.
+    host_key: "SHA256:..." of the one device. report_for: who is told how far a device is.
+    Raises WrongUse, ConfigError for what does not fit before any board is touched.
+    """
+    from edgepareto.host.deploy.agent_installer import DeployWish, deploy_agent, remove_agent
+    from edgepareto.host.deploy.rotation import close_rotation, rotate_agent
+
+    chosen = _chosen(devices, settings)
+    if host_key is not None and len(chosen) > 1:
+        raise WrongUse(f"--host-key is one board's, {len(chosen)} were named; give each its own: host devices add")
+    wish = DeployWish(
+        upgrade=task is DeployTask.UPGRADE,
+        wheelhouse=None if wheelhouse is None else Path(wheelhouse),
+        host_key=host_key,
+        is_sure=is_sure,
+        agent_port=agent_port,
+        meter=meter,
+        shunt_ohm=shunt_ohm,
+    )
+    work = {DeployTask.REMOVE: remove_agent, DeployTask.ROTATE: rotate_agent}.get(task, deploy_agent)
+    one_question = None if ask is None else _OneAtATime(ask)
+
+    def treated(device: DeviceConfig) -> DeployResult:
+        report = _Silence() if report_for is None else report_for(device.name)
+        try:
+            done = work(device, wish, ask=one_question, report=report)
+        except EdgeParetoError as error:
+            return DeployResult(name=device.name, deployed=None, problem=str(error))
+        return DeployResult(name=device.name, deployed=done, problem=None)
+
+    with ThreadPoolExecutor(len(chosen), thread_name_prefix="deploy") as threads:
+        results = tuple(threads.map(treated, chosen))
+    if task is DeployTask.ROTATE and any(result.deployed is not None for result in results):
+        behind = close_rotation(_known(settings))
+        results = tuple(_with_note(result, behind) for result in results)
+    return results
+
+
+def _chosen(devices: Sequence[str | DeviceConfig], settings: str | Path | None) -> tuple[DeviceConfig, ...]:
+    flags = Flags(devices=tuple(devices))
+    chosen = read_settings(None if settings is None else Path(settings), flags).devices
+    if not chosen:
+        raise WrongUse("which board? host deploy NAME; host devices list shows them")
+    for device in chosen:
+        if device.ssh is None:
+            raise ConfigError(
+                f"{device.name}: is no board that SSH reaches from here; host devices add NAME USER@HOST, then "
+                "host deploy NAME"
+            )
+    return chosen
+
+
+def _known(settings: str | Path | None) -> tuple[DeviceConfig, ...]:
+    return read_settings(None if settings is None else Path(settings), Flags()).known
+
+
+def _with_note(result: DeployResult, behind: Sequence[str]) -> DeployResult:
+    if result.deployed is None or not behind:
+        return result
+    note = f"the rotation stays open for {', '.join(behind)}: host deploy {' '.join(behind)} --rotate"
+    return replace(result, deployed=replace(result.deployed, notes=(*result.deployed.notes, note)))
+
+
+class _OneAtATime:
+    """Boards are treated side by side; a person answers one question after the other."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+
+    def secret(self, prompt: str) -> str:
+        with self._lock:
+            return self._ask.secret(prompt)
+
+    def confirm(self, question: str) -> bool:
+        with self._lock:
+            return self._ask.confirm(question)
+
+
+class _Silence:
+    def step(self, text: str) -> None: ...
+    def progress(self, done_bytes: int, all_bytes: int) -> None: ...
+    def checks(self, checks: Sequence[object]) -> None: ...

@@ -1,0 +1,108 @@
+"""host deploy"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from edgepareto.host.cli.options import DebugOption, QuietOption, session_of
+from edgepareto.host.errors import WrongUse
+
+__all__ = ["Terminal", "deploy"]
+
+
+def deploy(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Boards of host devices add, or a group.")],
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Put this host's release in place of another; goes back if it fails.")
+    ] = False,
+    rotate: Annotated[bool, typer.Option("--rotate", help="New certificates, of a new authority of yours.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the agent off the board; leaves nothing.")] = False,
+    wheelhouse: Annotated[
+        Path | None, typer.Option("--wheelhouse", metavar="DIR", help="Wheels that win over PyPI's (NVIDIA's).")
+    ] = None,
+    host_key: Annotated[
+        str | None, typer.Option("--host-key", metavar="SHA256:...", help="The board's SSH key; for scripts.")
+    ] = None,
+    agent_port: Annotated[
+        int | None, typer.Option("--agent-port", min=1, max=65535, metavar="N", help="Default that of its address.")
+    ] = None,
+    meter: Annotated[
+        str | None, typer.Option("--meter", metavar="KIND", help="Default as in host devices add, else found.")
+    ] = None,
+    shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also while a host measures there, or over another user's credentials.")
+    ] = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Install the agent on boards over SSH. The board needs no internet; run again, it changes nothing.
+
+    Example: host deploy pi1 jetson2
+    """
+    from edgepareto.host.api.deploying import DeployTask
+    from edgepareto.host.api.deploying import deploy as deploy_boards
+    from edgepareto.host.config import settings_file
+    from edgepareto.host.views.console import log_console
+    from edgepareto.host.views.deploy_view import deployed_lines, show_deploy
+
+    tasks = {DeployTask.UPGRADE: upgrade, DeployTask.ROTATE: rotate, DeployTask.REMOVE: remove}
+    asked = [task for task, is_wanted in tasks.items() if is_wanted]
+    if len(asked) > 1:
+        raise WrongUse(f"{' and '.join(f'--{task.value}' for task in asked)} exclude each other; one after the other")
+    task = asked[0] if asked else DeployTask.INSTALL
+    if task in (DeployTask.ROTATE, DeployTask.REMOVE):
+        given = {"--wheelhouse": wheelhouse, "--agent-port": agent_port, "--meter": meter, "--shunt-ohm": shunt_ohm}
+        idle = [flag for flag, value in given.items() if value is not None]
+        if idle:
+            raise WrongUse(f"{', '.join(idle)}: has no meaning with --{task.value}; leave it out")
+    with show_deploy(quiet=session_of(context).quiet) as display:
+        results = deploy_boards(
+            names,
+            task=task,
+            wheelhouse=wheelhouse,
+            host_key=host_key,
+            agent_port=agent_port,
+            meter=meter,
+            shunt_ohm=shunt_ohm,
+            is_sure=yes,
+            settings=settings_file(),
+            ask=Terminal(display.paused) if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            report_for=display.board,
+        )
+    console = log_console()
+    for result in results:
+        if result.deployed is None:
+            console.print(f"host: {result.problem}", markup=False)
+            continue
+        done = result.deployed
+        for line in deployed_lines(result.name, done.outcome.value, done.info, done.notes):
+            typer.echo(line)
+    good = [result.name for result in results if result.deployed is not None and result.deployed.info is not None]
+    if good:
+        typer.echo(f"next: host profile MODEL.onnx --devices {','.join(good)}")
+    if any(result.deployed is None for result in results):
+        raise typer.Exit(1)
+
+
+class Terminal:
+    """Asks the person there; the live lines make room meanwhile."""
+
+    def __init__(self, paused: Callable[[], AbstractContextManager[None]]) -> None:
+        self._paused = paused
+
+    def secret(self, prompt: str) -> str:
+        import getpass
+
+        with self._paused():
+            return getpass.getpass(f"{prompt.rstrip(': ')}: ")
+
+    def confirm(self, question: str) -> bool:
+        with self._paused():
+            return typer.confirm(question, err=True)
