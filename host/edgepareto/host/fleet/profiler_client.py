@@ -13,6 +13,7 @@ from edgepareto.host.domain import Batch, DeviceInfo, MeterStatus, ProfileTrace,
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import ConfigError, DeviceError, DeviceLost, Refused, Unreachable, WrongProtocol
 from edgepareto.host.fleet import wire
+from edgepareto.host.fleet.batch_stream import Answer, follow
 from edgepareto.host.fleet.blobs import sha256_of, upload_missing
 from edgepareto.host.fleet.channel import ask_device_info, reason
 from edgepareto.host.fleet.lease import TTL_S, WAIT_S, HeldLease
@@ -20,7 +21,6 @@ from edgepareto.host.fleet.line import Line
 from edgepareto.host.fleet.local_agent import LocalAgent
 from edgepareto.host.fleet.patience import PATIENCE_S, SYSTEM_TIME, ServiceTime, pauses
 from edgepareto.host.fleet.troubles import IncidentKind, Troubles, now
-from edgepareto.profiler.v1 import profiler_pb2 as pb
 
 __all__ = ["ProfilerClient"]
 
@@ -40,6 +40,7 @@ TRANSPORT = frozenset(
         grpc.StatusCode.INTERNAL,
     }
 )
+LATENCY_ALONE = "latency was measured, energy was not"
 NO_ENERGY = frozenset(MeterStatus) - {MeterStatus.OK, MeterStatus.CLIPPED}  # what is clipped is the candidate's own
 
 
@@ -97,14 +98,14 @@ class ProfilerClient:
         troubles = Troubles(self._info.name, on_incident)
         began = now()
         try:
-            traces, from_journal = self._profile_healed(batch, on_progress, troubles)
+            answer = self._profile_healed(batch, on_progress, troubles)
         except DeviceLost as error:
             if not self._closed.is_set():  # else we hung up ourselves
                 troubles.give_up(str(error).removeprefix(f"{self._info.name}: "), at=began)
             raise
-        troubles.end(from_journal=from_journal)
-        self._tell_lost_meter(batch, traces, troubles, began)
-        return traces
+        troubles.end(from_journal=answer.from_journal)
+        self._tell_lost_meter(batch, answer.traces, troubles, began)
+        return answer.traces
 
     def close(self) -> None:
         """Give the lease back and hang up; a `profile` in another thread ends with DeviceLost. Idempotent."""
@@ -114,15 +115,18 @@ class ProfilerClient:
         self._lease.release()
         self._line.close()
 
-    def _profile_healed(
-        self, batch: Batch, on_progress: Callable[[str], None], troubles: Troubles
-    ) -> tuple[tuple[ProfileTrace, ...], bool]:
-        """The traces, and whether they come from the agent's journal. Raises DeviceLost."""
+    def _profile_healed(self, batch: Batch, on_progress: Callable[[str], None], troubles: Troubles) -> Answer:
+        """Raises DeviceLost."""
         hashes = {path: sha256_of(path) for path in _data_files(batch)}
         files = {digest: path for path, digest in hashes.items()}
         files |= {entry.model_sha256: entry.model for entry in (batch.anchor, *batch.entries)}
         deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
         met: Counter[str] = Counter()
+
+        def on_step(words: str) -> None:
+            troubles.step(words)
+            on_progress(words)
+
         while True:
             if self._closed.is_set():
                 raise DeviceLost(f"{self._info.name}: the connection was closed")
@@ -130,7 +134,14 @@ class ProfilerClient:
                 upload_missing(self._line.stub, self._lease.id, files)
                 request = wire.profile_request(batch, hashes, self._lease.id)
                 troubles.send()
-                return self._follow(batch, request, on_progress, troubles)
+                return follow(
+                    self._line,
+                    self._info.name,
+                    batch,
+                    request,
+                    step_deadline_s=STEP_DEADLINE_S[batch.preset],
+                    on_step=on_step,
+                )
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.ABORTED:
@@ -248,61 +259,6 @@ class ProfilerClient:
         except DeviceError as refusal:
             raise DeviceLost(str(refusal)) from refusal
 
-    def _follow(
-        self, batch: Batch, request: pb.ProfileRequest, on_progress: Callable[[str], None], troubles: Troubles
-    ) -> tuple[tuple[ProfileTrace, ...], bool]:
-        """Join the batch, again and again while it gets on. Raises grpc.RpcError, DeviceLost."""
-        timeout_s = STEP_DEADLINE_S[batch.preset]
-        newest = pb.Progress()
-
-        def on_step(step: pb.Progress) -> None:
-            nonlocal newest
-            troubles.step(wire.progress_text(step))
-            if step != newest:  # a batch that is joined again tells its latest step again
-                newest = step
-                on_progress(wire.progress_text(step))
-
-        while True:
-            known = newest
-            try:
-                return self._profile_once(batch, request, timeout_s, on_step)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise
-                if newest == known:
-                    name, at = self._info.name, wire.progress_text(newest)
-                    raise DeviceLost(f"{name}: its batch stands still at {at!r} for {timeout_s:.0f} s") from error
-
-    def _profile_once(
-        self, batch: Batch, request: pb.ProfileRequest, timeout_s: float, on_step: Callable[[pb.Progress], None]
-    ) -> tuple[tuple[ProfileTrace, ...], bool]:
-        """Raises grpc.RpcError, DeviceLost."""
-        traces: list[ProfileTrace] = []
-        data = bytearray()
-        done: pb.BatchDone | None = None
-        call = self._line.stub.Profile(request, timeout=timeout_s)
-        try:
-            for event in call:
-                kind = event.WhichOneof("event")
-                if kind == "progress":
-                    on_step(event.progress)
-                elif kind == "result_chunk":
-                    data += event.result_chunk.data
-                    if event.result_chunk.last:
-                        traces.append(wire.profile_trace(bytes(data), self._info.name))
-                        data.clear()
-                elif kind == "done":
-                    done = event.done
-        except ValueError as error:
-            raise DeviceLost(f"{self._info.name}: {error}") from error
-        finally:
-            call.cancel()
-        wanted = [batch.anchor.candidate, *(entry.candidate for entry in batch.entries)]
-        answered = [trace.candidate for trace in traces]
-        if done is None or answered != wanted:
-            raise DeviceLost(f"{self._info.name}: batch {batch.request_key} asked for {wanted}, answered {answered}")
-        return tuple(traces), done.from_journal
-
     def _tell_lost_meter(
         self, batch: Batch, traces: tuple[ProfileTrace, ...], troubles: Troubles, at: datetime
     ) -> None:
@@ -314,9 +270,6 @@ class ProfilerClient:
         if all(trace.meter_status in NO_ENERGY for trace in ran):
             why = ran[0].meter_status.value
             troubles.note(IncidentKind.METER_LOST, f"its meter gave no energy: {why}", LATENCY_ALONE, at=at)
-
-
-LATENCY_ALONE = "latency was measured, energy was not"
 
 
 def _what_happened(
