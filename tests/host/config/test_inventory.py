@@ -133,6 +133,15 @@ def test_deploy_remembers_a_board_that_only_a_project_names(project: Path):
         ("pi2", {"ssh": "pi@b", "meter": "ina226"}, "--meter ina226: is not known; choose auto, ina219"),
         ("pi2", {"ssh": "pi@b", "shunt_ohm": -1.0}, "--shunt-ohm -1.0: must be a number, more than 0"),
         ("pi2", {"ssh": "pi@b", "address": "b"}, "--address b: must read HOST:PORT"),
+        ("p" * 65, {"ssh": "pi@b"}, "letters, digits, - and _, at most 64"),
+        ("pi2", {"ssh": "pi@a..b"}, r"^pi@a\.\.b: must read USER@HOST"),
+        ("pi2", {"ssh": "pi@" + "b" * 64}, "must read USER@HOST"),
+        ("pi2", {"ssh": "pi@b", "address": "\x1b[31m:50051"}, "must read HOST:PORT"),
+        ("pi2", {"ssh": "pi@b", "address": "[::g]:50051"}, "must read HOST:PORT"),
+        ("pi2", {"ssh": "pi@b", "address": "a..b:50051"}, "must read HOST:PORT"),
+        ("pi2", {"ssh": "pi@b", "address": "unix:/x"}, "a board is dialled at HOST:PORT"),
+        ("pi2", {"address": "unix:/x", "board_id": "0a1b"}, "a board is dialled at HOST:PORT"),
+        ("pi2", {"ssh": "pi@b", "key": "~no.such.user/id"}, "--key ~no.such.user/id: there is no such home folder"),
         ("pi2", {"ssh": "pi@b", "host_key": "MD5:1"}, "--host-key MD5:1: must read SHA256:"),
         ("pi2", {}, "device pi2 needs exactly one of simulate"),
     ],
@@ -152,6 +161,8 @@ def test_a_mistake_in_the_users_file_is_told_with_its_place(config: Path, projec
         "[device.pi1]\n": "device is not a setting; did you mean devices",
         "[devices.pi1]\nthreads = 2\n": r"devices\.toml:1: \[devices\] pi1: needs exactly one of",
         "[devices": "is no TOML",
+        "x = " + "[" * 5000: r"devices\.toml: is no TOML that anybody wrote: nested too deeply",
+        "x = " + "9" * 5000: r"devices\.toml:1: is no TOML: exceeds the limit",
     }.items():
         inventory_file().write_text(text)
         with pytest.raises(ConfigError, match=words):
@@ -162,6 +173,26 @@ def test_a_mistake_in_the_users_file_is_told_with_its_place(config: Path, projec
     project.write_text("[devices.pi1]\nport = 70000\n")
     with pytest.raises(ConfigError, match=r"edgepareto\.toml:2: .*port = 70000"):
         read_settings(project, Flags())
+
+
+def test_without_a_home_there_is_no_inventory_and_nothing_is_written_elsewhere(tmp_path: Path, monkeypatch):
+    """As in a container whose user id has no name."""
+    for variable in ("HOME", "EDGEPARETO_CONFIG", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    monkeypatch.chdir(tmp_path)
+    assert [d.name for d in read_settings(None, Flags()).known] == ["local"]
+    with pytest.raises(ConfigError, match="no home folder; set HOME, or EDGEPARETO_CONFIG to a folder"):
+        add_device("pi1", {"ssh": "pi@b"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_changed_in_place_is_told(config: Path):
+    config.mkdir()
+    inventory_file().write_text('devices = {pi1 = {ssh = "pi@b"}}\n')
+    with pytest.raises(ConfigError, match=r"cannot be changed \(.*\); write each device as \[devices.NAME\]"):
+        add_device("pi2", {"ssh": "pi@c"})
+    assert [d.name for d in read_settings(None, Flags()).known] == ["pi1", "local"]
 
 
 def test_writers_that_start_at_once_lose_nothing():

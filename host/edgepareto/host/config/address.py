@@ -20,8 +20,9 @@ __all__ = [
 
 AGENT_PORT = 50051
 LARGEST_PORT = 65_535
-HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[^:\s/]+):(\d{1,5})")
-HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[^:\s/]+):(\d{1,5})", re.ASCII)
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
 RESOLVES = re.compile(r"^\s*(?:hostname|port)\b", re.IGNORECASE | re.MULTILINE)
 UNIX = "unix:/"
 
@@ -37,7 +38,7 @@ def address_problem(address: str) -> str | None:
     if address.startswith(UNIX):
         return None
     match = HOST_PORT.fullmatch(address)
-    if match is None or not 0 < int(match.group(2)) <= LARGEST_PORT:
+    if match is None or not 0 < int(match.group(2)) <= LARGEST_PORT or not _is_host(match.group(1)):
         return "must read HOST:PORT or unix:/path"
     return None
 
@@ -96,6 +97,11 @@ def ssh_place(destination: str) -> tuple[str, int | None]:
     except (SSHException, ImportError, ValueError) as error:
         log.debug("%s says nothing of %s: %s", settings, host, error)
         return host, None
+
+
+def _is_host(text: str) -> bool:
+    is_bracketed = text.startswith("[")
+    return _is_ip(text.strip("[]")) if is_bracketed else HOST_NAME.fullmatch(text) is not None
 
 
 def _is_ip(host: str) -> bool:

@@ -24,10 +24,11 @@ from edgepareto.host.config.toml_file import TomlFile
 from edgepareto.host.config.values import FAULTS, METER_KINDS, RUNTIMES, SIMULATED_BOARDS, DeviceConfig
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["LOCAL", "NAME", "check_entry", "chosen_devices", "known_devices"]
+__all__ = ["BOARD_ID", "LOCAL", "NAME", "NAME_RULE", "check_entry", "chosen_devices", "known_devices"]
 
 LOCAL = "local"  # always a device: this machine, which works for others meanwhile unless shared = false
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # files and folders are called so as well
+NAME_RULE = "is letters, digits, - and _, at most 64"
 BOARD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")  # a label of a name in a certificate
 HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 THIS_MACHINE = DeviceConfig(name=LOCAL, local=True)
@@ -76,7 +77,7 @@ def chosen_devices(
 def check_entry(name: str, flags: Mapping[str, object]) -> DeviceConfig:
     """What is typed of a new device, by key as in a file. Raises ConfigError naming the flag."""
     if NAME.fullmatch(name) is None:
-        raise ConfigError(f"device {name!r}: a device's name is letters, digits, - and _")
+        raise ConfigError(f"device {name!r}: a device's name {NAME_RULE}")
     section = Section(None, (), flags)
 
     def complain(key: str, problem: str) -> ConfigError:
@@ -121,7 +122,7 @@ def _entries(source: TomlFile | None) -> dict[str, _Entry]:
 def _entry(source: TomlFile, table: Section, name: str) -> _Entry:
     table.subtable(name)
     if NAME.fullmatch(name) is None:
-        raise table.error(name, "a device's name is letters, digits, - and _")
+        raise table.error(name, f"a device's name {NAME_RULE}")
     section = Section(source, ("devices", name), {})
     values = _values(section, source.path.resolve().parent)
     section.refuse_unknown()
@@ -223,7 +224,7 @@ def _complete(
         if key in values and key in BY_SSH and "ssh" not in values:
             raise complain(key, "is for boards that are installed from here; give ssh as well")
     if "group" in values and NAME.fullmatch(str(values["group"])) is None:
-        raise complain("group", "a group's name is letters, digits, - and _")
+        raise complain("group", f"a group's name {NAME_RULE}")
     if is_board:
         _check_board(values, complain)
     fields = {{"port": "ssh_port", "key": "ssh_key"}.get(key, key): value for key, value in values.items()}
@@ -234,6 +235,8 @@ def _complete(
 
 def _check_board(values: Mapping[str, object], complain: Complain) -> None:
     address, ssh = values.get("address"), values.get("ssh")
+    if str(address).startswith("unix:") and (ssh is not None or "board_id" in values):
+        raise complain("address", "a board is dialled at HOST:PORT, where TLS says who it is")
     checks = (("address", address_problem), ("ssh", ssh_problem))
     for key, problem_of in checks:
         if key in values and (problem := problem_of(str(values[key]))):

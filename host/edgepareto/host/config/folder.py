@@ -9,27 +9,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["config_folder", "locked", "shown", "write_whole"]
+from edgepareto.host.errors import ConfigError
+
+__all__ = ["config_folder", "home_folder", "locked", "shown", "write_whole"]
 
 FOLDER_VARIABLE = "EDGEPARETO_CONFIG"  # another folder, for example for tests or a second identity
 
 
 def config_folder() -> Path:
-    """Of this user, as the platform has it (~/.config/edgepareto on Linux), or $EDGEPARETO_CONFIG. Need not exist."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
+    """Of this user, as the platform has it (~/.config/edgepareto on Linux), or $EDGEPARETO_CONFIG. Need not exist.
+
+    Raises ConfigError for a user without a home.
+    """
     from platformdirs import user_config_path
 
-    return user_config_path("edgepareto")
+    named = os.environ.get(FOLDER_VARIABLE)
+    try:
+        folder = Path(named).expanduser().absolute() if named else user_config_path("edgepareto")
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # some releases of platformdirs raise, others leave the ~
+        raise ConfigError(f"this user has no home folder; set HOME, or {FOLDER_VARIABLE} to a folder")
+    return folder
+
+
+def home_folder() -> Path | None:
+    """None: the user has none, as in a container whose user id has no name."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def shown(file: Path) -> str:
     """As a user would type it: from the current folder where it lies right in it, else from home."""
     if file == Path.cwd() / file.name:
         return file.name
-    home = Path.home()
-    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
+    home = home_folder()
+    return f"~/{file.relative_to(home)}" if home is not None and file.is_relative_to(home) else str(file)
 
 
 @contextmanager

@@ -34,11 +34,11 @@ def inventory_file() -> Path:
 
 def read_inventory() -> TomlFile | None:
     """None: there is none yet. Raises ConfigError."""
-    file = inventory_file()
     try:
+        file = inventory_file()
         if not file.is_file():
             return None
-    except PermissionError:  # a service user without a home of its own has no boards there either
+    except (ConfigError, PermissionError):  # a user without a home of its own has no boards there either
         return None
     return _checked(read_toml(file, label=shown(file)))
 
@@ -131,11 +131,15 @@ def _changed(
     with locked(file):
         read_inventory()  # which says what is wrong with a file that somebody edited
         text = file.read_text(encoding="utf-8") if file.is_file() else HEADER
-        document = tomlkit.parse(text)
         try:
+            document = tomlkit.parse(text)
             change(document)
-        except TOMLKitError as error:
-            raise ConfigError(f"{shown(file)}: cannot be changed ({error}); edit it by hand") from error
+        except ConfigError:
+            raise
+        except (TOMLKitError, ValueError) as error:
+            raise ConfigError(
+                f"{shown(file)}: cannot be changed ({error}); write each device as [devices.NAME], or edit it by hand"
+            ) from error
         text = tomlkit.dumps(document).rstrip("\n") + "\n"
         written = known_devices(None, _checked(parse_toml(text, file, label=shown(file))))
         check(written)

@@ -94,7 +94,10 @@ class Section:
         value = self.text(key)
         if value is None:
             return None
-        return (Path.cwd() if key in self._flags else folder) / Path(value).expanduser()
+        try:
+            return (Path.cwd() if key in self._flags else folder) / Path(value).expanduser()
+        except RuntimeError as error:
+            raise self.error(key, "there is no such home folder; write the path from /") from error
 
     @property
     def names(self) -> tuple[str, ...]:

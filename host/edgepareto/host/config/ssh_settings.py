@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["ssh_settings_file", "ssh_settings_lines"]
+from edgepareto.host.config.folder import home_folder
+
+__all__ = ["ssh_folder", "ssh_settings_file", "ssh_settings_lines"]
 
 DEEPEST_INCLUDE = 16  # as ssh allows
 
 
 def ssh_settings_file() -> Path:
-    return Path("~/.ssh/config").expanduser()
+    return ssh_folder() / "config"
+
+
+def ssh_folder() -> Path:
+    """~/.ssh; /.ssh for a user without a home."""
+    return (home_folder() or Path("/")) / ".ssh"
 
 
 def ssh_settings_lines(file: Path, *, depth: int = 0) -> Iterator[str]:
@@ -25,7 +33,6 @@ def ssh_settings_lines(file: Path, *, depth: int = 0) -> Iterator[str]:
             yield line
             continue
         for pattern in rest.split():
-            place = Path(pattern.strip('"')).expanduser()
-            place = place if place.is_absolute() else Path("~/.ssh").expanduser() / place
+            place = ssh_folder() / os.path.expanduser(pattern.strip('"'))  # noqa: PTH111  # Path's raises for ~nobody
             for included in sorted(glob.glob(str(place))):  # noqa: PTH207  # Path.glob takes no absolute pattern
                 yield from ssh_settings_lines(Path(included), depth=depth + 1)

@@ -59,7 +59,9 @@ def parse_toml(text: str, path: Path, *, label: str) -> TomlFile:
     """A file's text, also before it is written. Raises ConfigError."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ConfigError(f"{label}: is no TOML that anybody wrote: nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, and int's own for thousands of digits
         found = POSITION.search(str(error))
         line = (found and found.group(1)) or text.count("\n") + 1
         reason = POSITION.sub("", str(error))

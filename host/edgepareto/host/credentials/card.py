@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.host.config.address import address_problem
-from edgepareto.host.config.devices import BOARD_ID, NAME
+from edgepareto.host.config.devices import BOARD_ID, NAME, NAME_RULE
 from edgepareto.host.config.section import Section
 from edgepareto.host.config.toml_file import read_toml
 from edgepareto.host.credentials.certificates import certificate_facts
@@ -61,7 +61,7 @@ def read_card(file: Path) -> BoardCard:
     if schema != SCHEMA:
         raise section.error("schema", f"must be {SCHEMA}; install a newer edgepareto")
     if NAME.fullmatch(name) is None:
-        raise section.error("name", "a device's name is letters, digits, - and _")
+        raise section.error("name", f"a device's name {NAME_RULE}")
     if problem := address_problem(address):
         raise section.error("address", problem)
     if BOARD_ID.fullmatch(board_id) is None:
