@@ -8,6 +8,14 @@
 Every function raises EdgeParetoError leaves (edgepareto.host.errors) with one-line messages.
 """
 
+from edgepareto.host.api.device_access import (
+    board_log,
+    board_owners,
+    grant_access,
+    lease_holder,
+    revoke_access,
+    unlock_device,
+)
 from edgepareto.host.api.devices import (
     add_device,
     add_device_by_card,
@@ -33,14 +41,18 @@ __all__ = [
     "Study",
     "add_device",
     "add_device_by_card",
+    "board_log",
+    "board_owners",
     "check_devices",
     "check_settings",
     "device_details",
     "export",
+    "grant_access",
     "init_project",
     "inspect",
     "known_devices",
     "known_identity",
+    "lease_holder",
     "load_study",
     "own_identity",
     "profile",
@@ -49,6 +61,8 @@ __all__ = [
     "recompute",
     "remeasure",
     "remove_device",
+    "revoke_access",
     "search",
+    "unlock_device",
     "write_authority",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+from edgepareto.host.api.device_access import explain_devices
 from edgepareto.host.config import (
     DeviceConfig,
     Flags,
@@ -39,6 +42,7 @@ __all__ = [
     "write_authority",
 ]
 
+ASKED_AT_ONCE = 8
 TRUSTED = "trusted"  # the authorities of colleagues, one file per board, beside devices.toml
 
 
@@ -143,21 +147,47 @@ def write_authority(file: str | Path) -> Identity:
 
 
 def check_devices(
-    devices: Sequence[str] | None = None, *, settings: str | Path | None = None
+    devices: Sequence[str] | None = None,
+    *,
+    by_ssh: bool = True,
+    tell: Callable[[str], None] = lambda words: None,
+    settings: str | Path | None = None,
 ) -> tuple[DeviceStatus, ...]:
-    """Ask devices who they are; a simulated or local one is started for it. None: all of the settings.
+    """Ask devices, side by side, who they are; a simulated or local one is started for it. None: all of the settings.
 
-    A device that cannot be used is in the answer with its problem. Raises ConfigError for an unknown name.
+    A device that cannot be used is in the answer with its problem; by_ssh: and with what its board says of that, where
+    it has ssh. tell: what is being done. Every wait has an end. Raises ConfigError for an unknown name.
     """
     flags = Flags(devices=None if devices is None else tuple(devices))
-    chosen = read_settings(None if settings is None else Path(settings), flags)
-    return tuple(_asked(device) for device in chosen.devices or chosen.known)
+    settings_read = read_settings(None if settings is None else Path(settings), flags)
+    chosen = settings_read.devices or settings_read.known
+    tell(f"asking {', '.join(device.name for device in chosen)}")
+    with ThreadPoolExecutor(min(ASKED_AT_ONCE, max(1, len(chosen))), thread_name_prefix="check") as threads:
+        statuses = list(threads.map(_asked, chosen))
+    silent = [place for place, status in enumerate(statuses) if by_ssh and _is_told_by_ssh(status)]
+    if silent:
+        tell(f"asking by SSH: {', '.join(chosen[place].name for place in silent)}")
+        told = explain_devices([chosen[place] for place in silent])
+        for place, findings in zip(silent, told, strict=True):
+            statuses[place] = replace(statuses[place], findings=findings)
+    return tuple(statuses)
+
+
+def _is_told_by_ssh(status: DeviceStatus) -> bool:
+    """A board that nothing was installed on from here has nothing to tell."""
+    return status.info is None and status.device.ssh is not None and status.device.board_id is not None
 
 
 def _asked(device: DeviceConfig) -> DeviceStatus:
     from edgepareto.host.fleet import probe  # brings grpc
+    from edgepareto.host.fleet.unlock import lease_holder
 
     try:
-        return DeviceStatus(device=device, info=probe(device), problem=None)
+        info = probe(device)
     except DeviceError as error:
         return DeviceStatus(device=device, info=None, problem=str(error))
+    try:
+        holder = None if device.address is None else lease_holder(device)
+    except DeviceError:  # an older agent cannot say; one that is gone again was there a moment ago
+        holder = None
+    return DeviceStatus(device=device, info=info, problem=None, holder=holder)

@@ -1,4 +1,4 @@
-"""host devices add, list, show, remove, identity: which boards there are and who we are to them. No board is asked."""
+"""host devices and its verbs. Here: add, list, show, remove, identity, for which no board is asked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from edgepareto.host.cli import devices_access
 from edgepareto.host.cli.options import DebugOption, JsonOption, QuietOption
 from edgepareto.host.errors import WrongUse
 
@@ -153,27 +154,6 @@ def identity(
         typer.echo(f"host devices grant NAME --ca {output.name}")
 
 
-@app.command()
-def check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
-    debug: DebugOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Ask devices who they are, what they run and whether they have a meter.
-
-    Example: host devices check pi1
-    """
-    from edgepareto.host import api
-    from edgepareto.host.config import settings_file
-    from edgepareto.host.views import devices_table, print_parts, results_console
-
-    statuses = api.check_devices(names or None, settings=settings_file())
-    console = results_console()
-    print_parts(console, devices_table(statuses))
-    if any(status.info is None for status in statuses):
-        raise typer.Exit(1)
-
-
 def _tell_shadowed(name: str) -> None:
     from edgepareto.host import api
     from edgepareto.host.config import inventory_file, settings_file
@@ -181,3 +161,10 @@ def _tell_shadowed(name: str) -> None:
     here = next(device for device in api.known_devices(settings=settings_file()) if device.name == name)
     if here.origin != inventory_file():
         typer.echo(f"note: {here.origin} has a {name} of its own, which wins in this folder", err=True)
+
+
+app.command()(devices_access.check)
+app.command()(devices_access.unlock)
+app.command()(devices_access.logs)
+app.command()(devices_access.grant)
+app.command()(devices_access.revoke)

@@ -89,7 +89,7 @@ def ask_device_info(
     stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, host_boot_id: str | None
 ) -> DeviceInfo:
     """Raises Unreachable, WrongProtocol, DeviceError."""
-    message = _asked(stub, name, target, version=wire.PROTOCOL_VERSION)
+    message = ask_message(stub, name, target, version=wire.PROTOCOL_VERSION)
     if not 1 <= message.protocol_version <= wire.PROTOCOL_VERSION:
         raise WrongProtocol(
             f"{name}: its agent {message.agent_version} speaks protocol version {message.protocol_version}, this host "
@@ -101,7 +101,7 @@ def ask_device_info(
         raise WrongProtocol(f"{name}: {error}") from error
 
 
-def _asked(stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, version: int) -> pb.DeviceInfo:
+def ask_message(stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, *, version: int) -> pb.DeviceInfo:
     """version: that the host offers; an agent of version 1 refuses every other, so a refusal is met with one less."""
     try:
         message: pb.DeviceInfo = stub.GetDeviceInfo(
@@ -115,7 +115,7 @@ def _asked(stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: str, 
                 "address"
             ) from error
         if code is grpc.StatusCode.FAILED_PRECONDITION and version > 1:
-            return _asked(stub, name, target, version=version - 1)
+            return ask_message(stub, name, target, version=version - 1)
         if code is grpc.StatusCode.FAILED_PRECONDITION:
             raise WrongProtocol(f"{name}: {reason(error)}") from error
         if code is grpc.StatusCode.PERMISSION_DENIED:

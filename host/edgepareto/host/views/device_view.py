@@ -11,6 +11,7 @@ from edgepareto.host.config import DeviceConfig
 from edgepareto.host.config.folder import shown
 from edgepareto.host.credentials import CertificateFacts, Identity, short_fingerprint
 from edgepareto.host.domain.device import DeviceInfo
+from edgepareto.host.domain.lease_holder import LeaseHolder
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -22,6 +23,7 @@ __all__ = [
     "device_details_json",
     "device_details_table",
     "devices_table",
+    "holder_text",
     "identity_lines",
     "known_devices_json",
     "known_devices_table",
@@ -33,11 +35,16 @@ NOT_YET = "not yet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStatus:
-    """A device that was asked. Exactly one of info and problem is set."""
+    """A device that was asked. Exactly one of info and problem is set. holder None: free, or not known.
+
+    findings: what its board says by SSH where its agent does not answer us.
+    """
 
     device: DeviceConfig
     info: DeviceInfo | None
     problem: str | None
+    holder: LeaseHolder | None = None
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,16 @@ def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
     for status in statuses:
         if status.problem is not None:
             yield Text(f"  ! {status.problem}", style="bold yellow")
+        for finding in status.findings:
+            yield Text(f"  ! {status.device.name}: {finding}", style="bold yellow")
+        if status.holder is not None:
+            yield Text(f"  {status.device.name}: {holder_text(status.holder)}", style="dim")
+
+
+def holder_text(holder: LeaseHolder) -> str:
+    who = f"{holder.owner} ({short_fingerprint(holder.fingerprint)})" if holder.fingerprint else holder.owner
+    line = f", {holder.waiting} in line" if holder.waiting else ""
+    return f"held by {who}, its lease ends in {holder.expires_in_s:.0f} s unless it is renewed{line}"
 
 
 def _what(device: DeviceConfig) -> str:
