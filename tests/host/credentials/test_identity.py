@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from edgepareto.host.credentials import certificates, issue_board_credentials, own_identity
+from edgepareto.host.credentials import begin_rotation, certificates, issue_board_credentials, own_identity
 from edgepareto.host.credentials.identity import make_identity
 from edgepareto.host.errors import ConfigError
 
@@ -40,7 +43,34 @@ def test_the_first_use_makes_an_identity_that_only_its_user_can_read(folder: Pat
         "ca.key": 0o600,
         "host.key": 0o600,
     }
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
     assert own_identity(folder) == identity
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Also for root, who may write into every folder that is not mounted so."""
+    opened = os.open
+
+    def refusing(path, flags, mode=0o777, *, dir_fd=None):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and Path(path).is_relative_to(folder):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, mode, dir_fd=dir_fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", refusing)
+        yield
+
+
+def test_a_folder_that_cannot_be_written_is_read(folder: Path):
+    identity = own_identity(folder)
+    with read_only(folder.parent):
+        assert own_identity(folder) == identity
+    (folder.parent / ".credentials.lock").unlink()
+    with read_only(folder.parent):
+        assert own_identity(folder) == identity
+        with pytest.raises(OSError, match="Read-only"):
+            begin_rotation(folder)
 
 
 def test_roles_names_and_dates_are_those_that_boards_check(folder: Path):
@@ -176,3 +206,8 @@ def test_a_spoiled_identity_is_refused_with_what_to_do(folder: Path, spoil, word
 def test_a_board_id_is_a_name_that_a_certificate_takes(folder: Path, board_id: str):
     with pytest.raises(ConfigError, match="1 to 48 lower-case letters, digits and -"):
         issue_board_credentials(own_identity(folder), board_id)
+
+
+def test_a_name_in_a_strangers_certificate_writes_nothing_to_a_terminal():
+    pem = certificates.make_authority("bob\x1b[2J").certificate_pem
+    assert certificates.certificate_facts(pem).common_name.startswith("edgepareto CA bob?[2J ")

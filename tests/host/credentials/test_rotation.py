@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import threading
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from edgepareto.host.credentials import (
     abandon_rotation,
     begin_rotation,
+    certificate_facts,
+    certificates,
     dialling_order,
     finish_rotation,
     issue_board_credentials,
@@ -15,7 +19,7 @@ from edgepareto.host.credentials import (
     own_identity,
     read_authority,
 )
-from edgepareto.host.credentials.identity import FILES, PROMOTED
+from edgepareto.host.credentials.identity import FILES, PROMOTED, make_identity
 from edgepareto.host.errors import ConfigError
 
 
@@ -87,6 +91,44 @@ def test_an_abandoned_rotation_leaves_what_was_before(folder: Path):
         finish_rotation(folder, board_ids=[])
 
 
+def test_a_rotation_that_waits_for_a_board_outlasts_the_certificate(folder: Path, monkeypatch):
+    """A board in a drawer for two years."""
+    monkeypatch.setattr(certificates, "HOST_VALIDITY", timedelta(days=-1))
+    make_identity(folder / "next", "ann@laptop")
+    monkeypatch.undo()
+    begun = begin_rotation(folder)
+    tried = dialling_order("pi1", None, folder)
+    assert [credentials.fingerprint for credentials in tried] == [begun.current.fingerprint, begun.next.fingerprint]
+    for credentials in tried:
+        assert certificate_facts(credentials.certificate_chain).not_after > datetime.now(timezone.utc)
+
+
+def test_a_rotation_that_ends_meanwhile_mixes_no_keys(folder: Path, monkeypatch):
+    """Another command ends it between two steps of ours."""
+    begin_rotation(folder)
+    mark_moved("pi1", folder)
+    stale = own_identity(folder)
+    finish_rotation(folder, board_ids=["pi1"])
+    with pytest.raises(ConfigError, match="was replaced by another command just now; run this one again"):
+        issue_board_credentials(stale, "pi2")
+    stop = threading.Event()
+
+    def rotate() -> None:
+        while not stop.is_set():
+            begin_rotation(folder)
+            finish_rotation(folder, board_ids=[])
+
+    other = threading.Thread(target=rotate)
+    other.start()
+    try:
+        for _ in range(40):
+            for tried in dialling_order("pi1", None, folder):
+                assert certificates.fits(tried.certificate_chain, tried.private_key)
+    finally:
+        stop.set()
+        other.join()
+
+
 def test_only_an_authoritys_certificate_is_trusted(folder: Path, tmp_path: Path):
     identity = own_identity(folder)
     assert read_authority(folder / "ca.pem") == identity.ca_pem
@@ -96,6 +138,8 @@ def test_only_an_authoritys_certificate_is_trusted(folder: Path, tmp_path: Path)
         "is the certificate of board:pi1": board.certificate_pem,
         "holds no certificate": b"no pem",
         "holds a private key": identity.ca_pem + board.key_pem,
+        "holds 2 PEM blocks, allowed is one": identity.ca_pem * 2,
+        "holds 3 PEM blocks": identity.ca_pem + identity.ca_pem.replace(b"CERT", b"TRUSTED CERT") * 2,
     }
     for words, content in wrong.items():
         (tmp_path / "trust.pem").write_bytes(content)

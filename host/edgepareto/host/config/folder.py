@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["config_folder", "home_folder", "locked", "shown", "write_whole"]
+__all__ = ["config_folder", "home_folder", "locked", "shown", "sync_folder", "write_whole"]
 
 FOLDER_VARIABLE = "EDGEPARETO_CONFIG"  # another folder, for example for tests or a second identity
 
@@ -51,9 +52,17 @@ def shown(file: Path) -> str:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Whoever changes `file`, also another process, waits at the door. The lock stands beside it, as .NAME.lock."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file.with_name(f".{file.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """Whoever changes `file`, also another process, waits at the door. The lock stands beside it, as .NAME.lock; in a
+    folder that we cannot write there is none, for nobody who could wait for us changes anything there.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(file.with_name(f".{file.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        yield
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -62,15 +71,31 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """A reader sees the old file or the new one, also after a crash. mode: of the new file, never wider meanwhile."""
-    descriptor, unfinished = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    """A reader sees the old file or the new one, also after a crash or a power cut. mode: of the new file, never wider
+    meanwhile. Raises OSError naming `file`.
+    """
     try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-            os.fchmod(opened.fileno(), mode)
-        Path(unfinished).replace(file)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+                os.fchmod(opened.fileno(), mode)
+            Path(unfinished).replace(file)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
+        sync_folder(file.parent)
+    except OSError as error:
+        error.filename, error.filename2 = str(file), None
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """What was renamed in it stays so after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -110,14 +110,19 @@ def make_board_pair(board_id: str, authority: KeyPair) -> KeyPair:
 
 
 def certificate_facts(certificate_pem: bytes) -> CertificateFacts:
-    """Raises ValueError for what is no certificate."""
+    """Raises ValueError for what is not a single certificate: who compares its fingerprint must have seen all of it."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.x509.oid import NameOID
 
+    blocks = certificate_pem.count(b"-----BEGIN")
+    if blocks > 1:
+        raise ValueError(f"it holds {blocks} PEM blocks, allowed is one")
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    common_name = str(names[0].value) if names else ""
+    # Of whoever made it, and shown on terminals.
+    stated = str(names[0].value) if names else ""
+    common_name = "".join(letter if letter.isprintable() else "?" for letter in stated)
     roles = {AUTHORITY: "authority", HOST: "host", BOARD: "board"}
     try:
         is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca

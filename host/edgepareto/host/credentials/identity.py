@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from edgepareto.host.config.folder import config_folder, locked, write_whole
+from edgepareto.host.config.devices import BOARD_ID
+from edgepareto.host.config.folder import config_folder, locked, sync_folder, write_whole
 from edgepareto.host.credentials.certificates import (
     KeyPair,
     certificate_facts,
@@ -51,7 +52,6 @@ PROMOTED = "promoted"  # a finished rotation whose files are not all in place ye
 DISCARDED = "discarded"  # an abandoned one whose files are not all gone yet
 RENEW_BEFORE = timedelta(days=60)
 OWNER_LENGTH = 41  # a name in a certificate holds 64 characters; the authority's has 23 around the owner
-BOARD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 
 BoardCredentials = KeyPair  # what a board shows; made here, installed there, and not kept
 
@@ -86,9 +86,14 @@ def own_identity(folder: Path | None = None) -> Identity:
     """
     folder = folder or credentials_folder()
     with identity_lock(folder):
-        if not folder.exists() or not any(folder.iterdir()):
-            make_identity(folder, _owner_name())
-        return _sound_identity(folder)
+        return made_identity(folder)
+
+
+def made_identity(folder: Path) -> Identity:
+    """`own_identity` for who holds the lock."""
+    if not folder.exists() or not any(folder.iterdir()):
+        make_identity(folder, _owner_name())
+    return sound_identity(folder)
 
 
 def check_identity(folder: Path) -> Identity:
@@ -126,7 +131,20 @@ def issue_board_credentials(identity: Identity, board_id: str) -> BoardCredentia
 
 
 def authority_of(identity: Identity) -> KeyPair:
-    return KeyPair(certificate_pem=identity.ca_pem, key_pem=(identity.folder / "ca.key").read_bytes())
+    return KeyPair(certificate_pem=identity.ca_pem, key_pem=key_of(identity, "ca.key", identity.ca_pem))
+
+
+def key_of(identity: Identity, name: str, certificate_pem: bytes) -> bytes:
+    """Raises ConfigError where another command has ended a rotation since `identity` was read."""
+    file = identity.folder / name
+    try:
+        key_pem = file.read_bytes()
+        is_the_same = fits(certificate_pem, key_pem)
+    except (FileNotFoundError, ValueError):
+        is_the_same = False
+    if not is_the_same:
+        raise ConfigError(f"{file}: was replaced by another command just now; run this one again")
+    return key_pem
 
 
 @contextmanager
@@ -148,10 +166,11 @@ def make_identity(folder: Path, owner: str) -> None:
     for name, content in zip(FILES, contents, strict=True):
         write_whole(unfinished / name, content, mode=0o600 if name in KEYS else 0o644)
     unfinished.rename(folder)
+    sync_folder(folder.parent)
 
 
-def _sound_identity(folder: Path) -> Identity:
-    """Checked; its certificate is renewed first where it ends soon."""
+def sound_identity(folder: Path) -> Identity:
+    """Checked; its certificate is renewed first where it ends soon. Under the lock."""
     _check_permissions(folder)
     try:
         host = certificate_facts((folder / "host.pem").read_bytes())

@@ -16,11 +16,12 @@ from edgepareto.host.credentials.identity import (
     DISCARDED,
     PROMOTED,
     Identity,
-    check_identity,
     credentials_folder,
     identity_lock,
+    made_identity,
     make_identity,
     own_identity,
+    sound_identity,
 )
 from edgepareto.host.errors import ConfigError
 
@@ -52,14 +53,19 @@ def open_rotation(folder: Path | None = None) -> Rotation | None:
     if not folder.is_dir():
         return None
     with identity_lock(folder):
-        return _opened(folder) if (folder / NEXT).is_dir() else None
+        return rotation_in(folder)
+
+
+def rotation_in(folder: Path) -> Rotation | None:
+    """`open_rotation` for who holds the lock."""
+    return _opened(folder) if (folder / NEXT).is_dir() else None
 
 
 def begin_rotation(folder: Path | None = None) -> Rotation:
     """Make the next identity beside the current one; an open rotation goes on."""
     folder = folder or credentials_folder()
-    current = own_identity(folder)
     with identity_lock(folder):
+        current = made_identity(folder)
         if not (folder / NEXT).is_dir():
             make_identity(folder / NEXT, current.owner)
         return _opened(folder)
@@ -116,7 +122,7 @@ def _opened(folder: Path) -> Rotation:
         moved = frozenset()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{folder / NEXT / MOVED}: is no list of board ids ({error}); delete it") from error
-    return Rotation(current=check_identity(folder), next=check_identity(folder / NEXT), moved=moved)
+    return Rotation(current=sound_identity(folder), next=sound_identity(folder / NEXT), moved=moved)
 
 
 def _write_moved(folder: Path | None, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
