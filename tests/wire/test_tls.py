@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.server import AgentServer
@@ -19,6 +21,7 @@ from edgepareto.host.credentials import (
     begin_rotation,
     certificates,
     credentials_folder,
+    dialling_order,
     finish_rotation,
     issue_board_credentials,
     mark_moved,
@@ -27,7 +30,8 @@ from edgepareto.host.credentials import (
 from edgepareto.host.credentials.identity import make_identity
 from edgepareto.host.errors import ConfigError, DeviceError, Refused, Unreachable
 from edgepareto.host.fleet import probe
-from edgepareto.host.fleet.channel import channel_for, open_channel
+from edgepareto.host.fleet.channel import channel_for, open_channel, reason
+from edgepareto.host.fleet.refusal import admitting
 from fakes.fake_agent import BOARD, DEVICE
 from fakes.measuring import FakeMeasuring
 
@@ -228,6 +232,8 @@ def test_nobody_there_is_unreachable_and_no_refusal(monkeypatch):
         channel_for(pi1("127.0.0.1:9"))
     with pytest.raises(Unreachable, match="no agent answers at no-such-board"):
         channel_for(pi1("no-such-board.invalid:50051"))
+    with pytest.raises(Unreachable, match=r"no agent answers at a\.\.b"):  # no name that can be looked up
+        channel_for(pi1("a..b:50051"))
     with (
         listening(lambda connection: connection.recv(1)) as address,
         pytest.raises(Unreachable, match="takes connections"),
@@ -254,6 +260,51 @@ def test_an_alert_about_us_is_a_refusal_and_one_about_the_line_is_not(alert: int
 
     with listening(send_alert) as address, pytest.raises(error, match=words):
         channel_for(pi1(address))
+
+
+@pytest.mark.parametrize("first", [b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", b""], ids=["in a record", "silent"])
+def test_a_board_that_drips_holds_nobody_longer_than_the_deadline(first: bytes, monkeypatch):
+    monkeypatch.setattr("edgepareto.host.fleet.refusal.KNOCK_S", 0.5)
+
+    def drip(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(first)
+            while connection.send(b"\x01") and not ended.wait(0.05):
+                pass
+
+    ended = threading.Event()
+    began_s = time.monotonic()
+    with listening(drip) as address:
+        try:
+            with pytest.raises(DeviceError):
+                channel_for(pi1(address))
+        finally:
+            ended.set()
+    assert time.monotonic() - began_s < 5
+
+
+def test_credentials_that_change_while_a_board_is_dialled_are_no_fault_of_the_board(start: StartAgent, monkeypatch):
+    """Another command ends a rotation between the reading of the credentials and the handshake."""
+    agent = start(own_identity(), own_identity())
+    begin_rotation()
+    order = dialling_order(BOARD_ID, None)
+    finish_rotation(board_ids=[])
+    with pytest.raises(Unreachable, match="pi1: our credentials were replaced by another command just now"):
+        admitting("pi1", agent.address, order)
+
+
+def test_what_a_board_says_is_one_line_of_letters():
+    class Forger(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.INTERNAL
+
+        def details(self) -> str:
+            return "a\n\x1b[2J" + "b" * 5000
+
+    said = reason(Forger())
+    assert said.startswith("a [2Jbb")
+    assert len(said) <= 1000
 
 
 def exhaust(connection: socket.socket) -> None:
@@ -284,3 +335,5 @@ def test_plain_text_is_spoken_on_this_machine_alone(start: StartAgent):
             open_channel(target)
     with pytest.raises(DeviceError, match="no agent was installed on it from here; host deploy pi1"):
         channel_for(DeviceConfig(name="pi1", ssh="pi@127.0.0.1", address="127.0.0.1:50051"))
+    with pytest.raises(DeviceError, match="a board is dialled at HOST:PORT, where TLS says who it is"):
+        channel_for(pi1("unix:/tmp/agent.sock"))

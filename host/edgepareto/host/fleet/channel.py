@@ -17,6 +17,7 @@ from edgepareto.profiler.v1 import profiler_pb2_grpc
 __all__ = ["CALL_DEADLINE_S", "ask_device_info", "channel_for", "open_channel", "open_stub", "reason"]
 
 CALL_DEADLINE_S = 5.0  # of a unary call; an agent answers those at once, also while it measures
+MOST_WORDS = 1000  # letters of an agent's
 # Not GetDeviceInfo: who looks for a board that is gone asks again itself, with pauses of its own.
 IDEMPOTENT = ("AcquireLease", "RenewLease", "ReleaseLease", "HasBlobs")
 RETRIES = {
@@ -54,12 +55,14 @@ def channel_for(device: DeviceConfig) -> grpc.Channel:
     address = device.address
     if address is None:
         raise DeviceError(f"{device.name}: has no address; its agent is started here")
-    if address.startswith("unix:"):
-        return open_channel(address)
     if device.board_id is None:
         if device.ssh is not None:
             raise DeviceError(f"{device.name}: no agent was installed on it from here; host deploy {device.name}")
         return open_channel(address)
+    if address.startswith("unix:"):
+        raise DeviceError(
+            f"{device.name}: address = {address}: a board is dialled at HOST:PORT, where TLS says who it is"
+        )
     order = dialling_order(device.board_id, device.trust)
     return open_channel(address, admitting(device.name, address, order))
 
@@ -127,8 +130,9 @@ def ask_message(stub: profiler_pb2_grpc.ProfilerStub, name: DeviceName, target: 
 
 
 def reason(error: grpc.RpcError) -> str:
-    """The agent's own words where it refused, else the status and gRPC's; one line."""
-    details = " ".join((error.details() or "no details").split())
+    """The agent's own words where it refused, else the status and gRPC's; one line that cannot steer a terminal."""
+    words = " ".join((error.details() or "no details").split())
+    details = "".join(letter for letter in words if letter.isprintable())[:MOST_WORDS]
     ours = error.code() not in (
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,

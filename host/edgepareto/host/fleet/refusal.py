@@ -42,18 +42,19 @@ def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> Cl
 
 def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused | None:
     """None: we are let in. Raises Unreachable."""
+    context = _context(name, credentials)
     host, _, port = address.rpartition(":")
     try:
         connection = socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: what ~/.ssh/config calls it is no name
+        why = (isinstance(error, OSError) and error.strerror) or error
         raise Unreachable(
-            f"{name}: no agent answers at {address} ({error.strerror or error}); see whether the board is on, then "
-            f"host devices check {name}"
+            f"{name}: no agent answers at {address} ({why}); see whether the board is on, then host devices check {name}"
         ) from error
     with connection:
         connection.settimeout(KNOCK_S)
         try:
-            with _context(credentials).wrap_socket(connection) as secured:
+            with context.wrap_socket(connection) as secured:
                 names = _names(secured)
                 if credentials.server_name not in names:
                     return _another_board(name, address, credentials, names)
@@ -107,12 +108,17 @@ def _another_board(name: str, address: str, credentials: ClientCredentials, seen
     )
 
 
-def _context(credentials: ClientCredentials) -> ssl.SSLContext:
+def _context(name: str, credentials: ClientCredentials) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # `_names` is compared instead, to say whose name it is
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=credentials.root_certificates.decode())
-    context.load_cert_chain(credentials.certificate_file, credentials.key_file)
+    try:  # from files: Python's ssl takes no key from memory
+        context.load_cert_chain(credentials.certificate_file, credentials.key_file)
+    except OSError as error:  # an SSLError where certificate and key are of two identities
+        raise Unreachable(
+            f"{name}: our credentials were replaced by another command just now; run this one again"
+        ) from error
     context.set_alpn_protocols(ALPN)
     return context
 
