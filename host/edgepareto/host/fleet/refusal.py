@@ -49,7 +49,8 @@ def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused |
     except (OSError, UnicodeError) as error:  # the latter: what ~/.ssh/config calls it is no name
         why = (isinstance(error, OSError) and error.strerror) or error
         raise Unreachable(
-            f"{name}: no agent answers at {address} ({why}); see whether the board is on, then host devices check {name}"
+            f"{name}: no agent answers at {address} ({why}); see whether the board is on, then "
+            f"host devices check {name}"
         ) from error
     with connection:
         connection.settimeout(KNOCK_S)
