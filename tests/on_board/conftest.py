@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,18 +44,23 @@ def emulated(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
         pytestconfig.stash[SAID_AT_THE_END].append(f"skipped: no emulated board: {why}")
         pytest.skip(str(why))
     with running_board(built, tmp_path_factory.mktemp("board")) as board:
-        board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemctl start ina219-sim")
+        # Slowly: it takes the emulated cores from what is measured.
+        board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemd-run -q ina219-sim --load 0.5 0.2 --hz 4")
         board.save("bare")
         yield board
 
 
 @pytest.fixture(scope="session")
-def installation(emulated: EmulatedBoard, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installation(
+    emulated: EmulatedBoard, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Installed:
     emulated.go_back_to("bare")
     before = emulated.listing()
     user = User(config=tmp_path_factory.mktemp("config"), desk=tmp_path_factory.mktemp("desk"))
     user.adds(emulated, *METER)
+    began_s = time.monotonic()
     deploy = user.does("deploy", "pi1")
+    pytestconfig.stash[SAID_AT_THE_END].append(f"deploy of the bare board: {time.monotonic() - began_s:.0f} s")
     # An emulated board shares its cores with everything else on this machine, and its user says so.
     emulated.root("sed -i '1i shared = true' /etc/edgepareto/agent.toml && systemctl restart edgepareto-agent")
     emulated.save("installed")

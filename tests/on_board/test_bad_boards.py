@@ -76,7 +76,7 @@ def test_a_card_that_is_full(newcomer: User, bare: EmulatedBoard) -> None:
 
 
 def test_a_meter_without_its_bus(newcomer: User, bare: EmulatedBoard) -> None:
-    bare.root("systemctl stop ina219-sim; rmmod i2c-stub")
+    bare.root("pkill ina219-sim; rmmod i2c-stub")
     newcomer.adds(bare, "--meter", "ina219")
     with left_as_it_was(bare):
         newcomer.is_refused("deploy", "pi1", saying="I2C|i2c")

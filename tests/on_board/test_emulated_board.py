@@ -18,7 +18,7 @@ from on_board.typing_user import User
 
 pytestmark = pytest.mark.board
 
-SMALL = ("--measurements", "4", "--population", "4", "--preset", "quick", "--energy", "total")
+SMALL = ("--measurements", "2", "--population", "2", "--preset", "quick")
 UNITS = ("edgepareto-agent.service", "edgepareto-worker@1.service")
 MOST_EXPOSURE = 2.0
 AGENT = Path(__file__).parents[2] / "agent" / "edgepareto" / "agent"
@@ -31,7 +31,7 @@ def measures_and_searches(user: User, name: str) -> None:
     result = profiled["results"][0]
     assert (result["status"], result["simulated"]) == ("OK", False), result
     assert result["latency_s"] > 0
-    user.does("search", "--devices", name, *SMALL)
+    user.does("search", "--devices", name, *SMALL, "--energy", "total")
     front = json.loads(user.does("front", "--format", "json").stdout)["devices"][0]
     assert front["complete"]
     assert front["front"]
