@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,8 +79,40 @@ def test_the_list_says_who_you_are_and_the_file_for_a_colleague_holds_no_secret(
     report = json.loads(host("devices", "list", "--json").out)
     assert report["identity"]["fingerprint"] == identity.fingerprint
     assert [device["name"] for device in report["devices"]] == ["pi1", "gone", "local"]
-    missing = host("devices", "identity", "-o", "none/me.pem")
-    assert (missing.code, missing.err) == (2, "host: none/me.pem: the folder none does not exist; create it first\n")
+    for output, words in {"none/me.pem": "the folder none does not exist; create it first", ".": "is a folder"}.items():
+        refused = host("devices", "identity", "-o", output)
+        assert (refused.code, words in refused.err, refused.err.count("\n")) == (2, True, 1)
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(Path("pipe").read_bytes)
+        assert host("devices", "identity", "-o", "pipe").code == 0
+    assert read.result() == identity.ca_pem
+    assert Path("pipe").is_fifo()  # written to, as /dev/stdout is, and not replaced
+
+
+def test_every_address_is_shown_as_it_is(host):
+    assert host("devices", "add", "bench", "pi@fe80::1%eth0").code == 0
+    assert "[fe80::1%eth0]:50051" in host("devices", "show", "bench").out
+    with inventory_file().open("a") as file:
+        file.write('[devices.theirs]\naddress = "[fe80::2]:50051"\nboard_id = "0a1b"\n')
+    assert "agent at [fe80::2]:50051" in host("devices", "list").out
+
+
+def test_a_narrow_terminal_breaks_no_heading_and_no_name(host, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert host("devices", "add", "bench-in-the-corner", "pi@192.168.1.20").code == 0
+    listed = host("devices", "list").out
+    for words in ("what it is", "installed", "stands in", "bench-in-the-corner", "board at"):
+        assert words in listed
+    assert max(map(len, listed.splitlines())) <= 60
+    assert "meter" not in listed  # nobody has one
+
+
+def test_a_project_that_is_wrong_is_told_before_anything_is_written(host):
+    Path("edgepareto.toml").write_text("[devices.pi1]\n")
+    refused = host(*ADD)
+    assert (refused.code, refused.out, "edgepareto.toml:1" in refused.err) == (2, "", True)
+    assert not inventory_file().exists()
 
 
 def test_a_colleagues_card_is_all_that_a_board_needs(host, card: Path, config: Path):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepareto.host.config import DeviceConfig, Flags, read_settings
-from edgepareto.host.config.folder import write_whole
 from edgepareto.host.credentials import (
     BoardCard,
     CertificateFacts,
@@ -93,14 +92,14 @@ def grant_access(
     card goes, default NAME.card here. Raises WrongUse, ConfigError, DeployError; the board is as it was then.
     """
     from edgepareto.host.deploy.agent_state import Owner, grant_owner, read_owners
+    from edgepareto.host.export.onnx_file import output_must_be_writable, write_whole
 
     pem, facts = _authority_in(Path(ca))
     granted = Owner(name=owner or _name_in(facts.common_name), fingerprint=facts.fingerprint)
     if re.fullmatch(r"[A-Za-z0-9_@][A-Za-z0-9._@-]*", granted.name) is None:
         raise WrongUse(f"owner {granted.name!r}: letters, digits and . _ @ - are allowed; give a name by --as")
     target = Path(card) if card is not None else Path(f"{name}.card")
-    if not target.absolute().parent.is_dir():
-        raise WrongUse(f"{target}: the folder {target.parent} does not exist; create it first")
+    output_must_be_writable(target)
     device = _installed(name, settings)
     identity = own_identity()
     with _shell(name, ask, settings) as (_, shell), _named(name):

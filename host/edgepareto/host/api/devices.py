@@ -27,7 +27,7 @@ from edgepareto.host.credentials import (
     read_authority,
     read_card,
 )
-from edgepareto.host.errors import ConfigError, DeviceError, WrongUse
+from edgepareto.host.errors import ConfigError, DeviceError
 from edgepareto.host.views import DeviceDetails, DeviceStatus
 
 __all__ = [
@@ -137,12 +137,14 @@ def known_identity() -> Identity | None:
 
 
 def write_authority(file: str | Path) -> Identity:
-    """Write the certificate that a board's owner needs to let us in; it is public. WrongUse without its folder."""
+    """Write the certificate that a board's owner needs to let us in; it is public. Raises WrongUse."""
+    from edgepareto.host.export.onnx_file import output_must_be_writable
+    from edgepareto.host.export.onnx_file import write_whole as write_output
+
     target = Path(file)
-    if not target.absolute().parent.is_dir():
-        raise WrongUse(f"{target}: the folder {target.parent} does not exist; create it first")
+    output_must_be_writable(target)
     identity = own_identity()
-    write_whole(target, identity.ca_pem)
+    write_output(target, identity.ca_pem)
     return identity
 
 

@@ -51,7 +51,10 @@ def add(
     Example: host devices add pi1 pi@192.168.1.20 --meter ina219 --shunt-ohm 0.1 --group pi4
     """
     from edgepareto.host import api
+    from edgepareto.host.config import settings_file
 
+    settings = settings_file()
+    api.known_devices(settings=settings)  # a project's mistake is told before anything is written
     of_ssh = {
         "port": port,
         "key": key,
@@ -66,13 +69,14 @@ def add(
             raise WrongUse(f"--card says all of a board; leave out {', '.join([*([ssh] if ssh else []), *given])}")
         device = api.add_device_by_card(name, card, group=group, replace=replace)
         typer.echo(f"{name} is added: agent at {device.address}; next: host devices check {name}")
-        _tell_shadowed(name)
-        return
-    if ssh is None:
+    elif ssh is not None:
+        device = api.add_device(name, ssh, **of_ssh, group=group, replace=replace)  # type: ignore[arg-type]
+        typer.echo(f"{name} is added: {ssh}; next: host deploy {name}")
+    else:
         raise WrongUse(f"where is {name}? host devices add {name} USER@HOST, or --card FILE for a colleague's board")
-    api.add_device(name, ssh, **of_ssh, group=group, replace=replace)  # type: ignore[arg-type]
-    typer.echo(f"{name} is added: {ssh}; next: host deploy {name}")
-    _tell_shadowed(name)
+    here = next(known for known in api.known_devices(settings=settings) if known.name == name)
+    if here.origin != device.origin:
+        typer.echo(f"note: {here.origin} has a {name} of its own, which wins in this folder", err=True)
 
 
 @app.command("list")
@@ -152,15 +156,6 @@ def identity(
     else:
         typer.echo(f"written: {output}, for a board's owner, who compares the first line and runs")
         typer.echo(f"host devices grant NAME --ca {output.name}")
-
-
-def _tell_shadowed(name: str) -> None:
-    from edgepareto.host import api
-    from edgepareto.host.config import inventory_file, settings_file
-
-    here = next(device for device in api.known_devices(settings=settings_file()) if device.name == name)
-    if here.origin != inventory_file():
-        typer.echo(f"note: {here.origin} has a {name} of its own, which wins in this folder", err=True)
 
 
 app.command()(devices_access.check)

@@ -63,16 +63,28 @@ class DeviceDetails:
 
 
 def known_devices_table(devices: Sequence[DeviceConfig], identity: Identity | None) -> Iterator[RenderableType]:
-    """A row per device; the last line says who we are to the boards."""
+    """A row per device; then what is to be installed yet; the last line says who we are to the boards."""
+    rows = [
+        {
+            "device": device.name,
+            "what it is": _what(device),
+            "group": device.group or "",
+            "meter": device.meter or "",
+            "installed": _installed(device),
+            "stands in": ", ".join(shown(file) for file in (device.origin, device.overridden_by) if file is not None)
+            or "built in",
+        }
+        for device in devices
+    ]
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("device", "what it is", "group", "meter", "installed", "stands in"):
-        table.add_column(heading, overflow="fold")
-    for device in devices:
-        files = ", ".join(shown(path) for path in (device.origin, device.overridden_by) if path is not None)
-        table.add_row(
-            device.name, _what(device), device.group or "", device.meter or "", _installed(device), files or "built in"
-        )
+    headings = [heading for heading in rows[0] if any(row[heading] for row in rows)]
+    for heading in headings:
+        table.add_column(heading, overflow="fold", min_width=len(heading), no_wrap=heading == "device")
+    for row in rows:
+        table.add_row(*(Text(row[heading]) for heading in headings))  # Text: an address in brackets is no markup
     yield table
+    if missing := [device.name for device in devices if _installed(device) == NOT_YET]:
+        yield Text(f"  {NOT_YET}: host deploy {' '.join(missing)}")
     yield Text("  " + next(identity_lines(identity)), style="dim")
 
 
@@ -97,7 +109,7 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
         "host key wanted": device.host_key,
         "host keys accepted": "\n".join(details.host_keys) or None,
         "agent": device.address,
-        "installed": _installed(device),
+        "installed": f"{NOT_YET}: host deploy {device.name}" if _installed(device) == NOT_YET else _installed(device),
         "board id": device.board_id,
         "certificate of": _authority(details),
         "knows our new authority": None if details.has_moved is None else "yes" if details.has_moved else NOT_YET,
@@ -114,7 +126,7 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
     }
     for heading, value in rows.items():
         if value is not None:
-            table.add_row(heading, str(value))
+            table.add_row(heading, Text(str(value)))
     yield table
     if device.board_id is not None:
         for line in identity_lines(details.identity):
@@ -160,9 +172,8 @@ def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
         board = f"{info.board}{' (SIMULATED)' if info.simulated else ''}, {info.cpu_count} cores"
         runtimes = ", ".join(f"{runtime.name} {runtime.version}" for runtime in info.runtimes)
         meter = "none" if info.meter is None else f"{info.meter.kind} ({info.meter.fault or info.meter.quality.value})"
-        table.add_row(
-            status.device.name, Text("ready", style="green"), board, runtimes or "none", meter, info.agent_version
-        )
+        words = (board, runtimes or "none", meter, info.agent_version)  # an agent's: no markup
+        table.add_row(status.device.name, Text("ready", style="green"), *map(Text, words))
     yield table
     for status in statuses:
         if status.problem is not None:
@@ -194,7 +205,7 @@ def _kind(device: DeviceConfig) -> str:
 def _installed(device: DeviceConfig) -> str:
     if device.ssh is None:
         return "" if device.board_id is None else "by a colleague" if device.trust is not None else "yes"
-    return "yes" if device.board_id is not None else f"{NOT_YET}: host deploy {device.name}"
+    return "yes" if device.board_id is not None else NOT_YET
 
 
 def _authority(details: DeviceDetails) -> str | None:
