@@ -152,6 +152,7 @@ restore() {         # each step is done whatever became of the one before: it ma
             rm -rf "$path"
             if is_there "$kept"; then cp -a "$kept" "$path"; fi
         done
+        rm -rf "$OPT"/*.new
         [ -e "$BEFORE/had-udev-folder" ] || rmdir "$ROOT/etc/udev/rules.d" "$ROOT/etc/udev" 2>/dev/null
         [ -e "$BEFORE/release-was-there" ] || rm -rf "$OPT/releases/$new"
         if has_systemd; then
