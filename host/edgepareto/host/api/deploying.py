@@ -21,6 +21,8 @@ __all__ = ["DeployResult", "DeployTask", "deploy"]
 
 
 class DeployTask(Enum):
+    """What is to become of a board. INSTALL changes nothing where this release is installed already."""
+
     INSTALL = "install"
     UPGRADE = "upgrade"
     ROTATE = "rotate"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Annotated
 
 import typer
 from edgepareto.host.cli.options import DebugOption, QuietOption, session_of
+from edgepareto.host.cli.person import TerminalPerson, person_here
 from edgepareto.host.errors import WrongUse
 
-__all__ = ["Terminal", "deploy"]
+__all__ = ["deploy"]
 
 
 def deploy(
@@ -46,8 +46,8 @@ def deploy(
 
     Example: host deploy pi1 jetson2
     """
+    from edgepareto.host import api
     from edgepareto.host.api.deploying import DeployTask
-    from edgepareto.host.api.deploying import deploy as deploy_boards
     from edgepareto.host.config import settings_file
     from edgepareto.host.views.console import log_console
     from edgepareto.host.views.deploy_view import deployed_lines, show_deploy
@@ -62,8 +62,9 @@ def deploy(
         idle = [flag for flag, value in given.items() if value is not None]
         if idle:
             raise WrongUse(f"{', '.join(idle)}: has no meaning with --{task.value}; leave it out")
+    person = person_here()
     with show_deploy(quiet=session_of(context).quiet) as display:
-        results = deploy_boards(
+        results = api.deploy(
             names,
             task=task,
             wheelhouse=wheelhouse,
@@ -73,7 +74,7 @@ def deploy(
             shunt_ohm=shunt_ohm,
             is_sure=yes,
             settings=settings_file(),
-            ask=Terminal(display.paused) if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            ask=None if person is None else _Paused(person, display.paused),
             report_for=display.board,
         )
     console = log_console()
@@ -91,18 +92,17 @@ def deploy(
         raise typer.Exit(1)
 
 
-class Terminal:
-    """Asks the person there; the live lines make room meanwhile."""
+class _Paused:
+    """The person at the terminal; the live lines make room for each question."""
 
-    def __init__(self, paused: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, person: TerminalPerson, paused: Callable[[], AbstractContextManager[None]]) -> None:
+        self._person = person
         self._paused = paused
 
     def secret(self, prompt: str) -> str:
-        import getpass
-
         with self._paused():
-            return getpass.getpass(f"{prompt.rstrip(': ')}: ")
+            return self._person.secret(prompt)
 
     def confirm(self, question: str) -> bool:
         with self._paused():
-            return typer.confirm(question, err=True)
+            return self._person.confirm(question)

@@ -27,7 +27,7 @@ from edgepareto.host.domain import DeviceInfo
 from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
 from edgepareto.host.errors import ConfigError, DeployError, DeviceError, Unreachable
 from edgepareto.host.fleet import probe
-from edgepareto.host.fleet.visit import holder_of
+from edgepareto.host.fleet.unlock import lease_holder
 
 __all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "refuse_while_held", "remove_agent"]
 
@@ -107,12 +107,12 @@ def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish)
     if wish.is_sure:
         return
     try:
-        holder = holder_of(replace(device, board_id=state.board_id))
+        holder = lease_holder(replace(device, board_id=state.board_id))
     except (DeviceError, ConfigError):
         return  # it does not let us in, so it cannot be asked; what follows says why
     if holder is not None:
         raise DeployError(
-            f"{device.name}: is held by {holder}, whose batch would be lost; wait, or go on all the same with --yes"
+            f"{device.name}: is held by {holder.owner}, whose batch would be lost; wait, or go on all the same with --yes"
         )
 
 
