@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,6 +50,22 @@ def test_no_heavy_library_is_loaded_to_show_help_or_an_error(words: list[str]):
     assert not [name for name in HEAVY if name in loaded]
 
 
+def test_what_asks_no_board_loads_nothing_that_prunes_or_dials(tmp_path):
+    program = (
+        "import json, sys\n"
+        "from edgepareto.host.__main__ import main\n"
+        "main(['devices', 'list'])\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    environment = {**os.environ, "EDGEPARETO_CONFIG": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "edgepareto.host.api.devices" in loaded
+    assert not [name for name in HEAVY if name in loaded and name not in ("numpy", "cryptography")]
+
+
 def test_help_answers_in_half_a_second():
     seconds = []
     for _ in range(RUNS):
@@ -81,6 +98,7 @@ def test_the_public_python_functions_are_there_and_typed():
     assert {"search", "load_study", "prune", "inspect", "profile", "export"} <= set(api.__all__)
     for name in api.__all__:
         assert getattr(api, name).__doc__
+    assert sorted(api.__all__) == sorted(name for names in api.ROOMS.values() for name in names)
 
 
 def test_a_broken_pipe_is_no_traceback():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 __all__ = ["CONFIDENCE", "Interval", "student_quantile", "t_interval"]
 
@@ -32,6 +31,8 @@ class Interval:
 
 def student_quantile(freedom: int) -> float:
     """How many standard errors a two-sided 95 % interval reaches, 1.96 only for infinite degrees of freedom."""
+    from scipy.special import stdtrit  # a tenth of a second that listing boards does not need
+
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
