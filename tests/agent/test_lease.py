@@ -184,10 +184,22 @@ def test_who_stops_asking_loses_its_place():
     assert book.acquire(EVE, 30, wait=True).granted
 
 
+def test_one_certificate_has_eight_places_in_line_whatever_names_it_invents():
+    book = LeaseBook(Hand())
+    lease = book.acquire(ANN, 30)
+    crowd = [Owner(name=f"eve{i}", fingerprint="ee" * 32) for i in range(70)]
+    places = [book.acquire(owner, 30, wait=True).queue_position for owner in crowd]
+    assert places == [*range(1, 9), *[9] * 62]
+    assert book.acquire(BOB, 30, wait=True).queue_position == 9
+    book.release(lease.lease_id, CERTIFICATE)
+    assert book.acquire(crowd[0], 30, wait=True).granted
+    assert [book.acquire(one, 30, wait=True).queue_position for one in (crowd[8], BOB)] == [9, 8]
+
+
 def test_the_queue_is_bounded_and_its_last_places_are_told_as_one():
     book = LeaseBook(Hand())
     book.acquire(ANN, 30)
-    crowd = [Owner(name=f"host{i}") for i in range(70)]
+    crowd = [Owner(name="host", fingerprint=f"{i:064x}") for i in range(70)]
     places = [book.acquire(owner, 30, wait=True).queue_position for owner in crowd]
     assert places == [*range(1, 65), *[65] * 6]
     holder = book.holder()

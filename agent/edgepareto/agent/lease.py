@@ -19,6 +19,7 @@ __all__ = ["LONGEST_TTL_S", "Grant", "Holder", "LeaseBook", "Owner"]
 LONGEST_TTL_S = 600  # a host that died must not block a board for longer
 FORGOTTEN_AFTER_S = 6.0  # a waiting host asks every 2 s
 LONGEST_QUEUE = 64
+PLACES_OF_ONE = 8  # certificate: more than a person's searches, and no host fills the queue with names that it invents
 BARRED_S = 30.0  # who was unlocked must not win the race for the board that was freed from it
 
 
@@ -209,10 +210,14 @@ class LeaseBook:
         return Holder(owner=held.owner, expires_in_s=held.expires_at_s - self._now_s(), waiting=len(self._queue))
 
     def _place_of(self, owner: Owner) -> int:
-        """Its place in line, kept from now on; one behind the last where the queue is full."""
-        if owner in self._queue or len(self._queue) < LONGEST_QUEUE:
+        """Its place in line, kept from now on; one behind the last where the queue, or its share of it, is full."""
+        has_room = len(self._queue) < LONGEST_QUEUE and self._places_of(owner.fingerprint) < PLACES_OF_ONE
+        if owner in self._queue or has_room:
             self._queue[owner] = self._now_s()
         return [*self._queue, owner].index(owner) + 1
+
+    def _places_of(self, fingerprint: str) -> int:
+        return sum(owner.fingerprint == fingerprint for owner in self._queue)
 
     def _next(self) -> Owner | None:
         return next(iter(self._queue), None)
