@@ -38,6 +38,25 @@ def test_an_entry_that_the_disk_damaged_is_dropped(tmp_path: Path, keep: int):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("head", [b"null", b"{}", b'{"sha256": 1}', b"\xff", b"[" * 100_000])
+def test_an_entry_whose_first_line_is_damaged_is_dropped(tmp_path: Path, head: bytes):
+    journal = ResultJournal(tmp_path)
+    journal.write(finished("k"))
+    entry = next(tmp_path.iterdir())
+    _, _, body = entry.read_bytes().partition(b"\n")
+    entry.write_bytes(head + b"\n" + body)
+    assert journal.read("k") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_tells_other_sizes_than_it_has_is_dropped(tmp_path: Path):
+    journal = ResultJournal(tmp_path)
+    journal.write(finished("k"))
+    entry = next(tmp_path.iterdir())
+    entry.write_bytes(entry.read_bytes().replace(b'["dense", 10]', b'["dense", 90]'))
+    assert journal.read("k") is None
+
+
 def test_a_half_written_entry_of_a_killed_agent_is_no_entry(tmp_path: Path):
     (tmp_path / "ab.partial").write_bytes(b"{")
     assert ResultJournal(tmp_path).read("ab") is None

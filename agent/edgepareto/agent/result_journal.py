@@ -106,15 +106,18 @@ class ResultJournal:
 
 
 def _parsed(head_line: bytes, body: bytes) -> FinishedBatch | None:
+    """None: it is not whole."""
     try:
         head = json.loads(head_line)
-    except ValueError:
+        if hashlib.sha256(body).hexdigest() != head["sha256"]:
+            return None
+        results = []
+        start = 0
+        for candidate, size in head["results"]:
+            results.append((str(candidate), body[start : start + size]))
+            start += size
+        if start != len(body):
+            return None
+        return FinishedBatch(request_key=head["request_key"], fingerprint=head["fingerprint"], results=tuple(results))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    if hashlib.sha256(body).hexdigest() != head["sha256"]:
-        return None
-    results = []
-    start = 0
-    for candidate, size in head["results"]:
-        results.append((str(candidate), body[start : start + size]))
-        start += size
-    return FinishedBatch(request_key=head["request_key"], fingerprint=head["fingerprint"], results=tuple(results))
