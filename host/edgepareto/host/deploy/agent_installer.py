@@ -112,7 +112,7 @@ def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish)
         return  # it does not let us in, so it cannot be asked; what follows says why
     if holder is not None:
         raise DeployError(
-            f"{device.name}: is held by {holder.owner}, whose batch would be lost; wait, or go on all the same with --yes"
+            f"{device.name}: is held by {holder.owner}, whose batch would be lost; wait, or go on with --yes"
         )
 
 
