@@ -14,11 +14,12 @@ from edgepareto.host.domain import DeviceName
 from edgepareto.host.errors import DeviceLost, Unreachable
 from edgepareto.host.fleet import connect
 from edgepareto.host.fleet.channel import OPTIONS
+from edgepareto.host.fleet.lease import HeldLease
 from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, WENT_ON
 from fakes.tcp_proxy import TcpProxy
 from fakes.virtual_time import VirtualTime
 
-from .conftest import ANSWERED, KEY, Board, StartBoard, Told, answered, connected, within
+from .conftest import ANSWERED, KEY, Board, StartBoard, Told, answered, connected, until, within
 
 MEGABYTE = 1 << 20
 MARKER = b"the byte that falls over"
@@ -53,6 +54,7 @@ def test_a_connection_cut_for_five_minutes_outlasts_the_lease_and_the_batch_is_m
         board.tell("later 300")
 
     def mend() -> None:
+        assert client.is_looked_for
         board.hold.unlink()
         board.network.mend()
 
@@ -60,9 +62,55 @@ def test_a_connection_cut_for_five_minutes_outlasts_the_lease_and_the_batch_is_m
     time.at(300, mend)
     with connected(board, tmp_path, time=time) as client, within(20):
         assert answered(told.profile(client, files.batch())) == ANSWERED
+        assert not client.is_looked_for
     assert 300 <= time.now_s() < 315
     assert board.measured() == [KEY, KEY]
     assert (told.kinds, told.outcomes) == (["connection-cut"], [MEASURED_ANEW])
+
+
+def test_a_lease_that_its_own_thread_took_again_did_not_outlast_the_cut(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr("edgepareto.host.fleet.lease.RENEW_EVERY_S", 0.05)
+    board = start_board()
+    board.hold.touch()
+
+    def cut() -> None:
+        board.network.cut()
+        board.tell("later 300")
+
+    def mend() -> None:
+        before = client._lease.id
+        board.hold.unlink()
+        board.network.mend()
+        until(lambda: client._lease.id != before)
+
+    told.when("latency", cut)
+    told.when("gone for", mend)
+    with connected(board, tmp_path) as client, within(20):
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY, KEY]
+    assert told.outcomes == [MEASURED_ANEW]
+
+
+def test_a_connection_that_is_cut_while_a_lost_lease_is_taken_again_is_looked_for(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, monkeypatch
+):
+    board = start_board()
+    acquire = HeldLease.acquire
+
+    def cut_first(lease: HeldLease, **waiting: object) -> None:
+        monkeypatch.setattr(HeldLease, "acquire", acquire)
+        board.network.cut()
+        lease.acquire(**waiting)
+
+    told.when("does not answer", board.network.mend)
+    with connected(board, tmp_path) as client, within(20):
+        monkeypatch.setattr(HeldLease, "acquire", cut_first)
+        board.tell("later 300")
+        assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert board.measured() == [KEY]
+    assert told.outcomes == [SENT_AGAIN]
 
 
 def test_a_connection_cut_for_good_loses_the_device_after_ten_minutes(board: Board, files, told: Told, tmp_path: Path):

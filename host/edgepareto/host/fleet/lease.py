@@ -138,8 +138,11 @@ class HeldLease:
         while not self._released.wait(RENEW_EVERY_S):
             if self._unlocked_by is not None:
                 return
+            before = self._lease_id
             try:
-                if not self.renew() and not self._ask(wait=False).granted:  # for instance after this machine slept
+                if self.renew() or self._lease_id != before:
+                    continue
+                if not self._ask(wait=False).granted:  # for instance after this machine slept
                     log.debug("%s: its lease was lost to another host", self._device)
             except DeviceError as error:  # the next call of the device's own thread tells it
                 log.debug("%s", error)

@@ -130,9 +130,10 @@ class ProfilerClient:
         while True:
             if self._closed.is_set():
                 raise DeviceLost(f"{self._info.name}: the connection was closed")
+            lease_id = self._lease.id
             try:
-                upload_missing(self._line.stub, self._lease.id, files)
-                request = wire.profile_request(batch, hashes, self._lease.id)
+                upload_missing(self._line.stub, lease_id, files)
+                request = wire.profile_request(batch, hashes, lease_id)
                 troubles.send()
                 return follow(
                     self._line,
@@ -151,7 +152,7 @@ class ProfilerClient:
                 kind = "connection" if _is_transport(error) else code.name
                 if met[kind] == HEALINGS:
                     raise DeviceLost(f"{self._info.name}: {reason(error)} ({HEALINGS + 1} times)") from error
-                met[kind] += self._heal(error, on_progress, troubles, is_first=not met[kind])
+                met[kind] += self._heal(error, lease_id, on_progress, troubles, is_first=not met[kind])
             except ValueError as error:
                 if not self._closed.is_set():
                     raise
@@ -165,22 +166,38 @@ class ProfilerClient:
         self._time.wait(self._closed, BUSY_POLL_S)
 
     def _heal(
-        self, error: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles, *, is_first: bool
+        self,
+        error: grpc.RpcError,
+        lease_id: str,
+        on_progress: Callable[[str], None],
+        troubles: Troubles,
+        *,
+        is_first: bool,
     ) -> bool:
-        """Returns when it is worth asking again: whether that counts, so that it has an end. Raises DeviceLost."""
+        """Returns when it is worth asking again: whether that counts, so that it has an end. Raises DeviceLost.
+
+        lease_id: under which the agent was asked.
+        """
         name = self._info.name
         code = error.code()
         at = now()
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
         if _is_transport(error):
-            return self._reconnect(error, on_progress, troubles)
+            self._is_looked_for = True
+            try:
+                return self._reconnect(error, lease_id, on_progress, troubles)
+            finally:
+                self._is_looked_for = False
         if code is grpc.StatusCode.NOT_FOUND:
             return True  # the agent makes room by forgetting; the next round uploads what it misses
         if code is grpc.StatusCode.DATA_LOSS:
             troubles.add(IncidentKind.UPLOAD_CORRUPT, reason(error), at=at)
         elif code is grpc.StatusCode.PERMISSION_DENIED:
-            self._take_lease(on_progress, error)
+            try:
+                self._take_lease(on_progress)
+            except Unreachable:
+                return True  # the next round meets it too, and looks for the board
             troubles.add(IncidentKind.LEASE_LOST, reason(error), at=at)
         elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and is_first:
             troubles.add(IncidentKind.DISK_FULL, reason(error), at=at)
@@ -190,14 +207,18 @@ class ProfilerClient:
             raise DeviceLost(f"{name}: {reason(error)}") from error
         return True
 
-    def _take_lease(self, on_progress: Callable[[str], None], cause: grpc.RpcError) -> None:
-        """Raises DeviceLost."""
+    def _take_lease(self, on_progress: Callable[[str], None]) -> None:
+        """Raises Unreachable, and DeviceLost where it is not to be had."""
         try:
             self._lease.acquire(cancelled=self._closed, wait_s=self._lease_wait_s, tell=on_progress)
+        except Unreachable:
+            raise
         except DeviceError as refusal:
-            raise DeviceLost(str(refusal)) from cause
+            raise DeviceLost(str(refusal)) from refusal
 
-    def _reconnect(self, cause: grpc.RpcError, on_progress: Callable[[str], None], troubles: Troubles) -> bool:
+    def _reconnect(
+        self, cause: grpc.RpcError, lease_id: str, on_progress: Callable[[str], None], troubles: Troubles
+    ) -> bool:
         """Find the same board again and hold its lease, within PATIENCE_S and one look. Raises DeviceLost.
 
         A cut through which the batch went on does not count where it has got on since the last: that has an end.
@@ -211,7 +232,7 @@ class ProfilerClient:
                 raise DeviceLost(f"{name}: its agent ended: {last_words}") from cause
             try:
                 before = self._info
-                lease_kept = self._find_again(on_progress)
+                lease_kept = self._find_again(lease_id, on_progress)
                 break
             except (Refused, WrongProtocol, ConfigError, DeviceLost) as error:
                 raise DeviceLost(str(error)) from cause
@@ -229,8 +250,8 @@ class ProfilerClient:
         troubles.add(*_what_happened(before, self._info, cause, gone_s, lease_kept), at=at, lease_kept=lease_kept)
         return counts
 
-    def _find_again(self, on_progress: Callable[[str], None]) -> bool:
-        """Whether our lease outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError, and
+    def _find_again(self, lease_id: str, on_progress: Callable[[str], None]) -> bool:
+        """Whether this lease of ours outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError, and
         DeviceLost where looking again is of no use."""
         name = self._info.name
         self._line.redial()
@@ -240,16 +261,12 @@ class ProfilerClient:
                 f"{name}: another board answers at {self._target}, {found.board_id} instead of {self._info.board_id}; "
                 "correct the address, then search again with --resume"
             )
-        lease_kept = found.boot_id == self._info.boot_id and self._renewed()
-        if not lease_kept:
-            try:
-                self._lease.acquire(cancelled=self._closed, wait_s=self._lease_wait_s, tell=on_progress)
-            except Unreachable:
-                raise
-            except DeviceError as refusal:
-                raise DeviceLost(str(refusal)) from refusal
+        is_held = found.boot_id == self._info.boot_id and self._renewed()
+        if not is_held:
+            self._take_lease(on_progress)
         self._info = found
-        return lease_kept
+        # The lease's own thread may have been faster: then it is held, but the batch ended with the one before.
+        return is_held and self._lease.id == lease_id
 
     def _renewed(self) -> bool:
         try:
