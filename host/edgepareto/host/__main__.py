@@ -85,7 +85,9 @@ def _terminated_as_by_ctrl_c() -> Iterator[None]:
 def _tell(message: str, code: int, *, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"host: {' '.join(message.split())}\n")
+    line = " ".join(message.split())
+    # What a board, a card or a project's file says must not steer the terminal.
+    sys.stderr.write(f"host: {''.join(letter if letter.isprintable() else '?' for letter in line)}\n")
     return code
 
 

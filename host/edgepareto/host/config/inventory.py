@@ -54,7 +54,10 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
     values = {key: value for key, value in entry.items() if value is not None}
     check_entry(name, values)
     if "key" in values:
-        values["key"] = Path.cwd() / Path(str(values["key"])).expanduser()
+        key = Path.cwd() / Path(str(values["key"])).expanduser()
+        if not key.is_file():
+            raise ConfigError(f"--key {values['key']}: there is no such file; the private key for SSH is wanted")
+        values["key"] = key
 
     def change(document: TOMLDocument) -> None:
         devices = document.setdefault("devices", _table())

@@ -109,7 +109,9 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
         "host key wanted": device.host_key,
         "host keys accepted": "\n".join(details.host_keys) or None,
         "agent": device.address,
-        "installed": f"{NOT_YET}: host deploy {device.name}" if _installed(device) == NOT_YET else _installed(device),
+        "installed": f"{NOT_YET}: host deploy {device.name}"
+        if _installed(device) == NOT_YET
+        else _installed(device) or None,
         "board id": device.board_id,
         "certificate of": _authority(details),
         "knows our new authority": None if details.has_moved is None else "yes" if details.has_moved else NOT_YET,
