@@ -83,7 +83,6 @@ WRONG_USE = [
     (("front", "--format", "xml"), nothing, "xml is not known; choose table, csv or json"),
     (("export", "--device", "pi1"), nothing, "Missing option '--output'"),
     (("serach",), nothing, "Did you mean 'search'"),
-    (("deploy", "pi1"), nothing, "No such command 'deploy'"),
 ]  # fmt: skip
 
 
