@@ -38,6 +38,18 @@ def test_without_credentials_the_agent_refuses_to_listen_to_a_network(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("obstacle", "said"), [("state", "File exists"), ("state/lock/x", "Is a directory"), ("state/blobs", "File exists")]
+)
+def test_a_state_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, obstacle: str, said: str):
+    (tmp_path / obstacle).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / obstacle).touch()
+    done = agent("--simulate", "raspberry-pi-4b", "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"edgepareto-agent: {tmp_path}/state")
+    assert f"cannot be used: {said}; the agent's user must be able to write there" in done.stderr
+
+
+@pytest.mark.parametrize(
     "address", ["0.0.0.0:1", "[::]:1", "192.168.1.5:1", "pi1.local:1", ":1", "127.0.0.1", "unix:a"]
 )
 def test_addresses_that_are_refused(address: str):

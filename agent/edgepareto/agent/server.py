@@ -52,6 +52,7 @@ OPTIONS = (
 class AgentServer:
     """Serves one board from `start` to `stop`. state: folder of its blobs and journal, one agent per folder.
 
+    Raises ConfigError where that folder cannot be used.
     clocks: to be fixed while a lease is held; None: they stay as they are. credentials: with them every call but health
     is taken over mutual TLS alone; None: only this machine's own addresses are listened on.
     """
@@ -70,11 +71,13 @@ class AgentServer:
         self._credentials = credentials
         self._leases = LeaseBook() if clocks is None else LeaseBook(on_held=clocks.fix, on_free=clocks.restore)
         self._meter = device.meter
+        with _telling_of(state):
+            store, journal = ModelStore(state / "blobs", blob_quota_bytes), ResultJournal(state / "journal")
         self._servicer = ProfilerServicer(
             device=device,
             board=board,
-            store=ModelStore(state / "blobs", blob_quota_bytes),
-            journal=ResultJournal(state / "journal"),
+            store=store,
+            journal=journal,
             leases=self._leases,
             profile_batch=profile_batch,
             over_tls=credentials is not None,
@@ -179,9 +182,11 @@ def checked_address(address: str, *, secured: bool) -> str:
 
 @contextmanager
 def holding_state(state: Path) -> Iterator[None]:
-    """One agent per state folder. Raises ConfigError where another still holds it after a moment."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
+    """One agent per state folder. Raises ConfigError where it is not usable, or still another's after a moment."""
+    with _telling_of(state):
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("w")
+    with file as lock:
         deadline = time.monotonic() + STATE_WAIT_S
         while True:
             try:
@@ -192,6 +197,18 @@ def holding_state(state: Path) -> Iterator[None]:
                     raise ConfigError(f"another agent uses the state folder {state}; end it or pass --state") from error
                 time.sleep(0.05)
         yield
+
+
+@contextmanager
+def _telling_of(state: Path) -> Iterator[None]:
+    """Raises ConfigError where the folder cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or state} cannot be used: {error.strerror}; the agent's user must be able to "
+            "write there, or pass another --state"
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -207,7 +207,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
                 if run.fingerprint != fingerprint:
                     raise RequestError(f"request key {request.request_key} is being used for another batch")
                 return run.outcome or run
-            self._run = BatchRun(
+            fresh = BatchRun(
                 request,
                 profile_batch=self._profile_batch,
                 device=self._device,
@@ -216,8 +216,9 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
                 journal=self._journal,
                 holds_lease=lambda: self._leases.is_held_by(owner),
             )
-            self._run.start()
-            return self._run
+            fresh.start()  # may fail where the board has no thread to spare, and must not block the next one then
+            self._run = fresh
+            return fresh
 
 
 def _named(told: str, caller: Caller) -> str:
