@@ -92,3 +92,20 @@ def test_every_reply_arrives_as_it_was_sent_on_one_line(reply: Reply) -> None:
 def test_nonsense_from_a_broken_worker_is_recognised(line: str) -> None:
     with pytest.raises(MalformedMessage):
         decode_reply(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"is": "Failed", "status": "OOM", "message": "\\ud800"}',
+        '{"is": "WarmedUp", "runs": 18446744073709551616}',
+        '{"is": "BlockDone", "start_ns": 1, "run_ns": [1, 18446744073709551616]}',
+        '{"is": "BlockDone", "start_ns": 1, "run_ns": [-1]}',
+        '{"is": "MemoryUsed", "peak_rss_bytes": -1}',
+        "[" * 100_000,
+    ],
+)
+def test_what_could_not_be_sent_on_to_the_host_is_no_reply(line: str):
+    """Else one model would cost the whole batch."""
+    with pytest.raises(MalformedMessage):
+        decode_reply(line)

@@ -161,3 +161,13 @@ def test_a_process_of_another_user_is_not_taken_for_the_worker(
     with pytest.raises(ChildGone, match=r"is another user's; .* need the same User="):
         child.receive(60, never)
     child.kill()
+
+
+def test_a_service_manager_that_hangs_is_told_instead_of_waited_for(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as ending:
+        listener = ending.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "worker.sock"))
+        listener.listen(0)
+        ending.enter_context(socket.socket(socket.AF_UNIX)).connect(str(tmp_path / "worker.sock"))
+        with pytest.raises(ChildGone, match=r"worker\.sock: Resource temporarily unavailable; on the board, systemctl"):
+            ServiceSpawn(tmp_path / "worker.sock")(WORKER)

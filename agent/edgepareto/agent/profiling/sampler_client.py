@@ -144,10 +144,10 @@ def _description(fields: JsonFields) -> MeterDescription:
     return MeterDescription(
         kind=fields.text("kind"),
         quality=fields.member("quality", MeterQuality),
-        address=fields.optional_integer("address"),
+        address=fields.optional_natural("address"),
         shunt_ohm=fields.optional_number("shunt_ohm"),
-        config=fields.optional_integer("config"),
-        calibration=fields.optional_integer("calibration"),
+        config=fields.optional_natural("config"),
+        calibration=fields.optional_natural("calibration"),
         rail=fields.optional_text("rail"),
         fault=fields.optional_text("fault"),
         tags=fields.optional_texts("tags"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from edgepareto.agent.errors import AgentError
 
@@ -28,7 +28,7 @@ class JsonFields:
     def parse(cls, line: str) -> JsonFields:
         try:
             members = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedMessage(f"not JSON ({error}): {line[:80]!r}") from error
         if not isinstance(members, dict):
             raise MalformedMessage(f"not a JSON object: {line[:80]!r}")
@@ -36,18 +36,29 @@ class JsonFields:
 
     def integer(self, name: str) -> int:
         value = self._members.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if _is_integer(value):
             return value
-        raise self._wrong(name, "an integer")
+        raise self._wrong(name, "an integer of 64 bits")
 
-    def optional_integer(self, name: str) -> int | None:
-        return None if self._members.get(name) is None else self.integer(name)
+    def natural(self, name: str) -> int:
+        """An integer from 0 on."""
+        if (value := self.integer(name)) >= 0:
+            return value
+        raise self._wrong(name, "0 or more")
+
+    def optional_natural(self, name: str) -> int | None:
+        return None if self._members.get(name) is None else self.natural(name)
 
     def integers(self, name: str) -> tuple[int, ...]:
         value = self._members.get(name)
-        if isinstance(value, list) and all(type(item) is int for item in value):
+        if isinstance(value, list) and all(map(_is_integer, value)):
             return tuple(value)
-        raise self._wrong(name, "a list of integers")
+        raise self._wrong(name, "a list of integers of 64 bits")
+
+    def naturals(self, name: str) -> tuple[int, ...]:
+        if min(values := self.integers(name), default=0) >= 0:
+            return values
+        raise self._wrong(name, "a list of integers from 0 on")
 
     def boolean(self, name: str) -> bool:
         value = self._members.get(name)
@@ -64,7 +75,7 @@ class JsonFields:
 
     def text(self, name: str) -> str:
         value = self._members.get(name)
-        if isinstance(value, str):
+        if _is_text(value):
             return value
         raise self._wrong(name, "a string")
 
@@ -74,7 +85,7 @@ class JsonFields:
     def optional_texts(self, name: str) -> tuple[str, ...]:
         """A list of strings, () where there is none."""
         value = self._members.get(name, [])
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if isinstance(value, list) and all(map(_is_text, value)):
             return tuple(value)
         raise self._wrong(name, "a list of strings")
 
@@ -102,3 +113,13 @@ class JsonFields:
 
     def _wrong(self, name: str, wanted: str) -> MalformedMessage:
         return MalformedMessage(f"{name} is {self._members.get(name)!r:.80}, not {wanted}")
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    """One that fits where it is going: protobuf and clocks have 64 bits."""
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """JSON may hold halves of a character (lone surrogates), which nothing can send on."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -182,7 +182,7 @@ def _runtime_used(f: JsonFields) -> RuntimeUsed:
         name=f.text("name"),
         version=f.text("version"),
         provider=f.text("provider"),
-        threads=f.integer("threads"),
+        threads=f.natural("threads"),
         options=f.texts("options"),
     )
 
@@ -190,34 +190,34 @@ def _runtime_used(f: JsonFields) -> RuntimeUsed:
 _COMMANDS: dict[str, Callable[[JsonFields], Command]] = {
     "Load": lambda f: Load(model=f.text("model"), inputs=f.text("inputs")),
     "Check": lambda f: Check(expected=f.text("expected"), relative_tolerance=f.number("relative_tolerance")),
-    "WarmUp": lambda f: WarmUp(seconds=f.number("seconds"), runs=f.integer("runs")),
-    "Block": lambda f: Block(seconds=f.number("seconds"), runs=f.integer("runs")),
+    "WarmUp": lambda f: WarmUp(seconds=f.number("seconds"), runs=f.natural("runs")),
+    "Block": lambda f: Block(seconds=f.number("seconds"), runs=f.natural("runs")),
     "Window": lambda f: Window(
-        guard_s=f.number("guard_s"), window_s=f.number("window_s"), inferences=f.integer("inferences")
+        guard_s=f.number("guard_s"), window_s=f.number("window_s"), inferences=f.natural("inferences")
     ),
-    "TimeOperators": lambda f: TimeOperators(runs=f.integer("runs")),
+    "TimeOperators": lambda f: TimeOperators(runs=f.natural("runs")),
     "Memory": lambda f: Memory(),
 }
 _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
     "Ready": lambda f: Ready(),
     "Loaded": lambda f: Loaded(
-        runtime=_runtime_used(f.fields("runtime")), load_ns=f.integer("load_ns"), first_run_ns=f.integer("first_run_ns")
+        runtime=_runtime_used(f.fields("runtime")), load_ns=f.natural("load_ns"), first_run_ns=f.natural("first_run_ns")
     ),
     "Checked": lambda f: Checked(output_error=f.number("output_error")),
-    "WarmedUp": lambda f: WarmedUp(runs=f.integer("runs")),
-    "BlockDone": lambda f: BlockDone(start_ns=f.integer("start_ns"), run_ns=f.integers("run_ns")),
+    "WarmedUp": lambda f: WarmedUp(runs=f.natural("runs")),
+    "BlockDone": lambda f: BlockDone(start_ns=f.natural("start_ns"), run_ns=f.naturals("run_ns")),
     "WindowDone": lambda f: WindowDone(
-        start_ns=f.integer("start_ns"), end_ns=f.integer("end_ns"), inferences=f.integer("inferences")
+        start_ns=f.natural("start_ns"), end_ns=f.natural("end_ns"), inferences=f.natural("inferences")
     ),
     "OperatorsTimed": lambda f: OperatorsTimed(
-        runs=f.integer("runs"),
+        runs=f.natural("runs"),
         operators=tuple(
-            OperatorCost(name=o.text("name"), op_type=o.text("op_type"), total_ns=o.integer("total_ns"))
+            OperatorCost(name=o.text("name"), op_type=o.text("op_type"), total_ns=o.natural("total_ns"))
             for o in f.objects("operators")
         ),
     ),
     "MemoryUsed": lambda f: MemoryUsed(
-        peak_rss_bytes=f.optional_integer("peak_rss_bytes"), private_bytes=f.optional_integer("private_bytes")
+        peak_rss_bytes=f.optional_natural("peak_rss_bytes"), private_bytes=f.optional_natural("private_bytes")
     ),
     "Failed": lambda f: Failed(status=f.member("status", Status), message=f.text("message")),
 }

@@ -32,6 +32,7 @@ from edgepareto.agent.worker.json_fields import JsonFields, MalformedMessage
 
 __all__ = ["ServedChild", "ServiceSpawn"]
 
+ANSWER_S = 10.0  # of the service manager, which only takes the connection
 END_GRACE_S = 1.0  # between the end of a process's connection and its own
 
 
@@ -47,13 +48,15 @@ class ServiceSpawn:
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            connection.settimeout(ANSWER_S)  # a listener that hangs must not hang the batch
             connection.connect(os.fspath(self._path))
             socket.send_fds(connection, [request], [stderr.fileno()])
+            connection.settimeout(None)
         except OSError as error:
             connection.close()
             stderr.close()
             raise ChildGone(
-                f"no worker can be started by {self._path}: {error.strerror}; on the board, systemctl status "
+                f"no worker can be started by {self._path}: {error.strerror or error}; on the board, systemctl status "
                 "edgepareto-worker.socket says why"
             ) from error
         return ServedChild(connection, stderr)
