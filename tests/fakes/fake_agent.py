@@ -71,10 +71,12 @@ class FakeBoard:
     disk full|free      the disk holds no byte more, or does again
     meter lost          it answers no more
     later SECONDS       so much time passes for leases
+    running             whether a batch is being measured
     """
 
     def __init__(self, measuring: FakeMeasuring, server: AgentServer) -> None:
         self._leases = server._leases
+        self._servicer = server._servicer
         self._measuring = measuring
         self._wall_s = time.time
 
@@ -93,6 +95,9 @@ class FakeBoard:
         elif command == "later":
             seconds = float(argument)
             self._leases._now_s = lambda: time.monotonic() + seconds
+        elif command == "running":
+            run = self._servicer._run
+            return run is not None and not run.finished
         else:
             raise ValueError(line)
         return "done"

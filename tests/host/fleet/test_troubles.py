@@ -12,6 +12,7 @@ from edgepareto.host.fleet.troubles import (
     GIVEN_UP,
     MEASURED_ANEW,
     SENT_AGAIN,
+    STOPPED,
     WENT_ON,
     IncidentKind,
     Troubles,
@@ -89,3 +90,43 @@ def test_a_device_that_is_given_up_is_an_incident_of_its_own(troubles: Troubles,
         ("agent-restarted", "started anew", MEASURED_ANEW),
         ("lost", "gone", GIVEN_UP),
     ]
+
+
+def test_a_batch_that_is_refused_for_its_lease_before_any_step_was_not_measured(
+    troubles: Troubles, told: list[Incident]
+):
+    """As after this machine slept between two batches."""
+    troubles.send()
+    troubles.add(IncidentKind.LEASE_LOST, "expired", at=NOON)
+    troubles.send()
+    troubles.step("latency 1/5")
+    troubles.add(IncidentKind.LEASE_LOST, "expired", at=NOON)
+    troubles.send()
+    troubles.add(CUT, "cut", at=NOON, lease_kept=True)
+    troubles.add(IncidentKind.LEASE_LOST, "expired on the way", at=NOON)
+    troubles.send()
+    troubles.end(from_journal=False)
+    assert [incident.outcome for incident in told] == [SENT_AGAIN, MEASURED_ANEW, WENT_ON, MEASURED_ANEW]
+
+
+def test_a_batch_gets_on_by_steps_that_are_new_so_that_cuts_have_an_end(troubles: Troubles):
+    def cut_after(*steps: str, lease_kept: bool = True) -> bool:
+        troubles.send()
+        for words in steps:
+            troubles.step(words)
+        got_on = troubles.got_on
+        troubles.add(CUT, "cut", at=NOON, lease_kept=lease_kept)
+        return got_on
+
+    assert cut_after("load 1/2", "latency 1/2")
+    assert cut_after("latency 1/2", "latency 2/2")
+    assert not cut_after("load 1/2", "latency 1/2")
+    assert not cut_after(lease_kept=False)
+    assert cut_after("load 1/2")  # of a batch that was begun anew
+
+
+def test_who_stops_in_the_middle_keeps_what_had_befallen_the_board(troubles: Troubles, told: list[Incident]):
+    troubles.send()
+    troubles.add(CUT, "cut", at=NOON)
+    troubles.stop()
+    assert [incident.outcome for incident in told] == [STOPPED]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from edgepareto.host.errors import DeviceLost, Unreachable
 from edgepareto.host.fleet import connect
 from edgepareto.host.fleet.channel import OPTIONS
 from edgepareto.host.fleet.lease import HeldLease
-from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, WENT_ON
+from edgepareto.host.fleet.troubles import GIVEN_UP, MEASURED_ANEW, SENT_AGAIN, STOPPED, WENT_ON
 from fakes.tcp_proxy import TcpProxy
 from fakes.virtual_time import VirtualTime
 
@@ -28,16 +27,18 @@ MARKER = b"the byte that falls over"
 def test_a_connection_cut_for_five_seconds_is_taken_up_again_and_the_batch_goes_on(
     board: Board, files, told: Told, tmp_path: Path
 ):
+    time = VirtualTime()
     board.hold.touch()
 
     def cut() -> None:
         board.network.cut()
-        threading.Timer(5, board.network.mend).start()
+        time.at(5, board.network.mend)
         board.hold.unlink()
 
     told.when("latency", cut)
-    with connected(board, tmp_path) as client, within(5 + 10 + 5):  # the cut, the longest pause, the batch
+    with connected(board, tmp_path, time=time) as client, within(10):
         assert answered(told.profile(client, files.batch())) == ANSWERED
+    assert 5 <= time.now_s() < 15  # the longest pause
     assert board.measured() == [KEY]
     assert told.kinds == ["connection-cut"]
     assert "it answered again after" in told.incidents[0].detail
@@ -52,6 +53,7 @@ def test_a_connection_cut_for_five_minutes_outlasts_the_lease_and_the_batch_is_m
     def cut() -> None:
         board.network.cut()
         board.tell("later 300")
+        until(lambda: not board.tell("running"))
 
     def mend() -> None:
         assert client.is_looked_for
@@ -78,6 +80,7 @@ def test_a_lease_that_its_own_thread_took_again_did_not_outlast_the_cut(
     def cut() -> None:
         board.network.cut()
         board.tell("later 300")
+        until(lambda: not board.tell("running"))
 
     def mend() -> None:
         before = client._lease.id
@@ -127,6 +130,21 @@ def test_a_connection_cut_for_good_loses_the_device_after_ten_minutes(board: Boa
         told.profile(client, files.batch())
     assert 600 <= time.now_s() < 610
     assert (told.kinds, told.outcomes) == (["lost"], [GIVEN_UP])
+
+
+@pytest.mark.parametrize("moment", ["does not answer", "gone for"])
+def test_who_stops_while_a_board_is_looked_for_ends_at_once_and_keeps_what_befell_it(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, moment: str
+):
+    board = start_board()
+    board.hold.touch()
+    told.when("latency", board.network.cut)
+    with connected(board, tmp_path) as client, within(15):
+        told.when(moment, client.close)
+        with pytest.raises(DeviceLost, match=r"^pi1: the connection was closed$"):
+            told.profile(client, files.batch())
+    assert (told.kinds, told.outcomes) == (["connection-cut"], [STOPPED])
+    assert "it had not answered again after" in told.incidents[0].detail
 
 
 @pytest.mark.parametrize("way", ["up", "down"])

@@ -100,7 +100,9 @@ class ProfilerClient:
         try:
             answer = self._profile_healed(batch, on_progress, troubles)
         except DeviceLost as error:
-            if not self._closed.is_set():  # else we hung up ourselves
+            if self._closed.is_set():  # we hung up ourselves
+                troubles.stop()
+            else:
                 troubles.give_up(str(error).removeprefix(f"{self._info.name}: "), at=began)
             raise
         troubles.end(from_journal=answer.from_journal)
@@ -236,14 +238,18 @@ class ProfilerClient:
                 break
             except (Refused, WrongProtocol, ConfigError, DeviceLost) as error:
                 raise DeviceLost(str(error)) from cause
-            except DeviceError as error:
+            except (DeviceError, ValueError) as error:  # the latter: the line was closed meanwhile
                 gone_s = self._time.now_s() - began_s
+                if isinstance(error, ValueError) and not self._closed.is_set():
+                    raise
                 if gone_s >= PATIENCE_S:
                     raise DeviceLost(
                         f"{name}: lost in the middle of a batch: {reason(cause)}; looked for {gone_s:.0f} s since"
                     ) from error
                 on_progress(f"gone for {gone_s:.0f} s, is looked for until {PATIENCE_S:.0f} s")
                 if self._time.wait(self._closed, next(pause)):
+                    words = f"{reason(cause)}; it had not answered again after {gone_s:.0f} s"
+                    troubles.add(IncidentKind.CONNECTION_CUT, words, at=at)
                     raise DeviceLost(f"{name}: the connection was closed") from error
         gone_s = self._time.now_s() - began_s
         counts = not (lease_kept and troubles.got_on)
@@ -251,8 +257,8 @@ class ProfilerClient:
         return counts
 
     def _find_again(self, lease_id: str, on_progress: Callable[[str], None]) -> bool:
-        """Whether this lease of ours outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError, and
-        DeviceLost where looking again is of no use."""
+        """Whether this lease of ours outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError,
+        and DeviceLost where looking again is of no use."""
         name = self._info.name
         self._line.redial()
         found = ask_device_info(self._line.stub, name, self._target, host_boot_id=self._host_boot_id)

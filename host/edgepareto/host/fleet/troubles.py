@@ -16,6 +16,7 @@ MEASURED_ANEW = "the batch was measured again, from its start"
 SENT_AGAIN = "sent again"
 WENT_ON = "the batch went on"
 GIVEN_UP = "given up"
+STOPPED = "stopped before the batch was answered"
 
 
 class IncidentKind(str, Enum):
@@ -40,7 +41,7 @@ class Troubles:
         self._open: list[_Open] = []
         self._was_sent = False
         self._is_measured = False
-        self._step = ""
+        self._steps: set[str] = set()  # seen since the batch was begun
         self.got_on = False  # since the last trouble
 
     def send(self) -> None:
@@ -48,19 +49,23 @@ class Troubles:
         self._was_sent = True
 
     def step(self, words: str) -> None:
-        """The agent told what it measures now."""
+        """The agent told what it measures now. It gets on with a step that is new: of those there is an end."""
         self._is_measured = True
-        self.got_on = self.got_on or words != self._step
-        self._step = words
+        self.got_on = self.got_on or words not in self._steps
+        self._steps.add(words)
 
     def add(self, kind: IncidentKind, detail: str, *, at: datetime, lease_kept: bool = False) -> None:
         """lease_kept: the agent still knew our lease, so a batch that it was measuring went on."""
+        # A lease that ends in a batch is told after its steps: before any of them the batch was refused, not measured.
+        is_refused = kind is IncidentKind.LEASE_LOST and not self._is_measured and not self._open
         if self._is_measured:
             self._settle()
         self._is_measured = self.got_on = False
-        self._open.append(_Open(kind, detail, at, was_sent=self._was_sent, lease_kept=lease_kept))
+        was_sent = self._was_sent and not is_refused
+        self._open.append(_Open(kind, detail, at, was_sent=was_sent, lease_kept=lease_kept))
         if not lease_kept:
             self._was_sent = False
+            self._steps.clear()
 
     def note(self, kind: IncidentKind, detail: str, outcome: str, *, at: datetime) -> None:
         """Tell one that is over already."""
@@ -79,6 +84,12 @@ class Troubles:
         self._settle()
         self._tell()
         self.note(IncidentKind.LOST, why, GIVEN_UP, at=at)
+
+    def stop(self) -> None:
+        """We hung up ourselves, so nobody will hear what comes of the batch."""
+        for trouble in self._open:
+            trouble.outcome = trouble.outcome or STOPPED
+        self._tell()
 
     def _settle(self) -> None:
         for trouble in self._open:
