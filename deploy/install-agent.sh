@@ -33,10 +33,11 @@ START_S=180                 # for the agent to say that it serves
 
 undo=no
 child=
-scratch=
-rubbish=
+scratch=    # folders of ours, gone at the end
+made=
 
 say() { printf '%s\n' "$*" || :; }   # a reader that went away must not end an installation half way
+put() { printf '%s\n' "$*"; }       # into a file: a full disk must
 step() { say "step $*"; }
 die() { say "error: $*" >&2; exit 1; }
 
@@ -49,8 +50,8 @@ finish() {
         step "putting everything back"
         restore
     fi
-    # shellcheck disable=SC2086
-    rm -rf $rubbish
+    [ -z "$scratch" ] || rm -rf "$scratch"
+    [ -z "$made" ] || rm -rf "$made"
     exit "$code"
 }
 
@@ -61,7 +62,10 @@ attend() {
 }
 
 stop_child() {
-    [ -z "$child" ] || kill "$child" 2>/dev/null || :
+    if [ -n "$child" ]; then
+        kill "$child" 2>/dev/null || :
+        wait "$child" 2>/dev/null || :      # else it writes into what is being put back
+    fi
     exit 130
 }
 
@@ -77,7 +81,6 @@ for_service() {     # owner root, group the service's; in a test's root only the
 
 make_scratch() {    # in memory: private keys pass through it
     scratch=$(mktemp -d "$ROOT/run/edgepareto-XXXXXX")
-    rubbish="$rubbish $scratch"
 }
 
 value() {           # of KEY in bundle.conf
@@ -113,7 +116,7 @@ keep_before() {
     rm -rf "$BEFORE"
     mkdir -p "$BEFORE/files"
     chmod 700 "$BEFORE"
-    say "$release" > "$BEFORE/new-release"
+    put "$release" > "$BEFORE/new-release"
     is_complete "$release" && : > "$BEFORE/release-was-there"
     has_user && : > "$BEFORE/had-user"
     if has_systemd; then
@@ -136,6 +139,7 @@ keep_before() {
 
 restore() {         # each step is done whatever became of the one before: it may be the second try
     set +e
+    put_back=yes
     if [ ! -e "$BEFORE/whole" ]; then
         rm -rf "$BEFORE"
     else
@@ -147,14 +151,19 @@ restore() {         # each step is done whatever became of the one before: it ma
             systemctl stop $AGENT $SOCKET 2>/dev/null
             reset_workers
         fi
-        managed | while IFS= read -r path; do
-            kept=$BEFORE/files/${path#"$ROOT"/}
-            rm -rf "$path"
-            if is_there "$kept"; then cp -a "$kept" "$path"; fi
-        done
+        # First what makes room: the disk may be full.
+        [ -e "$BEFORE/release-was-there" ] || [ -z "$new" ] || rm -rf "$OPT/releases/$new" || put_back=no
+        managed | {
+            all=0
+            while IFS= read -r path; do
+                kept=$BEFORE/files/${path#"$ROOT"/}
+                rm -rf "$path" || all=1
+                if is_there "$kept"; then cp -a "$kept" "$path" || all=1; fi
+            done
+            exit $all
+        } || put_back=no
         rm -rf "$OPT"/*.new
         [ -e "$BEFORE/had-udev-folder" ] || rmdir "$ROOT/etc/udev/rules.d" "$ROOT/etc/udev" 2>/dev/null
-        [ -e "$BEFORE/release-was-there" ] || rm -rf "$OPT/releases/$new"
         if has_systemd; then
             systemctl daemon-reload
             for unit in $SOCKET $AGENT; do
@@ -167,10 +176,13 @@ restore() {         # each step is done whatever became of the one before: it ma
             rm -rf "$STATE"
             delete_user
         fi
-        rm -rf "$BEFORE"
+        if [ $put_back = yes ]; then rm -rf "$BEFORE"; else rm -f "$BEFORE/installed"; fi
     fi
     rmdir "$OPT/releases" "$OPT" 2>/dev/null
     set -e
+    [ $put_back = yes ] && return 0
+    say "error: not all could be put back, the lines above say why; it is kept in $BEFORE, and the next call tries again" >&2
+    return 1
 }
 
 is_complete() { [ -e "$OPT/releases/$1/complete" ]; }
@@ -185,16 +197,16 @@ reset_workers() {
 
 make_user() {
     has_user && return 0
-    grep -q "^$USER_NAME:" "$ROOT/etc/group" && made=user || made="user group"
+    grep -q "^$USER_NAME:" "$ROOT/etc/group" && made_now=user || made_now="user group"
     if command -v useradd >/dev/null; then
-        if [ "$made" = user ]; then which_group="--gid $USER_NAME"; else which_group=--user-group; fi
+        if [ "$made_now" = user ]; then which_group="--gid $USER_NAME"; else which_group=--user-group; fi
         # shellcheck disable=SC2086
         useradd --system $which_group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin $USER_NAME
     else
-        if [ "$made" != user ]; then addgroup -S $USER_NAME; fi
+        if [ "$made_now" != user ]; then addgroup -S $USER_NAME; fi
         adduser -S -D -H -h /nonexistent -s /bin/false -G $USER_NAME $USER_NAME
     fi
-    say "$made" > "$OPT/made-user"
+    put "$made_now" > "$OPT/made-user"
 }
 
 delete_user() {
@@ -215,42 +227,45 @@ make_release() {
     step "installing the packages"
     set -- "$bundle"/wheels/pip-*.whl
     [ -f "$1" ] || die "$bundle/wheels holds no wheel of pip"
-    # This one wheel runs before pip can check it.
-    [ "$(sha256sum "$1" | cut -c1-64)" = "$(value installer_sha256)" ] || die "$1 is not the file that was sent; send it again"
+    # This one wheel runs before pip can check it: what is checked and run is a copy that nobody else can change.
+    cp "$1" "$scratch/"
+    [ "$(sha256sum "$scratch/${1##*/}" | cut -c1-64)" = "$(value installer_sha256)" ] ||
+        die "$1 is not the file that was sent; send it again"
     attend "$place/bin/python" -I -c 'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
-        "$1" install --quiet --no-index --find-links "$bundle/wheels" --require-hashes --only-binary=:all: --no-deps \
+        "$scratch/${1##*/}" install --quiet --no-index --find-links "$bundle/wheels" --require-hashes --only-binary=:all: --no-deps \
         --no-compile --no-cache-dir --disable-pip-version-check --no-input --root-user-action ignore \
         -r "$bundle/requirements.txt" || die "the packages cannot be installed; the lines above say why"
     step "compiling"
     attend "$place/bin/python" -m compileall -q -j 2 -x '/(tests?|testing|quantization|transformers|tools|distutils|f2py|tqdm)/' \
         "$place/lib" || die "bytecode cannot be written below $place"
     chmod -R go-w "$place"
+    sync            # else a power failure leaves a release that is called complete and has empty files
     : > "$place/complete"
 }
 
 write_config() {
     new=$OPT/agent.toml.new
     {
-        say "# Written by install-agent.sh; what you change here is kept. All settings: agent.toml.example beside this file."
+        put "# Written by install-agent.sh; what you change here is kept. All settings: agent.toml.example beside this file."
         if has_credentials; then
             if [ -e "$ROOT/proc/net/if_inet6" ]; then any='[::]'; else any=0.0.0.0; fi
-            say "listen = \"$any:$(value port)\""
-            say
-            say "[credentials]"
-            say 'folder = "/etc/edgepareto/credentials"'
+            put "listen = \"$any:$(value port)\""
+            put ''
+            put "[credentials]"
+            put 'folder = "/etc/edgepareto/credentials"'
         else
-            say "# Without credentials this board listens to itself alone."
-            say "listen = \"127.0.0.1:$(value port)\""
+            put "# Without credentials this board listens to itself alone."
+            put "listen = \"127.0.0.1:$(value port)\""
         fi
         if has_systemd; then
-            say
-            say "[workers]"
-            say 'socket = "/run/edgepareto/worker.sock"'
+            put ''
+            put "[workers]"
+            put 'socket = "/run/edgepareto/worker.sock"'
         fi
-        say
-        say "[meter]"
-        say "kind = \"$(value meter)\""
-        if [ -n "$(value shunt_ohm)" ]; then say "shunt_ohm = $(value shunt_ohm)"; fi
+        put ''
+        put "[meter]"
+        put "kind = \"$(value meter)\""
+        if [ -n "$(value shunt_ohm)" ]; then put "shunt_ohm = $(value shunt_ohm)"; fi
     } > "$new"
     if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN" && ! cmp -s "$ETC/agent.toml" "$new"; then
         say "note /etc/edgepareto/agent.toml was changed by hand and is kept"
@@ -318,16 +333,16 @@ write_dropin() {    # UNIT FOLDER, devices on stdin, first lines as arguments
     folder=$UNITS/$1; shift
     mkdir -p "$folder"
     {
-        say "# Written by install-agent.sh: what this board has."
-        say "[Service]"
-        for line; do say "$line"; done
+        put "# Written by install-agent.sh: what this board has."
+        put "[Service]"
+        for line; do put "$line"; done
         while IFS= read -r device; do
-            say "DeviceAllow=${device#"$ROOT"} rw"
+            put "DeviceAllow=${device#"$ROOT"} rw"
             stat -c %G "$device" >> "$scratch/groups"
         done
         if [ -e "$scratch/groups" ]; then
             for group in $(sort -u "$scratch/groups"); do
-                [ "$group" = root ] || [ "$group" = $USER_NAME ] || say "SupplementaryGroups=$group"
+                [ "$group" = root ] || [ "$group" = $USER_NAME ] || put "SupplementaryGroups=$group"
             done
             rm "$scratch/groups"
         fi
@@ -338,16 +353,16 @@ write_rules() {
     {
         for device in $(devices); do
             if [ "$(stat -c %G "$device")" = root ] || [ "$(stat -c %G "$device")" = $USER_NAME ]; then
-                say "KERNEL==\"${device##*/}\", GROUP=\"$USER_NAME\", MODE=\"0660\""
+                put "KERNEL==\"${device##*/}\", GROUP=\"$USER_NAME\", MODE=\"0660\""
             fi
         done
         if [ "$(value meter)" = rapl ]; then
-            say "SUBSYSTEM==\"powercap\", ACTION==\"add\", RUN+=\"/bin/chgrp $USER_NAME /sys%p/energy_uj\", RUN+=\"/bin/chmod 0440 /sys%p/energy_uj\""
+            put "SUBSYSTEM==\"powercap\", ACTION==\"add\", RUN+=\"/bin/chgrp $USER_NAME /sys%p/energy_uj\", RUN+=\"/bin/chmod 0440 /sys%p/energy_uj\""
         fi
     } > "$scratch/rules"
     if [ -s "$scratch/rules" ]; then
         mkdir -p "${RULES%/*}"
-        { say "# Written by install-agent.sh: the agent's user reads the power meter."; cat "$scratch/rules"; } > "$RULES"
+        { put "# Written by install-agent.sh: the agent's user reads the power meter."; cat "$scratch/rules"; } > "$RULES"
     else
         rm -f "$RULES"
     fi
@@ -423,7 +438,7 @@ install() {
     case $release in '' | .* | *[!A-Za-z0-9.+_-]*) die "$bundle/bundle.conf: release is '$release'" ;; esac
     python=$(value interpreter)
     [ -n "$python" ] || python=$(command -v "python$(value python)" || command -v python3) || die "there is no Python here; on Debian: apt install python3-venv"
-    seen=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    seen=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run; run host deploy again"
     [ "$seen" = "$(value python)" ] || die "Python here is $seen, the bundle is for $(value python); run host deploy again"
     recover
     if is_the_same; then
@@ -463,7 +478,7 @@ install() {
 recover() {         # from an installation that was killed
     if [ -d "$BEFORE" ] && [ ! -e "$BEFORE/installed" ]; then
         step "putting back what an installation that was cut off left"
-        restore
+        restore || exit 1
     fi
 }
 
@@ -476,7 +491,7 @@ forget_before() {
 
 rollback() {
     [ -e "$BEFORE/whole" ] || die "there is nothing to go back to: the last installation was committed"
-    restore
+    restore || exit 1
     say "result restored $(current)"
 }
 
@@ -564,6 +579,7 @@ status() {
     if has_systemd; then say systemd=yes; else say systemd=no; fi
     if [ -d "$BEFORE" ] && [ ! -e "$BEFORE/installed" ]; then say installed=partly
     elif [ -e "$ETC/agent.toml" ] && [ -n "$(current)" ]; then say installed=yes
+    elif is_there "$OPT" || is_there "$ETC" || is_there "$UNITS/$AGENT"; then say installed=partly
     else say installed=no
     fi
     say "release=$(current)"
@@ -582,7 +598,6 @@ build_bundle() {    # in a clone: wheels made here, with the board's own pip and
     clone=$(cd "$(dirname "$0")/.." && pwd)
     [ -f "$clone/pyproject.toml" ] || die "$0 is not in a clone of the project; give a bundle: install-agent.sh install BUNDLE"
     made=$(mktemp -d)
-    rubbish=$made
     step "building the wheels (minutes)"
     attend python3 -m venv "$made/venv" || die "python3 cannot make a venv with pip; on Debian: apt install python3-venv"
     attend "$made/venv/bin/pip" wheel --quiet --wheel-dir "$made/bundle/wheels" "$clone[agent]" pip
@@ -591,14 +606,14 @@ build_bundle() {    # in a clone: wheels made here, with the board's own pip and
     for wheel in "$made"/bundle/wheels/*.whl; do
         name=${wheel##*/}
         case $name in pip-*) installer=$(sha256sum "$wheel" | cut -c1-64); continue ;; esac
-        say "$(say "$name" | cut -d- -f1)==$(say "$name" | cut -d- -f2) --hash=sha256:$(sha256sum "$wheel" | cut -c1-64)"
+        put "$(say "$name" | cut -d- -f1)==$(say "$name" | cut -d- -f2) --hash=sha256:$(sha256sum "$wheel" | cut -c1-64)"
     done > "$made/bundle/requirements.txt"
     {
-        say "release=hand-$(sha256sum "$made/bundle/requirements.txt" | cut -c1-12)"
-        say "python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-        say "installer_sha256=$installer"
-        say "port=${EDGEPARETO_PORT:-50051}"
-        say "meter=${EDGEPARETO_METER:-auto}"
+        put "release=hand-$(sha256sum "$made/bundle/requirements.txt" | cut -c1-12)"
+        put "python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+        put "installer_sha256=$installer"
+        put "port=${EDGEPARETO_PORT:-50051}"
+        put "meter=${EDGEPARETO_METER:-auto}"
     } > "$made/bundle/bundle.conf"
 }
 

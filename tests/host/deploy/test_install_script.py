@@ -205,6 +205,58 @@ def test_an_installation_that_was_killed_is_put_back_by_the_next_call(board: Scr
     assert board.listing() == before
 
 
+def test_a_disk_that_is_full_while_settings_are_written_is_a_failure(board: ScriptBoard):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    before = board.listing()
+    (board.root / "opt/edgepareto/agent.toml.new").symlink_to("/dev/full")
+    assert board.run("install", bundle(board, "2.0-b")).returncode != 0
+    assert board.listing() == before
+
+
+def test_what_cannot_be_put_back_is_kept_and_the_next_call_tries_again(board: ScriptBoard):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    before = board.listing()
+    board.ok("install", bundle(board, "2.0-b", credentials=CREDENTIALS, meter="ina219"))
+    board.trip("cp -a*etc/edgepareto")
+    done = board.run("rollback")
+    assert board.was_tripped()
+    assert done.returncode == 1
+    assert "not all could be put back" in done.stderr
+    board.ok("commit")
+    assert board.listing() == before
+
+
+def test_a_record_of_the_new_release_that_is_empty_costs_no_other_release(board: ScriptBoard):
+    board.ok("install", bundle(board, "1.0-a"))
+    board.ok("commit")
+    board.ok("install", bundle(board, "2.0-b"))
+    (board.root / "opt/edgepareto/before/new-release").write_text("")
+    board.ok("rollback")
+    assert board.status()["release"] == "1.0-a"
+    assert (board.root / "opt/edgepareto/current/complete").exists()
+
+
+def test_a_removal_that_was_cut_off_is_no_board_without_an_agent(board: ScriptBoard):
+    before = board.listing()
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    board.trip("userdel*")
+    assert board.run("remove").returncode != 0
+    assert board.status()["installed"] == "partly"
+    board.ok("remove")
+    assert board.listing() == before
+
+
+def test_folders_whose_names_have_spaces_cost_nobody_a_file(tmp_path: Path):
+    board = ScriptBoard(tmp_path / "a board")
+    (tmp_path / "a").write_text("somebody's")
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    assert (tmp_path / "a").exists()
+    assert not list((board.root / "run").glob("edgepareto-*"))
+
+
 def test_a_rollback_gives_back_release_settings_credentials_and_units(board: ScriptBoard):
     board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
     board.ok("commit")
