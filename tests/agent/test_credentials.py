@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +66,7 @@ BROKEN = {
         lambda f: (f / "owners" / "bob.pem").write_bytes(ANN.host().certificate),
         "bob.pem: is no CA's certificate; the owner's ca.pem is wanted",
     ),
+    "a folder": (lambda f: (f / "owners" / "bob.pem").mkdir(), "bob.pem: cannot be read: Is a directory"),
     "no PEM": (lambda f: (f / "owners" / "bob.pem").write_bytes(b"\xff\xfe"), "bob.pem: holds no certificate in PEM"),
     "a film": (lambda f: (f / "owners" / "bob.pem").write_bytes(bytes(70_000)), "bob.pem: is larger than the 64 KiB"),
     "a crowd": (
@@ -119,6 +120,50 @@ def test_a_revoked_owner_loses_also_the_connection_that_it_has_and_a_running_cal
             sending.rest.set()
             assert upload.result(DEADLINE_S).size_bytes == 2
     server.stop()
+
+
+def _gone(owner: Path) -> None:
+    owner.unlink()
+
+
+def _half(owner: Path) -> None:
+    owner.write_bytes(owner.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("revoke", [_gone, _half])
+@pytest.mark.parametrize("others", ["none", "whole", "broken", "all of another agent's"])
+def test_whose_file_is_gone_or_not_whole_gets_in_no_more_whatever_else_is_wrong(
+    folder: Path, tmp_path: Path, others: str, revoke: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+):
+    server = fake_server(tmp_path / "state", FakeMeasuring(), credentials=CredentialFolder(folder))
+    address = server.start("127.0.0.1:0")
+    bob = Authority("bob")
+    if others == "whole":
+        write_credentials(folder, ANN.board(), {"bob": bob})
+    elif others == "broken":
+        (folder / "owners" / "bob.pem").mkdir()
+    elif others == "all of another agent's":
+        (folder / "agent.key").write_bytes(bob.board().key)
+    assert lets_in(address, ANN)
+    revoke(folder / "owners" / "ann.pem")
+    assert not any(lets_in(address, ANN) for _ in range(3))
+    assert lets_in(address, bob) == (others == "whole")
+    complaints = [record.message for record in caplog.records if "were changed" in record.message]
+    assert len(complaints) == len(set(complaints)), "each is told once"
+    write_credentials(folder, ANN.board(), {"ann": ANN})
+    assert lets_in(address, ANN)
+    server.stop()
+
+
+def lets_in(address: str, owner: Authority) -> bool:
+    with dial(address, ANN, owner.host()) as channel:
+        try:
+            profiler(channel).GetDeviceInfo(pb.GetDeviceInfoRequest(protocol_version=2), timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return False
+            raise
+    return True
 
 
 def test_beside_tls_the_agents_own_socket_answers_health_and_nothing_else(folder: Path, tmp_path: Path):

@@ -149,7 +149,7 @@ def test_a_new_owner_and_a_new_certificate_need_no_restart_and_a_half_written_fo
         (folder / "owners" / "ann.pem").unlink()
         assert not _lets_in(agent, bob, ann.host())
         assert _lets_in(agent, bob, bob.host())
-        kept = [line for line in agent.log_lines() if "the last whole ones are kept" in line]
+        kept = [line for line in agent.log_lines() if "the last whole certificate and key are kept" in line]
     assert len(kept) == 1
     assert "agent.key: are no certificate and its own private key" in kept[0]
 

@@ -6,7 +6,8 @@
 
 Connections speak mutual TLS by it. A rotation, a grant or a revocation needs no restart: each new connection is judged
 by the folder as it stands then, and connections are renewed every few minutes (server.CONNECTION_AGE_MS), so that a
-revoked owner is gone soon. While the folder is being written, the last whole one counts.
+revoked owner is gone soon. While certificate and key are being written, the last whole pair counts. An owner's file
+that is not whole admits nobody, so that no mistake in one file keeps an owner whose own file is gone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import ssl
 import stat
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +73,9 @@ class CredentialFolder:
         self._folder = folder
         self._lock = threading.Lock()
         self._stamp = self._read_stamp()
-        self._complained_of: object = None
-        self._configuration = self._load()
+        self._complaints: list[str] = []
+        self._pair = self._load_pair()
+        self._configuration = self._configured([_checked_authority(owner) for owner in self._checked_owners()])
 
     def server_credentials(self) -> grpc.ServerCredentials:
         return grpc.dynamic_ssl_server_credentials(
@@ -80,42 +83,74 @@ class CredentialFolder:
         )
 
     def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called before each handshake. None: as before. Must not raise, which would refuse the connection."""
+        """Called before each handshake. None: as before. Must not raise, for then the last owners would still count.
+
+        What was not whole is looked at again with the next connection; the log has each complaint once.
+        """
         with self._lock:
+            complaints: list[str] = []
             try:
                 stamp = self._read_stamp()
                 if stamp == self._stamp:
                     return None
-                configuration = self._load()
-                if self._read_stamp() != stamp:
-                    return None  # it was being written meanwhile: the next connection looks again
+                self._pair = self._load_pair()
             except ConfigError as error:
-                if self._complained_of != str(error):
-                    log.warning("the credentials were changed, but the last whole ones are kept: %s", error)
-                    self._complained_of = str(error)
-                return None
-            self._stamp = stamp
-            self._complained_of = None
-            log.info("credentials were read again; owners: %s", ", ".join(path.stem for path in self._owners()))
-            return configuration
+                complaints.append(f"the last whole certificate and key are kept: {error}")
+            names, authorities = self._load_owners(complaints)
+            if not complaints:
+                self._stamp = stamp
+                log.info("credentials were read again; owners: %s", ", ".join(names))
+            for complaint in complaints:
+                if complaint not in self._complaints:
+                    log.warning("the credentials were changed: %s", complaint)
+            self._complaints = complaints
+            return self._configured(authorities)
+
+    def _configured(self, authorities: Sequence[bytes]) -> grpc.ServerCertificateConfiguration:
+        """Without an owner the board's own certificate stands for them: gRPC wants one, and it is no host's."""
+        roots = b"\n".join(authorities) or self._pair[1]
+        return grpc.ssl_server_certificate_configuration([self._pair], roots)
 
     def _owners(self) -> list[Path]:
-        return sorted((self._folder / OWNERS).glob("*.pem"))
-
-    def _read_stamp(self) -> tuple[tuple[str, int, int, int], ...]:
-        """Changes whenever a file does."""
+        """Raises ConfigError."""
         try:
-            paths = [self._folder / CERTIFICATE, self._folder / KEY, *self._owners()]
-            found = [(path, path.stat()) for path in paths]
+            return sorted(path for path in (self._folder / OWNERS).iterdir() if path.suffix == ".pem")
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return tuple((str(path), about.st_mtime_ns, about.st_size, about.st_ino) for path, about in found)
 
-    def _load(self) -> grpc.ServerCertificateConfiguration:
-        certificate, key, owners = self._folder / CERTIFICATE, self._folder / KEY, self._owners()
-        mode = stat.S_IMODE(key.stat().st_mode)
-        if mode & 0o007:
-            raise ConfigError(f"{key}: mode {mode:04o} lets everyone at the board's private key; chmod 640 {key}")
+    def _read_stamp(self) -> tuple[tuple[object, ...], ...]:
+        """Changes whenever a file does, or its being there. Taken before the files are read, so that what is written
+        meanwhile is read by the next look. Raises ConfigError."""
+        return tuple(map(_stamp_of, (self._folder / CERTIFICATE, self._folder / KEY, *self._owners())))
+
+    def _load_pair(self) -> tuple[bytes, bytes]:
+        """Key and certificate. Raises ConfigError."""
+        certificate, key = self._folder / CERTIFICATE, self._folder / KEY
+        pair = (_read(key), _read(certificate))
+        _check_mode(key)
+        _check_pair(certificate, key)
+        return pair
+
+    def _load_owners(self, complaints: list[str]) -> tuple[list[str], list[bytes]]:
+        """Names and certificates of those whose file is whole; of the others a complaint."""
+        names, authorities = [], []
+        try:
+            owners = self._checked_owners()
+        except ConfigError as error:
+            complaints.append(f"nobody may use this board: {error}")
+            return [], []
+        for owner in owners:
+            try:
+                authorities.append(_checked_authority(owner))
+                names.append(owner.stem)
+            except ConfigError as error:  # noqa: PERF203  # at most 64
+                complaints.append(f"an owner may not use this board: {error}")
+        return names, authorities
+
+    def _checked_owners(self) -> list[Path]:
+        owners = self._owners()
         if not owners:
             raise ConfigError(
                 f"{self._folder / OWNERS}: holds no NAME.pem, so nobody could use this board; "
@@ -123,10 +158,24 @@ class CredentialFolder:
             )
         if len(owners) > MOST_OWNERS:
             raise ConfigError(f"{self._folder / OWNERS}: holds {len(owners)} owners, wanted at most {MOST_OWNERS}")
-        pair = (_read(key), _read(certificate))
-        _check_pair(certificate, key)
-        roots = b"\n".join(_checked_authority(owner) for owner in owners)
-        return grpc.ssl_server_certificate_configuration([pair], roots)
+        return owners
+
+
+def _stamp_of(path: Path) -> tuple[object, ...]:
+    try:
+        about = path.stat()
+    except OSError as error:
+        return str(path), error.errno
+    return str(path), about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino
+
+
+def _check_mode(key: Path) -> None:
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot be read: {error.strerror}") from error
+    if mode & 0o007:
+        raise ConfigError(f"{key}: mode {mode:04o} lets everyone at the board's private key; chmod 640 {key}")
 
 
 def _read(path: Path) -> bytes:
