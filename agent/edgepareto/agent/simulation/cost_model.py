@@ -1,7 +1,7 @@
 """What an operator costs on a board: arithmetic, memory, dispatch. Knows neither files nor a runtime.
 
-The shape of the model and every constant are those of docs/board-facts.md, section 5. They were fitted there on published
-latencies of whole models, so what one operator costs is an inference and not a measurement.
+The shape of the model and every constant are those of docs/board-facts.md, section 5. They were fitted there on
+published latencies of whole models, so what one operator costs is an inference and not a measurement.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class CostTable:
     def latency_s(self, operators: Iterable[Operator], threads: int) -> float:
         """One inference without noise.
 
-        Numbers of threads between two rows follow t = A / threads + B through both of them (docs/board-facts.md 3b); beyond
-        the last row nothing gets faster.
+        Numbers of threads between two rows follow t = A / threads + B through both of them (docs/board-facts.md 3b);
+        beyond the last row nothing gets faster.
         """
         listed = tuple(operators)
         low = max(count for count in self.rows if count <= max(threads, min(self.rows)))

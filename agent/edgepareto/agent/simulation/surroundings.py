@@ -1,8 +1,9 @@
 """What happens to a board while it measures: heat and the throttling it brings, drift, other programs, a weak supply.
 
 Everything is a function of measurement time and of the power drawn since the batch began, so a batch that is sent again
-finds the same. Heat is one thermal resistance and one time constant (docs/board-facts.md, 5d). It is looked at every 100 ms
-of measurement time and not at every run, so that a run costs no more for it; the fake /sys follows at the same pace.
+finds the same. Heat is one thermal resistance and one time constant (docs/board-facts.md, 5d). It is looked at every
+100 ms of measurement time and not at every run, so that a run costs no more for it; the fake /sys follows at the same
+pace.
 """
 
 from __future__ import annotations
