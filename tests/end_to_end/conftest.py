@@ -120,13 +120,25 @@ class Board:
             self.process.communicate(timeout=30)
 
 
+def new_project(folder: Path) -> Project:
+    (folder / "edgepareto.toml").write_text(SETTINGS)
+    (folder / "mobilenet.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
+    for name, rows in (("calibration", 64), ("validation", 200), ("test", 200)):
+        excerpt(EXAMPLE / f"{name}.npz", folder / f"{name}.npz", rows)
+    return Project(folder)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    (tmp_path / "edgepareto.toml").write_text(SETTINGS)
-    (tmp_path / "mobilenet.onnx").write_bytes((EXAMPLE / "mobilenet.onnx").read_bytes())
-    for name, rows in (("calibration", 64), ("validation", 200), ("test", 200)):
-        excerpt(EXAMPLE / f"{name}.npz", tmp_path / f"{name}.npz", rows)
-    return Project(tmp_path)
+    return new_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of an undisturbed search on pi1 and jetson2, to compare with; nobody writes into it."""
+    project = new_project(tmp_path_factory.mktemp("whole"))
+    project.host("search", "--devices", "pi1,jetson2", "--quiet")
+    return project.folder / "study"
 
 
 @pytest.fixture

@@ -25,27 +25,28 @@ def told(project: Project, study: str) -> dict[str, dict]:
 def test_a_search_whose_board_and_host_are_killed_ends_as_an_undisturbed_one_and_says_so(
     project: Project, boards: tuple[Board, Board]
 ):
-    words = ("search", "--devices", "pi1,jetson2")
+    words = ("search", "--devices", "pi1", "--measurements", "10")
     project.host(*words, "--study", "whole", "--quiet")
+    total = committed_batches(project.folder / "whole")
     study = project.folder / "broken"
     pi, _ = boards
     restarted = False
 
-    def when_some_are_measured(count: int) -> Callable[[], bool]:
+    def when_measured(share: float) -> Callable[[], bool]:
         def look() -> bool:
             nonlocal restarted
-            if not restarted and committed_batches(study) > 1:
+            if not restarted and committed_batches(study) > 0:
                 pi.start()
                 restarted = True
-            return committed_batches(study) > count
+            return committed_batches(study) > share * total
 
         return look
 
     # A host that is told to end frees its boards at once; one that is killed is followed by itself without waiting.
     words = (*words, "--study", "broken")
-    assert project.killed(*words, when=when_some_are_measured(4), with_signal=signal.SIGTERM) == 130
-    project.host("profile", "mobilenet.onnx", "--devices", "pi1,jetson2", "--preset", "quick", "--wait", "0")
-    assert project.killed(*words, "--resume", when=when_some_are_measured(7)) == -signal.SIGKILL
+    assert project.killed(*words, when=when_measured(1 / 3), with_signal=signal.SIGTERM) == 130
+    project.host("profile", "mobilenet.onnx", "--devices", "pi1", "--preset", "quick", "--wait", "0")
+    assert project.killed(*words, "--resume", when=when_measured(2 / 3)) == -signal.SIGKILL
     done = project.host(*words, "--resume", "--wait", "0")
 
     assert everything_measured(study) == everything_measured(project.folder / "whole")
@@ -95,7 +96,7 @@ def test_a_board_that_is_lost_leaves_the_others_fronts_and_exit_code_1(project: 
     settings = project.folder / "edgepareto.toml"
     text = settings.read_text().replace("[devices.jetson2]", 'faults = ["dies_after=2"]\n\n[devices.jetson2]')
     settings.write_text(text)
-    done = project.host("search", "--devices", "pi1,jetson2", code=1)
+    done = project.host("search", "--devices", "pi1,jetson2", "--measurements", "8", code=1)
     fronts = told(project, "study")
     assert [front["complete"] for front in fronts.values()] == [False, True]
     assert "its agent ended" in fronts["pi1"]["incomplete_reason"]

@@ -79,11 +79,12 @@ print(float((session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1) =
     [(signal.SIGKILL, (0, 1 / 3, 2 / 3)), (signal.SIGINT, (1 / 2,))],
     ids=["killed three times", "interrupted"],
 )
-def test_a_search_ended_at_any_moment_resumes_to_the_same_measurements_and_front(project: Project, how, moments):
+def test_a_search_ended_at_any_moment_resumes_to_the_same_measurements_and_front(
+    project: Project, whole: Path, how, moments
+):
     words = ("search", "--devices", "pi1,jetson2", "--quiet")
-    project.host(*words, "--study", "whole")
     study = project.folder / "broken"
-    total = committed_batches(project.folder / "whole")
+    total = committed_batches(whole)
     for share in moments:
         resume = ("--resume",) if (study / "study.sqlite").exists() else ()
         reached = math.floor(share * total)
@@ -93,11 +94,11 @@ def test_a_search_ended_at_any_moment_resumes_to_the_same_measurements_and_front
         assert code == (130 if how is signal.SIGINT else -signal.SIGKILL)
     project.host(*words, "--study", "broken", "--resume")
 
-    def told(name: str) -> list[dict]:
-        return json.loads(project.host("front", "--study", name, "--format", "json").stdout)["devices"]
+    def told(study: Path) -> list[dict]:
+        return json.loads(project.host("front", "--study", str(study), "--format", "json").stdout)["devices"]
 
-    assert everything_measured(study) == everything_measured(project.folder / "whole")
-    assert told("broken") == told("whole")
+    assert everything_measured(study) == everything_measured(whole)
+    assert told(study) == told(whole)
 
 
 def test_no_process_of_ours_outlives_a_killed_host(project: Project):

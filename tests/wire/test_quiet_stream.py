@@ -10,11 +10,15 @@ from pathlib import Path
 import grpc
 import pytest
 from edgepareto.agent import server
-from edgepareto.host.fleet import channel
-from edgepareto.host.fleet.channel import open_channel
+from edgepareto.host.domain import Batch
+from edgepareto.host.fleet import channel, wire
+from edgepareto.host.fleet.blobs import sha256_of, upload_missing
+from edgepareto.host.fleet.channel import open_channel, open_stub
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from fakes.measuring import FakeMeasuring
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-DEADLINE_S = 30.0
+DEADLINE_S = 30
 TIMES_FASTER = 10  # pings every second instead of every ten, allowed twice as often as before
 
 
@@ -41,7 +45,7 @@ def test_the_agent_allows_pings_more_often_than_the_host_sends_them():
 
 
 def test_a_quiet_stream_outlives_the_pings_for_which_a_default_server_cuts_it_off(
-    start_agent, default_server: str, monkeypatch
+    start_agent, files, default_server: str, monkeypatch
 ):
     """T21, ten times faster."""
     monkeypatch.setattr(channel, "OPTIONS", _with(channel.OPTIONS, "grpc.keepalive_time_ms", factor=1 / TIMES_FASTER))
@@ -50,11 +54,11 @@ def test_a_quiet_stream_outlives_the_pings_for_which_a_default_server_cuts_it_of
         "OPTIONS",
         _with(server.OPTIONS, "grpc.http2.min_ping_interval_without_data_ms", factor=1 / TIMES_FASTER),
     )
-    agent = start_agent(address="127.0.0.1:0")
+    agent = start_agent(FakeMeasuring(held=lambda: True), address="127.0.0.1:0")
     with open_channel(agent.address) as ours, open_channel(default_server) as other:
-        quiet = _Watch(ours)
+        quiet = _Quiet(_batch_that_is_held(ours, files.batch()))
         with pytest.raises(grpc.RpcError) as cut:
-            _Watch(other).ended(DEADLINE_S)
+            _Quiet(health_pb2_grpc.HealthStub(other).Watch(health_pb2.HealthCheckRequest())).ended(DEADLINE_S)
         assert "too many pings" in (cut.value.details() or "").lower()
         assert quiet.is_open()
         # The very connection that was pinged still answers.
@@ -63,11 +67,25 @@ def test_a_quiet_stream_outlives_the_pings_for_which_a_default_server_cuts_it_of
         quiet.cancel()
 
 
-class _Watch:
-    """A health watch: one word at its beginning, then silence."""
+def _batch_that_is_held(dialled: grpc.Channel, batch: Batch):
+    """The stream of a batch that never gets past its anchor."""
+    stub = open_stub(dialled)
+    lease = stub.AcquireLease(pb.AcquireLeaseRequest(owner="ann", ttl_s=2 * DEADLINE_S), timeout=5)
+    blobs = {path: sha256_of(path) for path in files_of(batch)}
+    upload_missing(stub, lease.lease_id, {digest: path for path, digest in blobs.items()})
+    return stub.Profile(wire.profile_request(batch, blobs, lease.lease_id))
 
-    def __init__(self, dialled: grpc.Channel) -> None:
-        self._call = health_pb2_grpc.HealthStub(dialled).Watch(health_pb2.HealthCheckRequest())
+
+def files_of(batch: Batch) -> set[Path]:
+    entries = (batch.anchor, *batch.entries)
+    return {batch.inputs, *(path for entry in entries for path in (entry.model, entry.expected_outputs))}
+
+
+class _Quiet:
+    """A stream that says something at its beginning, and then nothing."""
+
+    def __init__(self, call) -> None:
+        self._call = call
         next(self._call)
         self._over = threading.Event()
         self._error: grpc.RpcError | None = None
