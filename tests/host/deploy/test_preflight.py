@@ -39,7 +39,7 @@ python=/usr/bin/python3 3.11.2 64 venv
 python=/usr/bin/python3.11 3.11.2 64 venv
 disk=/opt 24117248 rw,noatime
 disk=/var/lib 24117248 rw,noatime
-disk=/tmp 24117248 rw,noatime
+disk=/var/tmp 24117248 rw,noatime
 root_kind=ext4
 memory_kb=3884000
 available_kb=3400000
@@ -127,9 +127,9 @@ def test_these_boards_will_do(board: str, changed: dict[str, str]) -> None:
         ({"python": "/usr/bin/python3 3.11.2 64 novenv"}, "Python", "apt install python3-venv"),
         ({"python": "/home/pi/.pyenv/shims/python3 3.11.2 64 venv"}, "Python", "home"),
         ({"python": None}, "Python", "none; on the board: sudo apt install python3"),
-        ({"disk": "/opt 102400 rw\n/var/lib 9999999 rw\n/tmp 9999999 rw"}, "free /opt", "100 MB; 400 MB are needed"),
-        ({"disk": "/opt 9999999 rw,noexec\n/var/lib 9999999 rw\n/tmp 9999999 rw"}, "/opt", "noexec"),
-        ({"disk": "/opt 9999999 ro\n/var/lib 9999999 rw\n/tmp 9999999 rw"}, "/opt", "read-only"),
+        ({"disk": "/opt 102400 rw\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "free /opt", "100 MB; 400 MB are needed"),
+        ({"disk": "/opt 9999999 rw,noexec\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "/opt", "noexec"),
+        ({"disk": "/opt 9999999 ro\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "/opt", "read-only"),
         ({"root_kind": "overlay"}, "/", "disable_overlayfs"),
         ({"memory_kb": "240000"}, "memory", "400 MB"),
         ({"sudo": None}, "root", "root@"),
@@ -201,7 +201,7 @@ def test_the_script_tells_of_this_machine_in_every_shell(shell: list[str]) -> No
     assert facts.is_root == (os.getuid() == 0)
     assert abs(facts.clock_ahead_s) < 30
     assert facts.memory_bytes == pytest.approx(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), rel=0.1)
-    assert facts.disks["/tmp"].free_bytes > 0
+    assert facts.disks["/var/tmp"].free_bytes > 0
     assert any(python.version[0] == 3 for python in facts.pythons)
 
 

@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,40 @@ def test_a_command_keeps_its_quotes_backslashes_lines_and_stdin(shell: Shell) ->
     script = "printf '%s|' \"it's\" 'a\\b' \"$HOME\" '!x'\n# a line of its own\ncat"
     assert shell.check(script, stdin=b"given\n\x00\xff").startswith("it's|a\\b|/")
     assert shell.check("cat", stdin=b"x" * 300_000) == "x" * 300_000
+
+
+def test_a_folder_is_for_our_user_alone_and_goes_at_the_end(shell: Shell) -> None:
+    with shell.folder() as folder:
+        assert shell.check(f"stat -c '%a %u' {folder}") == f"700 {os.getuid()}\n"
+        shell.upload([(b"secret", f"{folder}/a file")], lambda done, total: None)
+        assert Path(folder, "a file").stat().st_mode & 0o777 == 0o600
+    assert not Path(folder).exists()
+
+
+def test_a_folder_goes_where_the_work_in_it_fails_and_where_the_connection_ends(shell: Shell) -> None:
+    with pytest.raises(ZeroDivisionError), shell.folder() as folder:
+        raise ZeroDivisionError
+    assert not Path(folder).exists()
+    with shell.folder() as folder:
+        assert Path(folder).is_dir()
+        shell._transport.close()
+        _wait_until(lambda: not Path(folder).exists())
+
+
+def test_a_program_that_is_not_wanted_any_more_is_ended(shell: Shell, tmp_path: Path) -> None:
+    """As a signal tells it, so that it can put back what it did."""
+    program = tmp_path / "program"
+    program.write_text(
+        f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/started; while :; do sleep 0.1; done"
+    )
+
+    def heed() -> None:
+        if (tmp_path / "started").exists():
+            raise DeployError("stopped")
+
+    with pytest.raises(DeployError, match="stopped"):
+        list(shell.stream(f"sh {program}", heed=heed))
+    _wait_until((tmp_path / "ended").exists)
 
 
 def test_the_administrators_folders_are_in_the_path_and_the_locale_is_c(shell: Shell) -> None:
@@ -209,3 +243,10 @@ def test_a_connection_that_breaks_in_a_command_is_one_line(board: Board, tmp_pat
         board.server.transports[-1].close()
         with pytest.raises(DeployError, match="the SSH connection broke"):
             next(lines)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)

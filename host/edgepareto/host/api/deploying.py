@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -15,6 +13,7 @@ from edgepareto.host.errors import ConfigError, EdgeParetoError, WrongUse
 
 if TYPE_CHECKING:
     from edgepareto.host.deploy.agent_installer import Deployed, Report
+    from edgepareto.host.deploy.side_by_side import Errand
     from edgepareto.host.deploy.ssh import Ask
 
 __all__ = ["DeployResult", "DeployTask", "deploy"]
@@ -56,10 +55,12 @@ def deploy(
 
     ask: a person at a terminal, for passwords and first contact; None: whoever has to be asked is a failure.
     host_key: "SHA256:..." of the one device. report_for: who is told how far a device is.
-    Raises WrongUse, ConfigError for what does not fit before any board is touched.
+    Raises WrongUse, ConfigError for what does not fit before any board is touched. After Ctrl-C each board that is not
+    done yet is put back as it was, then KeyboardInterrupt passes through.
     """
     from edgepareto.host.deploy.agent_installer import DeployWish, deploy_agent, remove_agent
     from edgepareto.host.deploy.rotation import close_rotation, rotate_agent
+    from edgepareto.host.deploy.side_by_side import side_by_side
 
     chosen = _chosen(devices, settings)
     if host_key is not None and len(chosen) > 1:
@@ -74,18 +75,17 @@ def deploy(
         shunt_ohm=shunt_ohm,
     )
     work = {DeployTask.REMOVE: remove_agent, DeployTask.ROTATE: rotate_agent}.get(task, deploy_agent)
-    one_question = None if ask is None else _OneAtATime(ask)
 
-    def treated(device: DeviceConfig) -> DeployResult:
+    def treated(device: DeviceConfig, errand: Errand) -> DeployResult:
         report = _Silence() if report_for is None else report_for(device.name)
         try:
-            done = work(device, wish, ask=one_question, report=report)
+            done = work(device, wish, errand=errand, report=report)
         except EdgeParetoError as error:
+            report.step(str(error).removeprefix(f"{device.name}: "))
             return DeployResult(name=device.name, deployed=None, problem=str(error))
         return DeployResult(name=device.name, deployed=done, problem=None)
 
-    with ThreadPoolExecutor(len(chosen), thread_name_prefix="deploy") as threads:
-        results = tuple(threads.map(treated, chosen))
+    results = side_by_side(chosen, treated, person=ask)
     if task is DeployTask.ROTATE and any(result.deployed is not None for result in results):
         behind = close_rotation(_known(settings))
         results = tuple(_with_note(result, behind) for result in results)
@@ -115,22 +115,6 @@ def _with_note(result: DeployResult, behind: Sequence[str]) -> DeployResult:
         return result
     note = f"the rotation stays open for {', '.join(behind)}: host deploy {' '.join(behind)} --rotate"
     return replace(result, deployed=replace(result.deployed, notes=(*result.deployed.notes, note)))
-
-
-class _OneAtATime:
-    """Boards are treated side by side; a person answers one question after the other."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._lock = threading.Lock()
-
-    def secret(self, prompt: str) -> str:
-        with self._lock:
-            return self._ask.secret(prompt)
-
-    def confirm(self, question: str) -> bool:
-        with self._lock:
-            return self._ask.confirm(question)
 
 
 class _Silence:

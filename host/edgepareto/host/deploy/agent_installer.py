@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 from edgepareto.host.config import DeviceConfig, record_board
 from edgepareto.host.credentials import BoardCredentials, Identity, issue_board_credentials, open_rotation, own_identity
 from edgepareto.host.credentials.certificates import certificate_facts, is_issued_by
-from edgepareto.host.deploy.bundle import BundleFile, Settings, bundle_files, folders_of
+from edgepareto.host.deploy.bundle import INSTALL_SCRIPT, BundleFile, Settings, bundle_files, folders_of
 from edgepareto.host.deploy.installed import BoardState, call_script, read_state
 from edgepareto.host.deploy.preflight import AGENT_PORT, Wanted, judge, look_over
-from edgepareto.host.deploy.ssh import Ask, Shell, open_shell, ssh_target
+from edgepareto.host.deploy.side_by_side import Errand
+from edgepareto.host.deploy.ssh import Shell, open_shell, ssh_target
 from edgepareto.host.deploy.wheelhouse import BoardPlatform, Wheelhouse, gather_wheelhouse
 from edgepareto.host.domain import DeviceInfo
 from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
@@ -31,7 +33,6 @@ from edgepareto.host.fleet.unlock import lease_holder
 
 __all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "refuse_while_held", "remove_agent"]
 
-STAGE = ".edgepareto-deploy"  # in the home of who logs in; kept where an upload was cut off, which then goes on
 MOST_SKEW_S = 5.0
 ANSWER_S = 30.0  # for the new agent to be reached from here
 ANSWER_POLL_S = 1.0
@@ -80,23 +81,23 @@ class Report(Protocol):
     def checks(self, checks: Sequence[Check]) -> None: ...
 
 
-def deploy_agent(device: DeviceConfig, wish: DeployWish, *, ask: Ask | None, report: Report) -> Deployed:
+def deploy_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, report: Report) -> Deployed:
     """Raises DeviceError leaves, ConfigError; the board is then as it was."""
-    return _Deployment(device, wish, ask, report).run()
+    return _Deployment(device, wish, errand, report).run()
 
 
-def remove_agent(device: DeviceConfig, wish: DeployWish, *, ask: Ask | None, report: Report) -> Deployed:
+def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, report: Report) -> Deployed:
     """Take everything off the board, and its id out of the inventory."""
     report.step("connecting")
-    with open_shell(ssh_target(device), ask=ask, host_key=wish.host_key or device.host_key) as shell:
+    with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         is_there = state.is_installed or state.is_partly_there
         if is_there and state.is_active:
             refuse_while_held(device, state, wish)
+        errand.heed()
         if is_there:
             report.step("removing")
             _named(device, lambda: call_script(shell, "remove"))
-        shell.run(f'rm -rf "$HOME/{STAGE}"')
     if device.board_id is not None:
         device = record_board(device, board_id=None)
     return Deployed(device=device, outcome=Outcome.REMOVED if is_there else Outcome.NOT_THERE)
@@ -117,11 +118,11 @@ def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish)
 
 
 class _Deployment:
-    def __init__(self, device: DeviceConfig, wish: DeployWish, ask: Ask | None, report: Report) -> None:
+    def __init__(self, device: DeviceConfig, wish: DeployWish, errand: Errand, report: Report) -> None:
         self._device = device
         self._name = device.name
         self._wish = wish
-        self._ask = ask
+        self._errand = errand
         self._report = report
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
@@ -130,7 +131,7 @@ class _Deployment:
 
     def run(self) -> Deployed:
         wish, device = self._wish, self._device
-        with open_shell(ssh_target(device), ask=self._ask, host_key=wish.host_key or device.host_key) as shell:
+        with open_shell(ssh_target(device), ask=self._errand.ask, host_key=wish.host_key or device.host_key) as shell:
             with self._timed("looking the board over"):
                 facts = look_over(shell, self._name, port=self._port)
                 self._check(facts)
@@ -143,17 +144,17 @@ class _Deployment:
                 refuse_while_held(device, state, wish)
             self._set_clock(shell, facts)
             files = bundle_files(wheelhouse, self._settings(facts), credentials=credentials)
-            stage = f"{shell.check('cd && pwd').strip()}/{STAGE}"
-            with self._timed("sending"):
-                self._send(shell, stage, files, has_release=state.release == wheelhouse.release)
-            outcome = self._install(shell, stage, state)
+            with shell.folder() as bundle:
+                with self._timed("sending"):
+                    self._send(shell, bundle, files, has_release=state.release == wheelhouse.release)
+                outcome = self._install(shell, bundle, state)
             info = self._verified(shell, state, outcome)
-            shell.run(f"rm -rf {_quoted(stage)}")
         device = record_board(device, board_id=state.board_id)
         return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
+        self._errand.heed()
         self._report.step(step)
         began_s = time.monotonic()
         yield
@@ -174,7 +175,7 @@ class _Deployment:
         assert python is not None, "checked"
         assert glibc is not None, "checked"
         board = BoardPlatform(architecture=facts.architecture, python=python.version[:2], glibc=glibc)
-        return gather_wheelhouse(board, given=self._wish.wheelhouse, tell=self._report.step)
+        return gather_wheelhouse(board, given=self._wish.wheelhouse, tell=self._report.step, heed=self._errand.heed)
 
     def _settings(self, facts: BoardFacts) -> Settings:
         wish, device = self._wish, self._device
@@ -228,34 +229,23 @@ class _Deployment:
         shell.check(f"date -u -s @{time.time():.0f}", root=True)
         self._notes.append(f"the board's clock was {abs(skew_s):.0f} s {'fast' if skew_s > 0 else 'slow'} and was set")
 
-    def _send(self, shell: Shell, stage: str, files: Sequence[BundleFile], *, has_release: bool) -> None:
-        """Only what is not there already: the wheels of an upload that was cut off, or none where all is installed."""
-        names = " ".join(_quoted(f"{stage}/{folder}") for folder in folders_of(files))
-        # What is left of an earlier bundle must not pass for a part of this one.
-        shell.check(
-            f"umask 077; mkdir -p {names}; cd {_quoted(stage)} && rm -rf credentials && mkdir -p {names}; "
-            f"[ -O {_quoted(stage)} ]"
-        )
-        listed = shell.run(f"cd {_quoted(stage)}/wheels && sha256sum -- *.whl").stdout.splitlines()
-        there = {name.lstrip(" *"): digest for digest, _, name in (line.partition(" ") for line in listed)}
-        wanted = {file.name.removeprefix("wheels/"): file.sha256 for file in files if file.sha256}
-        stale = [name for name in there if wanted.get(name) != there[name]]
-        if stale:
-            shell.check(f"cd {_quoted(stage)}/wheels && rm -f -- {' '.join(map(_quoted, stale))}")
-        missing = [
-            file
-            for file in files
-            if file.sha256 is None or (not has_release and there.get(file.name.removeprefix("wheels/")) != file.sha256)
-        ]
-        shell.upload([(file.source, f"{stage}/{file.name}") for file in missing], self._report.progress)
+    def _send(self, shell: Shell, bundle: str, files: Sequence[BundleFile], *, has_release: bool) -> None:
+        """Without the wheels where what they are of is installed already."""
+        shell.check(f"umask 077; cd {quote(bundle)} && mkdir -p {' '.join(map(quote, folders_of(files)))}")
+        missing = [file for file in files if file.sha256 is None or not has_release]
 
-    def _install(self, shell: Shell, stage: str, state: BoardState) -> Outcome:
+        def moved(done_bytes: int, all_bytes: int) -> None:
+            self._errand.heed()
+            self._report.progress(done_bytes, all_bytes)
+
+        shell.upload([(file.source, f"{bundle}/{file.name}") for file in missing], moved)
+
+    def _install(self, shell: Shell, bundle: str, state: BoardState) -> Outcome:
         result = ""
         step, began_s = "", time.monotonic()
         try:
-            for line in shell.stream(
-                f"sh {_quoted(f'{stage}/files/install-agent.sh')} install {_quoted(stage)}", root=True
-            ):
+            command = f"sh {quote(f'{bundle}/files/{INSTALL_SCRIPT}')} install {quote(bundle)}"
+            for line in shell.stream(command, root=True, heed=self._errand.heed):
                 kind, _, text = line.partition(" ")
                 if kind == "step":
                     now_s = time.monotonic()
@@ -302,6 +292,7 @@ class _Deployment:
         device = replace(self._device, board_id=state.board_id)
         deadline_s = time.monotonic() + ANSWER_S
         while True:
+            self._errand.heed()
             try:
                 info = probe(device)
                 break
@@ -323,7 +314,3 @@ def _named(device: DeviceConfig, call: Callable[[], object]) -> None:
 
 def _without_name(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name}: ")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"

@@ -24,7 +24,11 @@ __all__ = ["AGENT_PORT", "SCRIPT", "Wanted", "judge", "look_over", "read_facts"]
 
 SCRIPT = Path(__file__).with_name("preflight.sh")
 AGENT_PORT = 50051
-NEEDED_BYTES = {"/opt": 400 << 20, "/var/lib": 100 << 20, "/tmp": 150 << 20}  # programs; models; what is carried over
+NEEDED_BYTES = {
+    "/opt": 400 << 20,
+    "/var/lib": 100 << 20,
+    "/var/tmp": 150 << 20,
+}  # programs; models; what is carried over
 FEWEST_MEMORY_BYTES, ROOMY_MEMORY_BYTES = 400 << 20, 900 << 20  # a board of 512 MB says less, the kernel has its share
 OLDEST_GLIBC = (2, 28)
 ARCHITECTURES = {"aarch64": 64, "x86_64": 64}

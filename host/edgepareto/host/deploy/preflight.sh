@@ -40,7 +40,7 @@ except ImportError:
 print("%d.%d.%d %d %s" % (sys.version_info[:3] + (struct.calcsize("P") * 8, has)))' 2>/dev/null) && say python "$found $fact"
 done
 
-for folder in /opt /var/lib /tmp; do
+for folder in /opt /var/lib /var/tmp; do
   set -- $(df -Pk "$r$folder" 2>/dev/null | sed -n '2p')
   [ $# -ge 6 ] || continue
   while [ $# -gt 6 ]; do shift; done

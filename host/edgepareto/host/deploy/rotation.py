@@ -24,7 +24,8 @@ from edgepareto.host.credentials import (
 from edgepareto.host.credentials.certificates import is_issued_by
 from edgepareto.host.deploy.agent_installer import Deployed, DeployWish, Outcome, Report, refuse_while_held
 from edgepareto.host.deploy.installed import BoardState, call_script, credentials_tar, read_state
-from edgepareto.host.deploy.ssh import Ask, Shell, open_shell, ssh_target
+from edgepareto.host.deploy.side_by_side import Errand
+from edgepareto.host.deploy.ssh import Shell, open_shell, ssh_target
 from edgepareto.host.domain import DeviceInfo
 from edgepareto.host.errors import DeployError, DeviceError
 from edgepareto.host.fleet.visit import visit_as
@@ -34,14 +35,15 @@ __all__ = ["close_rotation", "rotate_agent"]
 NEXT = ".next"  # after the owner's name on the board, while the old one is still there
 
 
-def rotate_agent(device: DeviceConfig, wish: DeployWish, *, ask: Ask | None, report: Report) -> Deployed:
+def rotate_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, report: Report) -> Deployed:
     """Move one board to the next authority, which is made where no rotation is open. Raises DeviceError leaves."""
     report.step("connecting")
-    with open_shell(ssh_target(device), ask=ask, host_key=wish.host_key or device.host_key) as shell:
+    with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         _check(device, state)
         refuse_while_held(device, state, wish)
         device = replace(device, board_id=state.board_id)
+        errand.heed()
         rotation = begin_rotation()
         assert state.certificate_pem is not None, "checked"
         issuers = [one for one in (rotation.current, rotation.next) if is_issued_by(state.certificate_pem, one.ca_pem)]

@@ -10,6 +10,7 @@ import secrets
 import select
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -43,6 +44,12 @@ FOLLOWER = (
     "exec 3<&0; ( exec {command} ) </dev/null & p=$!; ( cat <&3 >/dev/null; kill $p ) >/dev/null 2>&1 & w=$!; "
     "exec 3<&-; wait $p; c=$?; kill $w 2>/dev/null; exit $c"
 )
+# Makes a folder for us alone, tells where, and takes it away when our side ends, in whatever way.
+KEEPER = (
+    "trap '' HUP; umask 077; d=$(mktemp -d /var/tmp/edgepareto-XXXXXX || mktemp -d /tmp/edgepareto-XXXXXX) || exit 1; "
+    'echo "$d"; cat >/dev/null; rm -rf "$d"'
+)
+LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +87,11 @@ class Shell:
             raise DeployError(f"{self._name}: {_short(command)} ended with {result.exit_code}: {said}")
         return result.stdout
 
-    def stream(self, command: str, *, root: bool = False) -> Iterator[str]:
-        """The lines of one program (no pipe, no `;`), until it or the caller ends. Raises DeployError."""
+    def stream(self, command: str, *, root: bool = False, heed: Callable[[], None] = lambda: None) -> Iterator[str]:
+        """The lines of one program (no pipe, no `;`), until it or the caller ends. Raises DeployError.
+
+        heed: called several times a second; where it raises, the program on the board is ended.
+        """
         before, first = self._as_root() if root else ("", b"")
         script = ENVIRONMENT + FOLLOWER.format(command=command)
         with self._opened(before, script) as channel:
@@ -98,6 +108,7 @@ class Shell:
                 elif channel.exit_status_ready():
                     break
                 else:
+                    heed()
                     self._check_alive()
                     _wait(channel, is_sending=False)
             if pending:
@@ -106,6 +117,29 @@ class Shell:
             if code != 0:
                 said = _last_line(_text(words)) or "it said nothing"
                 raise DeployError(f"{self._name}: {_short(command)} ended with {code}: {said}")
+
+    @contextmanager
+    def folder(self) -> Iterator[str]:
+        """A new folder of our user alone, gone at the end of the block, also where the connection ends before it."""
+        script = ENVIRONMENT + KEEPER
+        with self._opened("", script) as channel:
+            self._send(channel, self._start(script))
+            told = b""
+            try:
+                while not told.endswith(b"\n") and len(told) < LONGEST_PATH and (more := channel.recv(1)):
+                    told += more
+                said = "" if told else _last_line(_text(channel.recv_stderr(CHUNK_BYTES)))
+            except OSError as error:
+                raise self._broken(error) from error
+            if not told.startswith(b"/"):
+                self._check_alive()
+                raise DeployError(f"{self._name}: no folder can be made in /var/tmp ({said or 'it said nothing'})")
+            try:
+                yield _text(told).strip()
+            finally:
+                with suppress(OSError, EOFError):
+                    channel.shutdown_write()
+                    channel.recv(1)  # its end, at the latest after STALL_S
 
     def upload(self, files: Sequence[tuple[Path | bytes, str]], on_progress: Callable[[int, int], None]) -> None:
         """Each (local file or its content, absolute remote path), readable by our user alone, its size checked.

@@ -15,12 +15,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepareto.host.config.folder import write_whole
 from edgepareto.host.deploy.agent_wheel import DISTRIBUTION, agent_requirements, build_agent_wheel
 from edgepareto.host.errors import DeployError
 
@@ -35,6 +38,8 @@ STANDS_IN = {"onnxruntime-gpu": "onnxruntime"}
 OLDEST_GLIBC_MINOR = {"x86_64": 5}  # manylinux1; for every other processor manylinux2014
 DEFAULT_OLDEST_GLIBC_MINOR = 17
 MOST_ROUNDS = 10
+HEED_S = 0.2
+GATHERING = threading.Lock()  # boards of one kind, side by side, fetch once
 LIST = "wheelhouse.json"
 NO_NETWORK = re.compile(r"NewConnectionError|Failed to establish|Name or service not known|Temporary failure in name|"
                         r"Max retries exceeded|ProxyError|ConnectTimeout", re.IGNORECASE)  # fmt: skip
@@ -127,10 +132,12 @@ def gather_wheelhouse(
     given: Path | None = None,
     cache: Path | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    heed: Callable[[], None] = lambda: None,
 ) -> Wheelhouse:
     """given: a folder whose wheels win over PyPI's; nothing is fetched where it is complete.
 
-    cache: kept between boards and runs; default in the user's cache folder. tell: what is being done. DeployError.
+    cache: kept between boards and runs; default in the user's cache folder. tell: what is being done. heed: ends it by
+    raising. DeployError.
     """
     place = cache or _default_cache()
     agent = build_agent_wheel()
@@ -138,14 +145,15 @@ def gather_wheelhouse(
     given_wheels = () if given is None else _given_wheels(given, board)
     folder = place / _key(board, roots, given_wheels)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    found = _from_cache(folder)
-    if found is None:
-        tell(f"fetching wheels for {board.architecture}, Python {board.python_text}")
-        found = _gathered(board, roots, given_wheels, folder)
+    with GATHERING:
+        found = _from_cache(folder)
+        if found is None:
+            tell(f"fetching wheels for {board.architecture}, Python {board.python_text}")
+            found = _gathered(board, roots, given_wheels, folder, heed)
     own = folder.parent / f"{DISTRIBUTION}-{hashlib.sha256(agent.content).hexdigest()[:16]}" / agent.name
     if not own.is_file() or own.read_bytes() != agent.content:
         own.parent.mkdir(exist_ok=True)
-        own.write_bytes(agent.content)
+        write_whole(own, agent.content)
     installer = next(wheel for wheel in found if _name_and_version(wheel.name)[0] == "pip")
     return Wheelhouse(
         wheels=(_wheel(own), *(wheel for wheel in found if wheel is not installer)),
@@ -155,7 +163,9 @@ def gather_wheelhouse(
     )
 
 
-def _gathered(board: BoardPlatform, roots: Sequence[str], given: Sequence[Path], folder: Path) -> tuple[Wheel, ...]:
+def _gathered(
+    board: BoardPlatform, roots: Sequence[str], given: Sequence[Path], folder: Path, heed: Callable[[], None]
+) -> tuple[Wheel, ...]:
     """Into `folder`, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheels-") as scratch:
         pool = Path(scratch)
@@ -169,7 +179,7 @@ def _gathered(board: BoardPlatform, roots: Sequence[str], given: Sequence[Path],
                 break
             asked = [line for line in [*asked, *missing] if not _is_stood_in(line, given)]
             _clear(pool, keep={file.name for file in given})
-            _download(board, [*dict.fromkeys([*_for_board(asked, board), *pinned])], pool)
+            _download(board, [*dict.fromkeys([*_for_board(asked, board), *pinned])], pool, heed)
         else:
             raise DeployError(
                 f"the packages for {board.architecture} do not come to an end: {', '.join(missing)} is missing"
@@ -229,7 +239,7 @@ def _needs(file: Path, board: BoardPlatform, extras: set[str]) -> Iterator[Requi
             yield needed
 
 
-def _download(board: BoardPlatform, requirements: Sequence[str], pool: Path) -> None:
+def _download(board: BoardPlatform, requirements: Sequence[str], pool: Path, heed: Callable[[], None]) -> None:
     """Raises DeployError, in one line, for whatever keeps pip from it."""
     if importlib.util.find_spec("pip") is None:
         raise DeployError(
@@ -244,11 +254,24 @@ def _download(board: BoardPlatform, requirements: Sequence[str], pool: Path) -> 
     ]  # fmt: skip
     for platform in (*board.platforms, f"linux_{board.architecture}"):
         command += ["--platform", platform]
-    ran = subprocess.run(
-        [*command, *requirements], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    if ran.returncode != 0:
-        raise DeployError(_pip_problem(ran.stderr, board))
+    with subprocess.Popen(
+        [*command, *requirements],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as pip:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    told = pip.communicate(timeout=HEED_S)[1]
+                    break
+                heed()
+        except BaseException:
+            pip.kill()
+            raise
+    if pip.returncode != 0:
+        raise DeployError(_pip_problem(told, board))
 
 
 def _pip_problem(told: str, board: BoardPlatform) -> str:
