@@ -154,6 +154,8 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
     def FetchResult(  # noqa: N802
         self, request: pb.FetchResultRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ProfileEvent]:
+        # Whose batch it was does not count, only its key: numbers of a board are no secret from those who may use it,
+        # and a host must get its own also after its certificate was renewed.
         with self._answering(context, request):
             batch = self._journal.read(request.request_key)
             if batch is None:
