@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
+from edgepareto.agent.batch_run import BatchRun
 from edgepareto.host.accuracy import uniform_dataset
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, MeterStatus, Purpose, Status
 from edgepareto.host.export import expected_outputs, input_tensors, sha256_of, write_sample_inputs
 from edgepareto.host.fleet import connect
+from edgepareto.profiler.v1 import profiler_pb2 as pb
+from edgepareto.profiler.v1 import profiler_pb2_grpc
 from fakes.models import convolution, save
+from wire.conftest import StartAgent
 
 PI1 = DeviceName("pi1")
 NEXT_JOB_S = 5.0
@@ -103,3 +109,23 @@ def _processes_of(state: Path) -> set[str]:
         if any(str(state) in word for word in words):
             found.add("edgepareto.agent" if "--listen" in words else " ".join(words))
     return found
+
+
+def test_a_batch_for_which_the_board_has_no_thread_does_not_block_the_next_one(
+    start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with grpc.insecure_channel(start_agent().address) as channel:
+        stub = profiler_pb2_grpc.ProfilerStub(channel)
+        lease = stub.AcquireLease(pb.AcquireLeaseRequest(owner="ann", ttl_s=60)).lease_id
+
+        def asked(key: str) -> grpc.StatusCode:
+            candidate = pb.CandidateRequest(model_sha256="ab" * 32, expected_outputs_sha256="ab" * 32)
+            batch = pb.ProfileRequest(lease_id=lease, request_key=key, inputs_sha256="ab" * 32, anchor=candidate)
+            with pytest.raises(grpc.RpcError) as refusal:
+                list(stub.Profile(batch, timeout=10))
+            return refusal.value.code()
+
+        with monkeypatch.context() as out_of_threads:
+            out_of_threads.setattr(BatchRun, "start", lambda run: threading.Lock().release())  # RuntimeError, as Thread
+            assert asked("first") is grpc.StatusCode.INTERNAL
+        assert asked("second") is grpc.StatusCode.NOT_FOUND, "it was begun, and its blobs were never sent"
