@@ -127,7 +127,7 @@ def test_these_boards_will_do(board: str, changed: dict[str, str]) -> None:
         ({"python": "/usr/bin/python3 3.11.2 64 novenv"}, "Python", "apt install python3-venv"),
         ({"python": "/home/pi/.pyenv/shims/python3 3.11.2 64 venv"}, "Python", "home"),
         ({"python": None}, "Python", "none; on the board: sudo apt install python3"),
-        ({"disk": "/opt 102400 rw\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "free /opt", "100 MB; 400 MB are needed"),
+        ({"disk": "/opt 102400 rw\n/var/lib 9999999 rw"}, "free /opt", "100 MB; 400 MB are needed"),
         ({"disk": "/opt 9999999 rw,noexec\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "/opt", "noexec"),
         ({"disk": "/opt 9999999 ro\n/var/lib 9999999 rw\n/var/tmp 9999999 rw"}, "/opt", "read-only"),
         ({"root_kind": "overlay"}, "/", "disable_overlayfs"),
