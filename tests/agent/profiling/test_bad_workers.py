@@ -187,3 +187,15 @@ def test_a_model_of_text_or_sequences_is_refused_in_one_line_and_the_others_are_
     assert traces[1].message.startswith("input x is tensor(string); only tensors of numbers can be measured")
     assert traces[2].message.startswith("output y is seq(tensor(float)); ")
     assert not any("\n" in trace.message for trace in traces)
+
+
+def test_what_a_model_puts_into_an_error_reaches_no_terminal(bench: Bench) -> None:
+    """ONNX Runtime quotes the type of a node."""
+    node = helper.make_node("\x1b[2J\nred", ["x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, 8, 8]) for name in "xy")
+    graph = helper.make_graph([node], "red", [x], [y])
+    red = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    _, bad = bench.measure(bench.request(bench.spec("dense"), bench.spec("red", red)))
+    assert bad.status is Status.UNSUPPORTED_OP
+    assert "?[2J red" in bad.message
+    assert bad.message.isprintable()

@@ -27,6 +27,7 @@ __all__ = ["Job"]
 
 OPERATOR_RUNS = 40  # half of them count; the latency itself comes from the blocks
 _Result = TypeVar("_Result")
+LONGEST_MESSAGE = 2000  # characters
 NO_OPERATOR_TIMES = "NO_OPERATOR_TIMES"  # they were asked for and the runtime could not tell them
 
 
@@ -134,7 +135,10 @@ class Job:
         return MemoryUsed(peak_rss_bytes=None, private_bytes=None)
 
     def end(self, status: Status, message: str) -> None:
-        self.status, self.message = status, message
+        """The message in one line that a terminal can show: libraries quote what stands in a model."""
+        line = " ".join(message.split())[:LONGEST_MESSAGE]
+        self.status = status
+        self.message = "".join(character if character.isprintable() else "?" for character in line)
         self.stop()
 
     def renew(self) -> None:
