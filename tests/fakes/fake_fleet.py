@@ -53,6 +53,7 @@ class FakeDevice:
     name: str
     meter: Meter | None = METER
     shares_host_cores: bool = False
+    simulated: bool = True
     batches_until_lost: int | None = None
     trouble: Trouble = lambda entry: None
     speed: float = 1e6
@@ -73,7 +74,7 @@ class FakeDevice:
             board_id=f"board-{self.name}",
             boot_id=boot_id,
             board="fake board",
-            simulated=not self.shares_host_cores,
+            simulated=self.simulated and not self.shares_host_cores,
             architecture="x86_64",
             os="none",
             cpu_count=4,
@@ -142,7 +143,7 @@ class FakeDevice:
             board_id=f"board-{self.name}",
             boot_id=self.info.boot_id,
             agent_version=self.info.agent_version,
-            simulated=not self.shares_host_cores,
+            simulated=self.simulated and not self.shares_host_cores,
             order_seed=batch.order_seed,
             runtime=RuntimeUsed(
                 name="onnxruntime", version="1", provider="CPUExecutionProvider", threads=1, options=(("a", "b"),)

@@ -25,7 +25,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import DeviceLost, Failed
 from edgepareto.host.study import run_study
-from edgepareto.host.study.pipeline import Follow, pipelined, serially
+from edgepareto.host.study.pipeline import LOOK_EVERY_S, Follow, pipelined, serially
 from fakes.fake_fleet import FakeDevice, connecting
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_a_board_that_gets_on_no_further_holds_up_neither_the_others_generations
 
 
 def test_who_measures_alone_waits_for_no_board_that_is_looked_for(bench: Bench) -> None:
-    gone, local = FakeDevice(name="pi1"), FakeDevice(name="local", shares_host_cores=True)
+    gone, local = FakeDevice(name="pi1", simulated=False), FakeDevice(name="local", shares_host_cores=True)
     local_measured = Event()
 
     def vanish(batch: Batch) -> None:
@@ -178,6 +178,23 @@ def test_who_measures_alone_waits_for_no_board_that_is_looked_for(bench: Bench) 
     run_study(config, resume=False, listener=bench.events.append, connect=connecting(gone, local))
     progress = [event for event in bench.events if isinstance(event, DeviceProgress)]
     assert {event.device for event in progress if event.activity is Activity.DONE} == {"pi1", "local"}
+
+
+def test_who_measures_alone_waits_for_a_simulated_board_that_would_compute_here_when_it_is_back(bench: Bench) -> None:
+    gone, local = FakeDevice(name="pi1"), FakeDevice(name="local", shares_host_cores=True)
+    local_began = Event()
+
+    def vanish(batch: Batch) -> None:
+        if len(gone.asked) == 1:
+            gone.is_looked_for = True
+            assert not local_began.wait(2 * LOOK_EVERY_S)
+            gone.is_looked_for = False
+
+    gone.on_batch = vanish
+    local.on_batch = lambda batch: local_began.set()
+    config = bench.but("pi1", "local", measurements=8)
+    run_study(config, resume=False, listener=bench.events.append, connect=connecting(gone, local))
+    assert local_began.is_set()
 
 
 def test_a_preparer_that_dies_ends_the_search_at_once_though_a_board_is_measuring(bench: Bench, tmp_path: Path) -> None:

@@ -219,6 +219,14 @@ def test_boards_that_take_connections_and_say_nothing_are_told_side_by_side_with
         pass
 
 
+def test_boards_that_went_silent_are_given_back_side_by_side(start_board: StartBoard, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("edgepareto.host.fleet.lease.CALL_DEADLINE_S", 1.0)
+    board = start_board()
+    devices = [replace(board.device, name=f"pi{number}") for number in range(1, 6)]
+    with within(1 + 3), connect(devices, owner="ann", state=tmp_path):
+        board.network.hold()
+
+
 def test_a_chunk_corrupted_on_its_way_is_sent_again(start_board: StartBoard, files, told: Told, tmp_path: Path):
     files.model_bytes["c0"] = _noise() + MARKER + _noise()
     board = start_board()

@@ -74,7 +74,7 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
     card["conditions"] = _conditions(point, device_front)
     card["made"] = _making(point, study)
     if not device_front.complete:
-        card["incomplete"] = device_front.incomplete_reason or "the search was stopped before its end"
+        card["incomplete"] = device_front.incomplete_reason or "the search was not at its end"
     return card
 
 

@@ -53,7 +53,8 @@ def connect(
             )
 
         # One stack per device, for a stack is no thread's but its own.
-        stacks = [stack.enter_context(ExitStack()) for _ in devices]
+        stacks = [ExitStack() for _ in devices]
+        stack.callback(_close_side_by_side, stacks)
         threads = stack.enter_context(ThreadPoolExecutor(max(1, len(devices)), thread_name_prefix="connect"))
         stack.callback(cancelled.set)
         dialled = [threads.submit(opened, *both) for both in zip(devices, stacks, strict=True)]
@@ -84,6 +85,13 @@ def _started(device: DeviceConfig, state: Path | None, stack: ExitStack) -> Loca
     agent = LocalAgent(device, folder / device.name, log_is_kept=state is not None)
     stack.callback(agent.close)
     return agent
+
+
+def _close_side_by_side(stacks: Sequence[ExitStack]) -> None:
+    """A board that is silent takes two deadlines to give up on: one for a call in flight, one for its lease."""
+    with ThreadPoolExecutor(max(1, len(stacks)), thread_name_prefix="hang up") as threads:
+        for closed in [threads.submit(own.close) for own in stacks]:
+            closed.result()
 
 
 def _connected(

@@ -257,7 +257,9 @@ class ProfilerClient:
         return counts
 
     def _find_again(self, lease_id: str, on_progress: Callable[[str], None]) -> bool:
-        """Whether this lease of ours outlasted it. Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError,
+        """Whether this lease of ours outlasted it.
+
+        Raises Unreachable, Refused, WrongProtocol, ConfigError, DeviceError,
         and DeviceLost where looking again is of no use."""
         name = self._info.name
         self._line.redial()

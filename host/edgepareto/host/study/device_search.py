@@ -85,6 +85,11 @@ class DeviceSearch:
         return self.batches.profiler.is_looked_for
 
     @property
+    def is_out_of_the_way(self) -> bool:
+        """It does not answer, and will not compute on this machine when it is back."""
+        return self.is_looked_for and not self.info.simulated
+
+    @property
     def computes_on_the_host(self) -> bool:
         """Must not be measured while the host or a simulated board computes."""
         return self.info.shares_host_cores and not self.info.simulated

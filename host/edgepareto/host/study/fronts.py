@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 __all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "stored_search"]
 
 MODELS_FOLDER = "models"
-STOPPED = "the search was stopped before its end; go on with --resume"
+STOPPED = "the search is not at its end; if it was stopped, go on with --resume"
 IDLE_OBJECTIVE = 0.98  # Spearman's rank correlation above which energy tells nothing that latency does not
 FEWEST_RANKS = 10  # of fewer, chance alone ranks some in the same order
 

@@ -37,7 +37,7 @@ def pipelined(workshop: Workshop, threads: ThreadPoolExecutor, courses: Sequence
     """Follow every device to its end. Raises at once what ended a device or the preparation.
 
     Devices whose numbers the host's own work would spoil measure alone, one after the other and the host at rest: then
-    all the others wait, but for one that has vanished and is looked for, which nobody waits for.
+    all the others wait, but for a real board that has vanished and is looked for, which nobody waits for.
     """
     _follow(workshop, threads, courses, scores_first=False)
 
@@ -67,7 +67,7 @@ def _follow(
             watched |= workshop.in_work
         if not alone and not legs:
             return
-        if alone and not workshop.in_work and all(leg.course.device.is_looked_for for leg in legs):
+        if alone and not workshop.in_work and all(leg.course.device.is_out_of_the_way for leg in legs):
             leg = alone.pop(0)
             threads.submit(leg.work).result()
             leg.course.settle()
