@@ -34,7 +34,7 @@ def test_a_worker_has_no_network_no_credentials_no_device_and_nothing_to_write_t
     assert worker["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in worker
     assert "/var:ro" in worker["TemporaryFileSystem"][0]
-    assert worker["BindReadOnlyPaths"] == ["/var/lib/edgepareto-agent"]
+    assert worker["BindReadOnlyPaths"] == ["/var/lib/edgepareto-agent/blobs"]
     assert worker["CapabilityBoundingSet"] == [""]
 
 
@@ -61,8 +61,10 @@ def test_a_worker_opens_models_of_the_agents_own_folder_alone():
     (agent_start,) = settings(AGENT)["ExecStart"]
     store = re.search(r"--store (\S+)$", start)
     assert store is not None
-    assert f"--state {store[1]}" in agent_start
-    assert store[1] == f"/var/lib/{settings(AGENT)['StateDirectory'][0]}"
+    state = store[1].removesuffix("/blobs")
+    assert f"--state {state}" in agent_start
+    assert state == f"/var/lib/{settings(AGENT)['StateDirectory'][0]}"
+    assert store[1] == settings(WORKER)["BindReadOnlyPaths"][0], "and of the rest of it, as results, nothing is there"
 
 
 def test_the_agent_survives_a_worker_is_watched_and_is_not_restarted_for_a_mistake_in_its_settings():
