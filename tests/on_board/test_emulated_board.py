@@ -18,7 +18,7 @@ from on_board.typing_user import User
 
 pytestmark = pytest.mark.board
 
-SMALL = ("--measurements", "2", "--population", "2", "--preset", "quick")
+SMALL = ("--measurements", "4", "--population", "4", "--preset", "quick")
 UNITS = ("edgepareto-agent.service", "edgepareto-worker@1.service")
 MOST_EXPOSURE = 2.0
 AGENT = Path(__file__).parents[2] / "agent" / "edgepareto" / "agent"
