@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.server import AgentServer
@@ -14,22 +17,27 @@ from edgepareto.host import api
 from edgepareto.host.config import add_device, record_board
 from edgepareto.host.credentials import Identity, issue_board_credentials, own_identity, read_card
 from edgepareto.host.credentials.identity import make_identity
-from edgepareto.host.deploy import agent_state
+from edgepareto.host.deploy import agent_state, installed
 from edgepareto.host.deploy.host_keys import fingerprint
 from edgepareto.host.fleet.channel import channel_for, open_stub
 from edgepareto.profiler.v1 import profiler_pb2 as pb
+from fakes.certificates import Authority
 from fakes.fake_agent import BOARD, DEVICE
 from fakes.measuring import FakeMeasuring
+from fakes.secured_agent import dial, profiler, secured_agent
 from fakes.ssh_server import SshServer, make_key, running
 
 INSTALL_SCRIPT = Path(__file__).parents[3] / "deploy" / "install-agent.sh"
 BOARD_ID = "0a1b2c3d4e5f6071"
-SUDO = '#!/bin/sh\nwhile case $1 in -*) true;; *) false;; esac; do shift; done\nexec env AS_ROOT=1 "$@"\n'
+SUDO = """#!/bin/sh
+while case $1 in -*) true;; *) false;; esac; do shift; done
+exec env AS_ROOT=1 EDGEPARETO_ROOT={root} "$@"
+"""
 PROGRAMS = {
     "sudo": SUDO,
     "id": "#!/bin/sh\ncase $1 in -u) [ $AS_ROOT ] && echo 0 || echo 1000;; -Gn) echo pi adm;; *) echo pi;; esac\n",
-    "journalctl": "#!/bin/sh\ncat {journal}\ncase $* in *--follow*) sleep 60;; esac\n",
-    "systemctl": "#!/bin/sh\n[ $1 = show ] && cat {unit}\n",
+    "journalctl": "#!/bin/sh\ncat {root}/journal\ncase $* in *--follow*) sleep 60;; esac\n",
+    "systemctl": "#!/bin/sh\n[ $1 = show ] && cat {root}/unit\n",
 }
 RUNNING = "ActiveState=active\nSubState=running\nResult=success\n"
 FAILED = "ActiveState=failed\nSubState=failed\nResult=exit-code\n"
@@ -93,9 +101,10 @@ def board(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     programs = root / "bin"
     programs.mkdir()
     for name, text in PROGRAMS.items():
-        (programs / name).write_text(text.replace("{journal}", f"{root}/journal").replace("{unit}", f"{root}/unit"))
+        (programs / name).write_text(text.replace("{root}", str(root)))
         (programs / name).chmod(0o755)
-    monkeypatch.setattr(agent_state, "INSTALLER", f"env EDGEPARETO_ROOT={root} sh {INSTALL_SCRIPT}")
+    (root / "opt/edgepareto").mkdir(parents=True)
+    monkeypatch.setattr(installed, "BOARD_SCRIPT", shutil.copy(INSTALL_SCRIPT, root / "opt/edgepareto"))
     host_key = paramiko.PKey.from_path(make_key(home, "host_key"))
     key = paramiko.PKey.from_path(make_key(home / ".ssh", "id_ed25519"))
     agent = AgentServer(
@@ -277,10 +286,21 @@ def test_check_finds_by_ssh_that_we_are_not_among_the_owners(host, board, collea
     assert f"our authority SHA256:{own_identity().fingerprint[:16]} is not among its owners (bob SHA256:" in done.out
 
 
-def test_check_reads_a_handshake_that_failed_from_the_journal(host, board) -> None:
+def test_check_tells_why_a_real_agent_refused_a_handshake(host, board, tmp_path, monkeypatch) -> None:
+    """The agent's process, its own words, in the journal of a board."""
     board.agent.stop()
-    board.journal("E0000 Handshake failed with error SSL_ERROR_SSL: VERIFY_FAILED: certificate has expired\n")
-    assert "a host's certificate is not valid by the board's clock" in host("devices", "check", "bench").out
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # which every command of the host sets for itself
+    with secured_agent(tmp_path / "real") as agent:
+        for shown, why in (
+            (None, "it showed no certificate"),
+            (Authority().host("eve"), "its certificate is from no owner in the owners folder"),
+        ):
+            with dial(agent.address, agent.ann, shown) as channel, pytest.raises(grpc.RpcError):
+                profiler(channel).GetDeviceInfo(pb.GetDeviceInfoRequest(), timeout=20)
+            _until(lambda why=why: why in agent.log.read_text())
+            board.journal(agent.log.read_text())
+            done = host("devices", "check", "bench")
+            assert f"by SSH: its log says why it refused a connection last: {why}" in done.out
 
 
 def test_check_without_ssh_asks_no_shell_and_a_shell_that_fails_is_a_line(host, board) -> None:
@@ -292,3 +312,10 @@ def test_check_without_ssh_asks_no_shell_and_a_shell_that_fails_is_a_line(host, 
     assert done.code == 1
     assert "bench: by SSH: pi@127.0.0.1" in done.out
     assert "does not let us in" in done.out
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)

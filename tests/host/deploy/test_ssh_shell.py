@@ -73,10 +73,10 @@ def test_a_folder_goes_where_the_work_in_it_fails_and_where_the_connection_ends(
 
 
 def test_a_program_that_is_not_wanted_any_more_is_ended(shell: Shell, tmp_path: Path) -> None:
-    """As a signal tells it, so that it can put back what it did."""
+    """By a signal, and waited for: it puts back what it did."""
     program = tmp_path / "program"
     program.write_text(
-        f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/started; while :; do sleep 0.1; done"
+        f"trap 'sleep 0.3; touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/started; while :; do sleep 0.1; done"
     )
 
     def heed() -> None:
@@ -85,7 +85,7 @@ def test_a_program_that_is_not_wanted_any_more_is_ended(shell: Shell, tmp_path: 
 
     with pytest.raises(DeployError, match="stopped"):
         list(shell.stream(f"sh {program}", heed=heed))
-    _wait_until((tmp_path / "ended").exists)
+    assert (tmp_path / "ended").exists()
 
 
 def test_the_administrators_folders_are_in_the_path_and_the_locale_is_c(shell: Shell) -> None:

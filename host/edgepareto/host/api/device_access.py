@@ -157,14 +157,14 @@ def explain_devices(devices: Sequence[DeviceConfig]) -> tuple[tuple[str, ...], .
 
 
 def _explained(device: DeviceConfig, identity: Identity | None) -> tuple[str, ...]:
-    from edgepareto.host.deploy.agent_state import explain, read_state
+    from edgepareto.host.deploy.agent_state import explain, look_at_agent
     from edgepareto.host.deploy.ssh import open_shell, ssh_target
 
     if device.ssh is None:
         return ()
     try:
         with open_shell(ssh_target(device), ask=None, host_key=device.host_key) as shell:
-            lines = explain(read_state(shell), identity)
+            lines = explain(look_at_agent(shell, device.name), identity)
     except EdgeParetoError as error:
         return (f"by SSH: {str(error).removeprefix(f'{device.name}: ')}",)
     return tuple(f"by SSH: {line}" for line in lines)

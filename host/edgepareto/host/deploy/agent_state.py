@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from edgepareto.host.credentials import Identity, short_fingerprint
+from edgepareto.host.deploy import installed
+from edgepareto.host.deploy.installed import call_script, owners_in, read_state
 from edgepareto.host.deploy.ssh_shell import Shell
 from edgepareto.host.errors import DeployError
 
-__all__ = ["AgentState", "Owner", "explain", "grant_owner", "log_lines", "read_owners", "read_state", "revoke_owner"]
+__all__ = ["AgentState", "Owner", "explain", "grant_owner", "log_lines", "look_at_agent", "read_owners", "revoke_owner"]
 
-INSTALLER = "/opt/edgepareto/install-agent.sh"
 UNIT = "edgepareto-agent.service"
-LOG_FILE = "/var/lib/edgepareto-agent/agent.log"  # where there is no systemd
+LOG_FILE = "/var/lib/edgepareto-agent/agent.log"  # written by start-agent, where there is no systemd
 LAST_LINES = 40
 MOST_SKEW_S = 120.0
 ASK_S = 30.0
-# What gRPC's handshaker writes to the journal; it tells the other side nothing.
-HANDSHAKES = (
-    (r"certificate has expired|certificate is not yet valid", "a host's certificate is not valid by the board's clock"),
-    (r"CERTIFICATE_VERIFY_FAILED|certificate verify failed", "a host showed the certificate of an unknown owner"),
-    (r"PEER_DID_NOT_RETURN_A_CERTIFICATE", "something dialled it without a certificate"),
-    (r"WRONG_VERSION_NUMBER|HTTP_REQUEST", "something dialled it in plain text"),
-)  # fmt: skip
+# The agent's own words (its grpc_log.py); whoever was refused hears none.
+REFUSAL = re.compile(r"refused a connection: (.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +48,22 @@ class AgentState:
     log: tuple[str, ...]
 
 
-def read_state(shell: Shell) -> AgentState:
+def look_at_agent(shell: Shell, name: str) -> AgentState:
     """As root where that is possible without asking. Raises DeployError."""
     root = _may_be_root(shell)
     began = time.time()
     clock = shell.check("date +%s", timeout_s=ASK_S).strip()
-    is_installed = shell.run(f"[ -e {_program()} ]", timeout_s=ASK_S).exit_code == 0
-    status = shell.run(f"{INSTALLER} status", root=root, timeout_s=ASK_S).stdout if is_installed and root else ""
-    found = dict(_pairs(status))
-    shown = shell.run(f"systemctl show {UNIT} -p ActiveState -p SubState -p Result", timeout_s=ASK_S)
-    unit = dict(_pairs(shown.stdout)) if shown.exit_code == 0 else {}
+    state = read_state(shell, name) if root else None
+    shown = shell.run(f"systemctl show {UNIT} -p ActiveState -p SubState", timeout_s=ASK_S)
+    unit = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
     words = f"{unit['ActiveState']} ({unit.get('SubState', '')})" if "ActiveState" in unit else None
-    certificate = found.get("certificate")
     return AgentState(
-        is_installed=is_installed,
+        is_installed=_is_installed(shell),
         unit=words,
-        is_active=unit.get("ActiveState") == "active" or found.get("active") == "yes",
+        is_active=unit.get("ActiveState") == "active",
         clock_ahead_s=int(clock) - began,
-        owners=tuple(_owners(status)),
-        certificate_pem=_pem(certificate) if certificate else None,
+        owners=() if state is None else _owners(state.owners),
+        certificate_pem=None if state is None else state.certificate_pem,
         log=_last_log(shell, root=root),
     )
 
@@ -100,7 +91,7 @@ def explain(state: AgentState, identity: Identity | None, now: datetime | None =
         side = "ahead of" if state.clock_ahead_s > 0 else "behind"
         lines.append(f"its clock is {abs(state.clock_ahead_s):.0f} s {side} this machine's")
     lines += _certificate_lines(state, board_now)
-    lines += _handshake_lines(state.log)
+    lines += _refusals(state.log)
     if not lines:
         running = state.unit or "not under systemd"
         lines.append(f"the agent is there ({running}); is its port open to us, and the address right?")
@@ -122,31 +113,28 @@ def log_lines(shell: Shell, *, lines: int, follow: bool) -> Iterator[str]:
 
 def read_owners(shell: Shell) -> tuple[Owner, ...]:
     """Raises DeployError, also where no agent is installed."""
-    return tuple(_owners(_installer(shell, "owners")))
+    _must_be_installed(shell)
+    return _owners(owners_in(call_script(shell, "owners")))
 
 
 def grant_owner(shell: Shell, name: str, ca_pem: bytes) -> None:
     """Let an owner's hosts in, from the next connection on; a name that is there is replaced. Raises DeployError."""
-    _installer(shell, "grant", name, stdin=ca_pem)
+    _must_be_installed(shell)
+    call_script(shell, "grant", name, stdin=ca_pem)
 
 
 def revoke_owner(shell: Shell, name: str) -> None:
-    _installer(shell, "revoke", name)
+    _must_be_installed(shell)
+    call_script(shell, "revoke", name)
 
 
-def _installer(shell: Shell, verb: str, *arguments: str, stdin: bytes = b"") -> str:
-    if shell.run(f"[ -e {_program()} ]", timeout_s=ASK_S).exit_code != 0:
+def _is_installed(shell: Shell) -> bool:
+    return shell.run(f"[ -e {installed.BOARD_SCRIPT} ]", timeout_s=ASK_S).exit_code == 0
+
+
+def _must_be_installed(shell: Shell) -> None:
+    if not _is_installed(shell):
         raise DeployError("no agent is installed on this board; host deploy installs it")
-    words = " ".join([verb, *(shlex.quote(argument) for argument in arguments)])
-    result = shell.run(f"{INSTALLER} {words}", root=True, stdin=stdin)
-    if result.exit_code != 0:
-        said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise DeployError(f"{verb} failed on the board: {said.removeprefix('error: ')}")
-    return result.stdout
-
-
-def _program() -> str:
-    return INSTALLER.rpartition(" ")[2]
 
 
 def _may_be_root(shell: Shell) -> bool:
@@ -184,32 +172,13 @@ def _certificate_lines(state: AgentState, board_now: float) -> Iterator[str]:
         )
 
 
-def _handshake_lines(log: tuple[str, ...]) -> Iterator[str]:
+def _refusals(log: tuple[str, ...]) -> Iterator[str]:
     for line in reversed(log):
-        for pattern, words in HANDSHAKES:
-            if re.search(pattern, line, re.IGNORECASE):
-                yield f"its journal says: {words}"
-                return
+        match = REFUSAL.search(line)
+        if match is not None:
+            yield f"its log says why it refused a connection last: {match[1]}"
+            return
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        key, is_pair, value = line.partition("=")
-        if is_pair:
-            yield key, value
-
-
-def _owners(status: str) -> Iterator[Owner]:
-    for key, value in _pairs(status):
-        name, _, fingerprint = value.partition(" ")
-        if key == "owner" and re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-            yield Owner(name=name, fingerprint=fingerprint)
-
-
-def _pem(base64_text: str) -> bytes | None:
-    try:
-        der = base64.b64decode(base64_text, validate=True)
-    except ValueError:
-        return None
-    body = base64.encodebytes(der).decode()
-    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n".encode()
+def _owners(fingerprints: dict[str, str]) -> tuple[Owner, ...]:
+    return tuple(Owner(name=name, fingerprint=fingerprint) for name, fingerprint in fingerprints.items())

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import io
+import re
 import tarfile
 import textwrap
 from dataclasses import dataclass
+from shlex import quote
 
 from edgepareto.host.credentials import BoardCredentials
 from edgepareto.host.deploy.bundle import INSTALL_SCRIPT, board_file
 from edgepareto.host.deploy.ssh_shell import Shell
 from edgepareto.host.errors import DeployError
 
-__all__ = ["BoardState", "call_script", "credentials_tar", "read_state"]
+__all__ = ["BoardState", "call_script", "credentials_tar", "owners_in", "read_state"]
 
 SCRIPT_S = 300.0
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 BOARD_SCRIPT = f"/opt/edgepareto/{INSTALL_SCRIPT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardState:
-    """release "": none. owners: fingerprints by name. certificate_pem: of the board, None without credentials.
+    """release "": none. owners: fingerprints by name. certificate_pem: of the board, perhaps one that
+    cannot be read; None without credentials.
 
     is_partly_there: an installation was cut off. is_pending: the last one was not confirmed yet.
     """
@@ -40,7 +43,8 @@ class BoardState:
 
 def call_script(shell: Shell, verb: str, argument: str = "", *, stdin: bytes = b"") -> str:
     """Run a verb: by this host's own script, or where the verb reads stdin by the board's. DeployError in its words."""
-    command = f"{BOARD_SCRIPT} {verb} {argument}" if stdin else f"sh -s -- {verb} {argument}"
+    words = " ".join([verb, *([quote(argument)] if argument else [])])
+    command = f"{BOARD_SCRIPT} {words}" if stdin else f"sh -s -- {words}"
     result = shell.run(command, root=True, stdin=stdin or board_file(INSTALL_SCRIPT), timeout_s=SCRIPT_S)
     if result.exit_code != 0:
         said = [line for line in (*result.stdout.splitlines(), *result.stderr.splitlines()) if line.strip()]
@@ -52,11 +56,11 @@ def call_script(shell: Shell, verb: str, argument: str = "", *, stdin: bytes = b
 
 def read_state(shell: Shell, name: str) -> BoardState:
     """Changes nothing on the board. Raises DeployError."""
-    pairs = [line.partition("=") for line in call_script(shell, "status").splitlines()]
+    said = call_script(shell, "status")
+    pairs = [line.partition("=") for line in said.splitlines()]
     one = {key: value for key, is_fact, value in pairs if is_fact}
     if "board_id" not in one or "installed" not in one:
         raise DeployError(f"{name}: its shell did not tell what is installed; it said {pairs[-1:] or 'nothing'}")
-    owners = dict(value.rsplit(" ", 1) for key, _, value in pairs if key == "owner")
     certificate = one.get("certificate")
     return BoardState(
         board_id=one["board_id"],
@@ -68,8 +72,15 @@ def read_state(shell: Shell, name: str) -> BoardState:
         has_systemd=one["systemd"] == "yes",
         config_is_edited=one["config"] == "edited",
         certificate_pem=None if not certificate else _pem(certificate),
-        owners=owners,
+        owners=owners_in(said),
     )
+
+
+def owners_in(said: str) -> dict[str, str]:
+    """Fingerprints by name, of the verbs status and owners."""
+    pairs = [line.partition("=") for line in said.splitlines()]
+    found = [value.rpartition(" ") for key, _, value in pairs if key == "owner"]
+    return {name: fingerprint for name, _, fingerprint in found if FINGERPRINT.fullmatch(fingerprint)}
 
 
 def credentials_tar(pair: BoardCredentials) -> bytes:
@@ -84,6 +95,5 @@ def credentials_tar(pair: BoardCredentials) -> bytes:
 
 
 def _pem(base64_text: str) -> bytes:
-    base64.b64decode(base64_text, validate=True)
     lines = textwrap.wrap(base64_text, 64)
     return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]).encode()

@@ -30,6 +30,7 @@ PASSWORD_TRIES = 3
 POLL_S = 0.05
 NO_EXIT_CODE = -1  # of a command ended by a signal, and of a connection that broke
 CLOSING_S = 0.5
+ENDING_S = 120.0  # for a program to put back what it did; a slow card
 # Reads by single bytes up to the mark, then the command's bytes; what follows stays for the command. No backslash, no
 # line end and no exclamation mark: those mean something else in the quotes of fish and csh.
 STARTER = (
@@ -90,7 +91,7 @@ class Shell:
     def stream(self, command: str, *, root: bool = False, heed: Callable[[], None] = lambda: None) -> Iterator[str]:
         """The lines of one program (no pipe, no `;`), until it or the caller ends. Raises DeployError.
 
-        heed: called several times a second; where it raises, the program on the board is ended.
+        heed: called several times a second; where it raises, the program on the board is told to end, and waited for.
         """
         before, first = self._as_root() if root else ("", b"")
         script = ENVIRONMENT + FOLLOWER.format(command=command)
@@ -108,7 +109,7 @@ class Shell:
                 elif channel.exit_status_ready():
                     break
                 else:
-                    heed()
+                    self._heed(channel, heed)
                     self._check_alive()
                     _wait(channel, is_sending=False)
             if pending:
@@ -198,6 +199,22 @@ class Shell:
                 _wait(channel, is_sending=bool(unsent))
             code = self._exit_code(channel)
         return CommandResult(exit_code=code, stdout=_text(bytes(out)), stderr=_text(bytes(err)))
+
+    def _heed(self, channel: Channel, heed: Callable[[], None]) -> None:
+        try:
+            heed()
+        except DeployError:
+            with suppress(OSError):
+                channel.shutdown_write()
+            deadline = time.monotonic() + ENDING_S
+            while not channel.exit_status_ready() and self._transport.is_active() and time.monotonic() < deadline:
+                if channel.recv_ready():
+                    channel.recv(CHUNK_BYTES)
+                elif channel.recv_stderr_ready():
+                    channel.recv_stderr(CHUNK_BYTES)
+                else:
+                    _wait(channel, is_sending=False)
+            raise
 
     def _start(self, script: str) -> bytes:
         return f"{self._mark}\n{script}".encode()
