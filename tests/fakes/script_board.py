@@ -115,7 +115,7 @@ class ScriptBoard:
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self._shell.split(), str(SCRIPT), *words],
-            env=self._environment(),
+            env=self.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -125,7 +125,7 @@ class ScriptBoard:
 
     def run(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self._shell.split(), str(SCRIPT), *words], env=self._environment(), input=stdin, capture_output=True
+            [*self._shell.split(), str(SCRIPT), *words], env=self.environment(), input=stdin, capture_output=True
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -136,6 +136,10 @@ class ScriptBoard:
 
     def status(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.ok("status").splitlines())
+
+    def owners(self) -> dict[str, str]:
+        """Fingerprints by name."""
+        return dict(line.removeprefix("owner=").split(" ") for line in self.ok("owners").splitlines())
 
     def listing(self) -> dict[str, str]:
         """Everything below the root, and which units run; without /run, which no boot keeps."""
@@ -153,7 +157,7 @@ class ScriptBoard:
                 found[name] = f"{stat.S_IMODE(about.st_mode):o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         return found | {path.name: "runs" for path in self.fake.glob("active-*")}
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "EDGEPARETO_ROOT": str(self.root),

@@ -40,13 +40,19 @@ def make_key(folder: Path, name: str, passphrase: str = "", kind: str = "ed25519
 
 @dataclass(kw_only=True)
 class SshServer(paramiko.ServerInterface):
-    """shell: as a login shell, which gets what a client sends with -c. path: folders before PATH."""
+    """shell: as a login shell, which gets what a client sends with -c. path: folders before PATH. environment: more of
+    what commands get. commands_until_cut: the last of so many runs to its end, then the connection is lost before
+    anybody is told; -1: none. is_off: hangs up on whoever connects.
+    """
 
     host_key: paramiko.PKey
     keys: Sequence[bytes] = ()
     password: str | None = None
     shell: str = "/bin/sh"
     path: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    commands_until_cut: int = -1
+    is_off: bool = False
     has_sftp: bool = True
     port: int = 0
     ran: list[str] = field(default_factory=list)
@@ -85,7 +91,9 @@ class SshServer(paramiko.ServerInterface):
         return True
 
     def _run(self, channel: paramiko.Channel, arguments: list[str]) -> None:
-        environment = {**os.environ, "PATH": f"{self.path}:{os.environ['PATH']}" if self.path else os.environ["PATH"]}
+        environment = {**os.environ, **self.environment}
+        if self.path:
+            environment["PATH"] = f"{self.path}:{os.environ['PATH']}"
         pipe = subprocess.PIPE
         process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
         assert process.stdin is not None
@@ -117,6 +125,10 @@ class SshServer(paramiko.ServerInterface):
             thread.join()
         process.stdout.close()
         process.stderr.close()
+        self.commands_until_cut -= 1
+        if self.commands_until_cut == 0:
+            channel.get_transport().close()
+            return
         with suppress(OSError, EOFError, paramiko.SSHException):
             channel.send_exit_status(code if code >= 0 else 255)
             channel.shutdown_write()
@@ -128,6 +140,9 @@ class SshServer(paramiko.ServerInterface):
                 client, _ = listener.accept()
             except OSError:
                 return
+            if self.is_off:
+                client.close()
+                continue
             threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
 
     def _serve_one(self, client: socket.socket) -> None:

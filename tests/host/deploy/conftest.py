@@ -8,8 +8,10 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from edgepareto.host.deploy import installed, preflight, wheelhouse
 from edgepareto.host.deploy.host_keys import fingerprint
 from edgepareto.host.deploy.ssh import SshTarget
+from fakes.deployable_board import BOARD_SCRIPT, FACTS_SCRIPT
 from fakes.ssh_server import SshServer, make_key, running
 
 
@@ -57,3 +59,20 @@ def board(home: Path) -> Iterator[Board]:
     with running(SshServer(host_key=host_key, keys=[key.asbytes()])) as server:
         target = SshTarget(name="pi1", destination="pi@127.0.0.1", port=server.port)
         yield Board(target=target, fingerprint=fingerprint(host_key.asbytes()), server=server, home=home)
+
+
+@pytest.fixture
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This machine, for boards of fakes.deployable_board: their scripts, wheels without an index."""
+    point_at_boards(home, monkeypatch)
+    return home
+
+
+def point_at_boards(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = home / "facts.sh"
+    facts.write_text(FACTS_SCRIPT)
+    monkeypatch.setattr(preflight, "SCRIPT", facts)
+    monkeypatch.setattr(installed, "BOARD_SCRIPT", BOARD_SCRIPT)
+    monkeypatch.setattr(wheelhouse, "agent_requirements", lambda: ("runtime>=1",))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.chdir(home)

@@ -11,22 +11,10 @@ from edgepareto.host.deploy import wheelhouse
 from edgepareto.host.deploy.agent_wheel import agent_requirements, build_agent_wheel
 from edgepareto.host.deploy.wheelhouse import BoardPlatform, gather_wheelhouse
 from edgepareto.host.errors import DeployError
+from fakes.tiny_wheels import write_wheel as wheel
 
 PI = BoardPlatform(architecture="aarch64", python=(3, 11), glibc=(2, 36))
 JETSON = BoardPlatform(architecture="aarch64", python=(3, 10), glibc=(2, 35))
-
-
-def wheel(folder: Path, name: str, version: str, *needs: str, tags: str = "py3-none-any") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    described = [
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
-        *(f"Requires-Dist: {need}" for need in needs),
-    ]
-    with zipfile.ZipFile(folder / f"{name}-{version}-{tags}.whl", "w") as archive:
-        archive.writestr(f"{info}/METADATA", "\n".join([*described, ""]))
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tags}\n")
-        archive.writestr(f"{info}/RECORD", "")
 
 
 @pytest.fixture
