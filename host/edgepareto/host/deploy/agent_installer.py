@@ -17,7 +17,14 @@ from shlex import quote
 from typing import Protocol
 
 from edgepareto.host.config import DeviceConfig, record_board
-from edgepareto.host.credentials import BoardCredentials, Identity, issue_board_credentials, open_rotation, own_identity
+from edgepareto.host.credentials import (
+    BoardCredentials,
+    Identity,
+    issue_board_credentials,
+    mark_returned,
+    open_rotation,
+    own_identity,
+)
 from edgepareto.host.credentials.certificates import certificate_facts, is_issued_by
 from edgepareto.host.deploy.bundle import INSTALL_SCRIPT, BundleFile, Settings, bundle_files, folders_of
 from edgepareto.host.deploy.installed import BoardState, call_script, read_state
@@ -92,6 +99,8 @@ def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
     with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         is_there = state.is_installed or state.is_partly_there
+        if state.owners and not lets_in(state, our_identities()):
+            refuse_anothers(device.name, state, wish)
         if is_there and state.is_active:
             refuse_while_held(device, state, wish)
         errand.heed()
@@ -115,6 +124,27 @@ def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish)
         raise DeployError(
             f"{device.name}: is held by {holder.owner}, whose batch would be lost; wait, or go on with --yes"
         )
+
+
+def refuse_anothers(name: str, state: BoardState, wish: DeployWish) -> None:
+    """Raises DeployError for a board that another user installed, unless the user is sure."""
+    if wish.is_sure:
+        return
+    owners = ", ".join(state.owners) or "nobody"
+    raise DeployError(
+        f"{name}: was installed by another user (owners: {owners}); ask for host devices grant, or go on with --yes, "
+        "which locks them out"
+    )
+
+
+def our_identities() -> tuple[Identity, ...]:
+    """One, or two while a rotation is open."""
+    rotation = open_rotation()
+    return (own_identity(),) if rotation is None else (rotation.current, rotation.next)
+
+
+def lets_in(state: BoardState, ours: Sequence[Identity]) -> bool:
+    return any(identity.fingerprint in state.owners.values() for identity in ours)
 
 
 class _Deployment:
@@ -148,6 +178,8 @@ class _Deployment:
                 with self._timed("sending"):
                     self._send(shell, bundle, files, has_release=state.release == wheelhouse.release)
                 outcome = self._install(shell, bundle, state)
+            if credentials is not None and open_rotation() is not None:
+                mark_returned(state.board_id)  # it may have moved before it was flashed anew
             info = self._verified(shell, state, outcome)
         device = record_board(device, board_id=state.board_id)
         return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
@@ -198,25 +230,21 @@ class _Deployment:
     def _credentials(self, state: BoardState) -> tuple[BoardCredentials, str, bytes] | None:
         """New ones for a board that has none of ours; None: it keeps what it has. DeployError where it is another's."""
         current = own_identity()
-        rotation = open_rotation()
-        ours = [current] if rotation is None else [rotation.current, rotation.next]
-        if state.certificate_pem is not None and self._is_ours(state, ours):
-            return None
-        if state.certificate_pem is not None and not self._wish.is_sure:
-            owners = ", ".join(state.owners) or "nobody"
-            raise DeployError(
-                f"{self._name}: was installed by another user (owners: {owners}); ask for host devices grant, or take "
-                "the board over with --yes, which locks them out"
-            )
+        ours = our_identities()
+        if state.certificate_pem is not None:
+            if self._keeps(state.certificate_pem, state, ours):
+                return None
+            if not (lets_in(state, ours) and not _is_readable(state.certificate_pem)):
+                refuse_anothers(self._name, state, self._wish)
         return issue_board_credentials(current, state.board_id), current.owner, current.ca_pem
 
-    def _is_ours(self, state: BoardState, ours: Sequence[Identity]) -> bool:
+    def _keeps(self, certificate_pem: bytes, state: BoardState, ours: Sequence[Identity]) -> bool:
         """Signed by us and letting us in; or a colleague's that lets us in, whom the inventory trusts."""
-        assert state.certificate_pem is not None
-        lets_in = any(identity.fingerprint in state.owners.values() for identity in ours)
-        signed = any(is_issued_by(state.certificate_pem, identity.ca_pem) for identity in ours)
-        named = certificate_facts(state.certificate_pem).common_name == f"board:{state.board_id}"
-        return lets_in and ((signed and named) or self._device.trust is not None)
+        if not lets_in(state, ours) or not _is_readable(certificate_pem):
+            return False
+        signed = any(is_issued_by(certificate_pem, identity.ca_pem) for identity in ours)
+        named = certificate_facts(certificate_pem).common_name == f"board:{state.board_id}"
+        return (signed and named) or self._device.trust is not None
 
     def _set_clock(self, shell: Shell, facts: BoardFacts) -> None:
         skew_s = facts.clock_ahead_s
@@ -314,3 +342,11 @@ def _named(device: DeviceConfig, call: Callable[[], object]) -> None:
 
 def _without_name(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name}: ")
+
+
+def _is_readable(certificate_pem: bytes) -> bool:
+    try:
+        certificate_facts(certificate_pem)
+    except ValueError:
+        return False
+    return True

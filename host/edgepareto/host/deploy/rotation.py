@@ -45,8 +45,7 @@ def rotate_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
         device = replace(device, board_id=state.board_id)
         errand.heed()
         rotation = begin_rotation()
-        assert state.certificate_pem is not None, "checked"
-        issuers = [one for one in (rotation.current, rotation.next) if is_issued_by(state.certificate_pem, one.ca_pem)]
+        issuers = _issuers(state.certificate_pem, (rotation.current, rotation.next))
         if not issuers:
             raise DeployError(
                 f"{device.name}: its certificate is neither of the old nor of the new authority of this user; "
@@ -95,6 +94,14 @@ def _check(device: DeviceConfig, state: BoardState) -> None:
             f"{device.name}: is a colleague's board, whose certificate only its owner can replace; after your own "
             "rotation ask for host devices grant with your new identity"
         )
+
+
+def _issuers(certificate_pem: bytes | None, identities: Sequence[Identity]) -> list[Identity]:
+    """None of them for a certificate that cannot be read."""
+    try:
+        return [one for one in identities if certificate_pem is not None and is_issued_by(certificate_pem, one.ca_pem)]
+    except ValueError:
+        return []
 
 
 def _show(shell: Shell, identity: Identity, board_id: str) -> None:
