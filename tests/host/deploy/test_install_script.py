@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import hashlib
 import io
 import os
@@ -57,10 +58,6 @@ def bundle(board: ScriptBoard, release: str, **more: object) -> str:
     folder = board.fake / f"bundle-{release}"
     shutil.rmtree(folder, ignore_errors=True)
     return str(make_bundle(folder, release=release, interpreter=board.stub_python, **more))  # type: ignore[arg-type]
-
-
-def owners(board: ScriptBoard) -> dict[str, str]:
-    return dict(line.removeprefix("owner=").split(" ") for line in board.ok("owners").splitlines())
 
 
 def fingerprint(pem: bytes) -> str:
@@ -342,13 +339,33 @@ def test_without_systemd_everything_but_the_start_is_done(tmp_path: Path):
     assert board.listing() == before
 
 
+def test_without_systemd_the_agents_words_are_kept_and_bounded(tmp_path: Path):
+    board = ScriptBoard(tmp_path, systemd=False)
+    board.ok("install", bundle(board, "1.0-a"))
+    agent = board.root / "opt/edgepareto/current/bin/edgepareto-agent"
+    agent.write_text('#!/bin/sh\nseq 1 25000\necho "$$ $*" >&2\n')
+    agent.chmod(0o755)
+    program = board.root / "opt/edgepareto/start-agent"
+    program.write_text(program.read_text().replace("= edgepareto ]", f'= "{getpass.getuser()}" ]'))
+    state = board.root / "var/lib/edgepareto-agent"
+    running = subprocess.Popen(["sh", program], stderr=subprocess.PIPE, text=True)
+    said = running.communicate(timeout=60)[1].splitlines()
+    assert len(said) == 25_001
+    pid, *words = said[-1].split()
+    assert int(pid) == running.pid
+    assert words[:2] == ["--config", str(board.root / "etc/edgepareto/agent.toml")]
+    _wait_for(lambda: not (state / "log.pipe").exists())
+    assert (state / "agent.log").read_text().splitlines() == said[20_000:]
+    assert (state / "agent.log.1").read_text().splitlines() == said[10_000:20_000]
+
+
 def test_owners_are_granted_named_and_revoked(board: ScriptBoard):
     board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
     bob = make_authority("bob@desk").certificate_pem
     board.ok("grant", "bob@desk", stdin=bob)
-    assert owners(board) == {"ann@desk": fingerprint(CA.certificate_pem), "bob@desk": fingerprint(bob)}
+    assert board.owners() == {"ann@desk": fingerprint(CA.certificate_pem), "bob@desk": fingerprint(bob)}
     board.ok("revoke", "ann@desk")
-    assert owners(board) == {"bob@desk": fingerprint(bob)}
+    assert board.owners() == {"bob@desk": fingerprint(bob)}
     last = board.run("revoke", "bob@desk")
     assert last.returncode == 1
     assert "is the only owner" in last.stderr
@@ -388,7 +405,7 @@ def test_a_new_certificate_comes_whole_or_not_at_all(board: ScriptBoard):
     board.ok("credentials", stdin=new)
     assert (folder / "agent.pem").read_bytes() == fresh.certificate_pem
     assert (folder / "agent.key").read_bytes() == fresh.key_pem
-    assert list(owners(board)) == ["ann@desk"]
+    assert list(board.owners()) == ["ann@desk"]
     assert len(list(folder.parent.glob("*credentials*"))) == 2  # the link, and the folder behind it
 
 
