@@ -29,6 +29,7 @@ SOCKET=edgepareto-worker.socket
 UNIT_FILES="edgepareto-agent.service edgepareto-worker.socket edgepareto-worker@.service"
 DROPIN_FOLDERS="edgepareto-agent.service.d edgepareto-worker@.service.d"
 DROPIN=50-board.conf        # ours; a user's own drop-ins stay until remove
+LOG_LINES=10000             # of the agent's log where there is no journal
 START_S=180                 # for the agent to say that it serves
 
 undo=no
@@ -391,10 +392,30 @@ write_units() {
 }
 
 write_start_script() {
+    # The agent keeps the number of the process that was started, so that whatever started it can end it.
     cat > "$OPT/start-agent" <<END
 #!/bin/sh
 # Without systemd: starts the agent in the foreground, as its own user. Run it as root.
-exec su -s /bin/sh $USER_NAME -c 'exec /opt/edgepareto/current/bin/edgepareto-agent --config /etc/edgepareto/agent.toml --state /var/lib/edgepareto-agent'
+# What it says goes to agent.log as well: at most $LOG_LINES lines there, as many before them in agent.log.1.
+[ "\$(id -un)" = $USER_NAME ] || exec su -s /bin/sh $USER_NAME -c "exec sh \$0"
+cd "$STATE" || exit 1
+rm -f log.pipe
+mkfifo -m 600 log.pipe
+log() {
+    trap '' INT TERM HUP PIPE
+    lines=0
+    while IFS= read -r line; do
+        if [ "\$lines" = 0 ]; then : > agent.log; fi
+        printf '%s\n' "\$line" >> agent.log
+        printf '%s\n' "\$line" >&2
+        lines=\$((lines + 1))
+        if [ "\$lines" = $LOG_LINES ]; then mv agent.log agent.log.1; lines=0; fi
+    done
+    rm -f log.pipe
+}
+if [ -e agent.log ]; then mv agent.log agent.log.1; fi
+log < log.pipe &
+exec "$OPT/current/bin/edgepareto-agent" --config "$ETC/agent.toml" --state "$STATE" > log.pipe 2>&1
 END
     chmod 755 "$OPT/start-agent"
     mkdir -p "$STATE"
