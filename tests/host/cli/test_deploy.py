@@ -19,6 +19,9 @@ def _boards(tmp_path, monkeypatch):
         (["local"], "is no board that SSH reaches"),
         (["pi1", "--rotate", "--remove"], "exclude each other"),
         (["pi1", "--remove", "--meter", "ina219"], "--meter: has no meaning with --remove"),
+        (["pi1", "--meter", "ina"], "--meter ina: is none that an agent knows; auto"),
+        (["pi1", "--shunt-ohm", "-0.1"], "--shunt-ohm -0.1: must be more than 0"),
+        (["pi1", "--shunt-ohm", "nan"], "--shunt-ohm nan: must be more than 0"),
         (["pi1", "pi2", "--host-key", "SHA256:" + "A" * 43], "--host-key is one board's"),
     ],
 )

@@ -54,6 +54,11 @@ def test_a_command_keeps_its_quotes_backslashes_lines_and_stdin(shell: Shell) ->
     assert shell.check("cat", stdin=b"x" * 300_000) == "x" * 300_000
 
 
+def test_what_a_board_says_does_not_steer_the_terminal(shell: Shell) -> None:
+    assert shell.check("printf 'a\\tb\\033[2Jc\\r\\n'") == "a\tb?[2Jc?\n"
+    assert list(shell.stream("printf 'x\\033[2J'")) == ["x?[2J"]
+
+
 def test_a_folder_is_for_our_user_alone_and_goes_at_the_end(shell: Shell) -> None:
     with shell.folder() as folder:
         assert shell.check(f"stat -c '%a %u' {folder}") == f"700 {os.getuid()}\n"

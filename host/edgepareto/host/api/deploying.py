@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepareto.host.config import DeviceConfig, Flags, read_settings
+from edgepareto.host.config import METER_KINDS, DeviceConfig, Flags, read_settings
 from edgepareto.host.errors import ConfigError, EdgeParetoError, WrongUse
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def deploy(
     chosen = _chosen(devices, settings)
     if host_key is not None and len(chosen) > 1:
         raise WrongUse(f"--host-key is one board's, {len(chosen)} were named; give each its own: host devices add")
+    if meter is not None and meter not in METER_KINDS:
+        raise WrongUse(f"--meter {meter}: is none that an agent knows; {', '.join(METER_KINDS)}")
+    if shunt_ohm is not None and not 0 < shunt_ohm < math.inf:
+        raise WrongUse(f"--shunt-ohm {shunt_ohm}: must be more than 0, as 0.1")
     wish = DeployWish(
         upgrade=task is DeployTask.UPGRADE,
         wheelhouse=None if wheelhouse is None else Path(wheelhouse),
@@ -83,6 +88,7 @@ def deploy(
         except EdgeParetoError as error:
             report.step(str(error).removeprefix(f"{device.name}: "))
             return DeployResult(name=device.name, deployed=None, problem=str(error))
+        report.step(done.outcome.value)
         return DeployResult(name=device.name, deployed=done, problem=None)
 
     results = side_by_side(chosen, treated, person=ask)

@@ -370,7 +370,9 @@ def _wait(channel: Channel, *, is_sending: bool) -> None:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
+    """Lines that can be shown: what a board says must not steer the terminal."""
+    said = data.decode("utf-8", errors="replace")
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in said)
 
 
 def _last_line(text: str) -> str:

@@ -86,9 +86,9 @@ def show_deploy(*, quiet: bool = False, console: Console | None = None) -> Itera
         yield DeployDisplay(console, None)
         return
     columns = (
-        TextColumn("{task.fields[name]}", style="bold"),
+        TextColumn("{task.fields[name]}", style="bold", markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a board's words
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bars:
