@@ -51,7 +51,8 @@ class TcpProxy:
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> TcpProxy:
         return self
@@ -108,7 +109,9 @@ class TcpProxy:
         with self._changed:
             self._reset_all()
             self._changed.notify_all()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts, which closing does not
         self._listener.close()
+        self._thread.join()
 
     def _reset_all(self) -> None:
         for end in self._open:

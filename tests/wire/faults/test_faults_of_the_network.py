@@ -279,9 +279,14 @@ def test_a_connection_that_is_cut_in_every_step_measures_a_batch_once_as_long_as
     start_agent, files, told: Told, tmp_path: Path
 ):
     agent = start_agent(address="127.0.0.1:0")
-    # Every step lasts until the host has joined the batch once more.
-    run = agent.server._servicer
-    agent.measuring.held = lambda: run._run._readers <= run._run._progress.round
+    servicer = agent.server._servicer
+
+    def held() -> bool:
+        """Every step lasts until the host has joined the batch once more; the batch begins before it is known there."""
+        run = servicer._run
+        return run is None or run._readers <= run._progress.round
+
+    agent.measuring.held = held
     with TcpProxy(agent.address) as network:
 
         def flap() -> None:

@@ -16,11 +16,12 @@ from edgepareto.host.fleet import wire
 from edgepareto.host.fleet.batch_stream import Answer, follow
 from edgepareto.host.fleet.blobs import sha256_of, upload_missing
 from edgepareto.host.fleet.channel import ask_device_info, reason
-from edgepareto.host.fleet.lease import TTL_S, WAIT_S, HeldLease
+from edgepareto.host.fleet.lease import WAIT_S, HeldLease
 from edgepareto.host.fleet.line import Line
 from edgepareto.host.fleet.local_agent import LocalAgent
 from edgepareto.host.fleet.patience import PATIENCE_S, SYSTEM_TIME, ServiceTime, pauses
 from edgepareto.host.fleet.troubles import IncidentKind, Troubles, now
+from edgepareto.host.fleet.vanishing import is_transport, what_happened
 
 __all__ = ["ProfilerClient"]
 
@@ -30,16 +31,6 @@ STEP_DEADLINE_S = {"quick": 900.0, "standard": 3600.0, "audit": 4 * 3600.0}
 BUSY_POLL_S = 0.5
 ROOM_PAUSE_S = 5.0  # in which a board may make room on its disk
 HEALINGS = 3  # per batch and kind; the same trouble again and again is a lost device
-AGENTS_BUG = "see the agent's log"  # how every INTERNAL of the agent's own ends
-TRANSPORT = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,  # of a call that an agent answers at once
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.UNKNOWN,  # what a damaged frame ends as, these two
-        grpc.StatusCode.INTERNAL,
-    }
-)
 LATENCY_ALONE = "latency was measured, energy was not"
 NO_ENERGY = frozenset(MeterStatus) - {MeterStatus.OK, MeterStatus.CLIPPED}  # what is clipped is the candidate's own
 
@@ -151,7 +142,7 @@ class ProfilerClient:
                     self._wait_until_free(error, deadline_s, on_progress)
                     continue
                 deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
-                kind = "connection" if _is_transport(error) else code.name
+                kind = "connection" if is_transport(error) else code.name
                 if met[kind] == HEALINGS:
                     raise DeviceLost(f"{self._info.name}: {reason(error)} ({HEALINGS + 1} times)") from error
                 met[kind] += self._heal(error, lease_id, on_progress, troubles, is_first=not met[kind])
@@ -185,7 +176,7 @@ class ProfilerClient:
         at = now()
         if self._closed.is_set():
             raise DeviceLost(f"{name}: the connection was closed") from error
-        if _is_transport(error):
+        if is_transport(error):
             self._is_looked_for = True
             try:
                 return self._reconnect(error, lease_id, on_progress, troubles)
@@ -253,7 +244,7 @@ class ProfilerClient:
                     raise DeviceLost(f"{name}: the connection was closed") from error
         gone_s = self._time.now_s() - began_s
         counts = not (lease_kept and troubles.got_on)
-        troubles.add(*_what_happened(before, self._info, cause, gone_s, lease_kept), at=at, lease_kept=lease_kept)
+        troubles.add(*what_happened(before, self._info, cause, gone_s, lease_kept), at=at, lease_kept=lease_kept)
         return counts
 
     def _find_again(self, lease_id: str, on_progress: Callable[[str], None]) -> bool:
@@ -295,21 +286,6 @@ class ProfilerClient:
         if all(trace.meter_status in NO_ENERGY for trace in ran):
             why = ran[0].meter_status.value
             troubles.note(IncidentKind.METER_LOST, f"its meter gave no energy: {why}", LATENCY_ALONE, at=at)
-
-
-def _what_happened(
-    before: DeviceInfo, after: DeviceInfo, cause: grpc.RpcError, gone_s: float, lease_kept: bool
-) -> tuple[IncidentKind, str]:
-    if before.boot_id != after.boot_id:
-        return IncidentKind.REBOOTED, f"the board was started anew (boot {before.boot_id}, now {after.boot_id})"
-    why = f"{reason(cause)}; it answered again after {gone_s:.0f} s"
-    if lease_kept or gone_s >= TTL_S:
-        return IncidentKind.CONNECTION_CUT, why
-    return IncidentKind.AGENT_RESTARTED, f"its agent was started anew: {why}"
-
-
-def _is_transport(error: grpc.RpcError) -> bool:
-    return error.code() in TRANSPORT and AGENTS_BUG not in (error.details() or "")
 
 
 def _data_files(batch: Batch) -> set[Path]:
