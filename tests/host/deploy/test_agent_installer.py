@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -161,3 +162,33 @@ def _strangers(board: DeployableBoard) -> None:
 
     bob = Authority("bob")
     write_credentials(board.script.root / "strangers", bob.board(f"{board.board_id}.board.edgepareto"), {"bob": bob})
+
+
+def test_what_deploy_is_told_of_a_board_is_known_the_next_time(pi1: DeployableBoard, first: Path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    done = one(wheelhouse=first, meter="ina219", shunt_ohm=0.05, agent_port=port)
+    assert done.problem is None
+    assert (known().meter, known().shunt_ohm, known().address) == ("ina219", 0.05, f"127.0.0.1:{port}")
+    assert probe(known()).board_id == pi1.board_id
+    again = one(wheelhouse=first).deployed
+    assert again is not None
+    assert again.outcome is Outcome.UNCHANGED
+    assert one(wheelhouse=first, meter="auto").problem is None
+    assert (known().meter, known().shunt_ohm) == (None, None)
+    assert 'kind = "auto"' in (pi1.script.root / "etc/edgepareto/agent.toml").read_text()
+
+
+def test_a_setting_that_fails_is_not_kept(pi1: DeployableBoard, first: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(agent_installer, "ANSWER_S", 1.0)
+    pi1.changed(ELSEWHERE)
+    before = known()
+    problem(one(wheelhouse=first, meter="ina219", agent_port=50_999))
+    assert known() == before
+
+
+def test_settings_of_a_board_that_is_held_stay(pi1: DeployableBoard, first: Path):
+    one(wheelhouse=first)
+    with channel_for(known()) as channel:
+        assert open_stub(channel).AcquireLease(pb.AcquireLeaseRequest(owner="bob@desk net", ttl_s=60)).granted
+    assert HELD in problem(one(wheelhouse=first, meter="ina219"))

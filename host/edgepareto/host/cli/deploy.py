@@ -30,10 +30,17 @@ def deploy(
         str | None, typer.Option("--host-key", metavar="SHA256:...", help="The board's SSH key; for scripts.")
     ] = None,
     agent_port: Annotated[
-        int | None, typer.Option("--agent-port", min=1, max=65535, metavar="N", help="Default that of its address.")
+        int | None,
+        typer.Option(
+            "--agent-port",
+            min=1,
+            max=65535,
+            metavar="N",
+            help="Where it listens and is asked; default that of its address.",
+        ),
     ] = None,
     meter: Annotated[
-        str | None, typer.Option("--meter", metavar="KIND", help="Default as in host devices add, else found.")
+        str | None, typer.Option("--meter", metavar="KIND", help="Also for the next time; auto: found by the agent.")
     ] = None,
     shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
     yes: Annotated[

@@ -7,7 +7,7 @@ comments and order stay.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,12 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
     return _changed(change, check=refuse_shadowing)[name]
 
 
-def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
+def record_board(device: DeviceConfig, *, board_id: str | None, changed: Collection[str] = ()) -> DeviceConfig:
     """Remember what `host deploy` made of a device: its board_id, or None after its removal. Returns what is there now.
 
-    A board that only a project's edgepareto.toml names gets an entry here. Raises ConfigError where the user's board of
-    that name is another one.
+    changed: of address, meter, shunt_ohm, those that are to be as in `device` from now on. A board that only a
+    project's edgepareto.toml names gets an entry here. Raises ConfigError where the user's board of that name is
+    another one.
     """
     ssh = device.ssh
     if ssh is None:
@@ -103,6 +104,12 @@ def record_board(device: DeviceConfig, *, board_id: str | None) -> DeviceConfig:
             devices[device.name]["board_id"] = board_id
         else:
             devices[device.name].pop("board_id", None)
+        for key in changed:
+            value = {"address": device.address, "meter": device.meter, "shunt_ohm": device.shunt_ohm}[key]
+            if value is None:
+                devices[device.name].pop(key, None)
+            else:
+                devices[device.name][key] = value
 
     return _changed(change).get(device.name, device)
 

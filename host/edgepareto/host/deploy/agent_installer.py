@@ -40,6 +40,8 @@ from edgepareto.host.fleet.unlock import lease_holder
 
 __all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "refuse_while_held", "remove_agent"]
 
+AUTO_METER = "auto"
+SETTINGS = ("address", "meter", "shunt_ohm")  # what a deployment may change of a device
 MOST_SKEW_S = 5.0
 ANSWER_S = 30.0  # for the new agent to be reached from here
 ANSWER_POLL_S = 1.0
@@ -56,8 +58,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployWish:
-    """What the user asked for. agent_port None: that of the device's address. meter None: as in the inventory, else
-    found by the agent. is_sure: also where somebody holds the board, or another user's credentials are on it.
+    """What the user asked for. agent_port, meter, shunt_ohm: None: as in the inventory; else written to it as well.
+
+    meter "auto": found by the agent. is_sure: also where somebody holds the board, or another user's credentials are
+    on it.
     """
 
     upgrade: bool = False
@@ -149,15 +153,15 @@ def lets_in(state: BoardState, ours: Sequence[Identity]) -> bool:
 
 class _Deployment:
     def __init__(self, device: DeviceConfig, wish: DeployWish, errand: Errand, report: Report) -> None:
-        self._device = device
+        self._device = _as_wished(device, wish)
+        self._changed = tuple(key for key in SETTINGS if getattr(self._device, key) != getattr(device, key))
         self._name = device.name
         self._wish = wish
         self._errand = errand
         self._report = report
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
-        port = int((device.address or f":{AGENT_PORT}").rpartition(":")[2])
-        self._port = wish.agent_port or port
+        self._port = int((self._device.address or f":{AGENT_PORT}").rpartition(":")[2])
 
     def run(self) -> Deployed:
         wish, device = self._wish, self._device
@@ -170,7 +174,8 @@ class _Deployment:
                 wheelhouse = self._gather(facts)
             self._refuse_unasked(state, wheelhouse)
             credentials = self._credentials(state)
-            if state.is_active and (state.release != wheelhouse.release or credentials is not None):
+            is_other = state.release != wheelhouse.release or credentials is not None or self._changed
+            if state.is_active and is_other:
                 refuse_while_held(device, state, wish)
             self._set_clock(shell, facts)
             files = bundle_files(wheelhouse, self._settings(facts), credentials=credentials)
@@ -181,7 +186,7 @@ class _Deployment:
             if credentials is not None and open_rotation() is not None:
                 mark_returned(state.board_id)  # it may have moved before it was flashed anew
             info = self._verified(shell, state, outcome)
-        device = record_board(device, board_id=state.board_id)
+        device = record_board(device, board_id=state.board_id, changed=self._changed)
         return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
 
     @contextmanager
@@ -193,8 +198,7 @@ class _Deployment:
         self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - began_s
 
     def _check(self, facts: BoardFacts) -> None:
-        meter = self._wish.meter or self._device.meter
-        checks = judge(facts, Wanted(meter=meter, port=self._port))
+        checks = judge(facts, Wanted(meter=self._device.meter, port=self._port))
         self._report.checks(checks)
         failed = [check for check in checks if check.state is CheckState.FAIL]
         if failed:
@@ -210,14 +214,13 @@ class _Deployment:
         return gather_wheelhouse(board, given=self._wish.wheelhouse, tell=self._report.step, heed=self._errand.heed)
 
     def _settings(self, facts: BoardFacts) -> Settings:
-        wish, device = self._wish, self._device
         python = facts.python
         assert python is not None, "checked"
         return Settings(
             interpreter=python.path,
             port=self._port,
-            meter=wish.meter or device.meter or "auto",
-            shunt_ohm=wish.shunt_ohm or (device.shunt_ohm if wish.meter in (None, device.meter) else None),
+            meter=self._device.meter or AUTO_METER,
+            shunt_ohm=self._device.shunt_ohm,
         )
 
     def _refuse_unasked(self, state: BoardState, wheelhouse: Wheelhouse) -> None:
@@ -331,6 +334,18 @@ class _Deployment:
         if info.board_id != state.board_id:
             raise DeployError(f"{self._name}: board {info.board_id} answers, {state.board_id} was installed")
         return info
+
+
+def _as_wished(device: DeviceConfig, wish: DeployWish) -> DeviceConfig:
+    meter, shunt_ohm = device.meter, device.shunt_ohm
+    if wish.meter is not None:
+        meter = None if wish.meter == AUTO_METER else wish.meter
+        shunt_ohm = shunt_ohm if meter == device.meter else None  # the other meter's
+    shunt_ohm = shunt_ohm if wish.shunt_ohm is None else wish.shunt_ohm
+    address = device.address
+    if wish.agent_port is not None and address is not None:
+        address = f"{address.rpartition(':')[0]}:{wish.agent_port}"
+    return replace(device, meter=meter, shunt_ohm=shunt_ohm, address=address)
 
 
 def _named(device: DeviceConfig, call: Callable[[], object]) -> None:
