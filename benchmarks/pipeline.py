@@ -126,15 +126,15 @@ def _costs(config: StudyConfig) -> Costs:
         begun_s = time.monotonic()
         names = workshop.begin(wanted.genomes, wanted.recipe)
         workshop.wait()
-        spans.append(time.monotonic() - begun_s)
+        spans.append((time.monotonic() - begun_s) / len(names))
         begun_s = time.monotonic()
         course.measure(workshop.made(course.plan(names)))
-        spans.append(time.monotonic() - begun_s)
+        spans.append((time.monotonic() - begun_s) / len(names))
         raise Enough
 
     _search(replace(config, search=replace(config.search, measurements=TRIAL_CANDIDATES + 1)), timed)
     host_s, board_s = spans
-    return Costs(host_s=host_s / TRIAL_CANDIDATES, board_s=board_s / TRIAL_CANDIDATES)
+    return Costs(host_s=host_s, board_s=board_s)
 
 
 def _run(config: StudyConfig, follow: Follow, arguments: argparse.Namespace) -> Outcome:
