@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from edgepareto.host.deploy import wheelhouse
+from edgepareto.host.deploy import wheel_download, wheelhouse
 from edgepareto.host.deploy.agent_wheel import agent_requirements, build_agent_wheel
-from edgepareto.host.deploy.wheelhouse import BoardPlatform, gather_wheelhouse
+from edgepareto.host.deploy.board_platform import BoardPlatform
+from edgepareto.host.deploy.wheelhouse import gather_wheelhouse
 from edgepareto.host.errors import DeployError
 from fakes.tiny_wheels import write_wheel as wheel
 
@@ -106,7 +107,7 @@ def test_a_package_without_a_wheel_for_the_board_is_named(index: Path, tmp_path:
 
 
 def test_an_environment_without_pip_is_told_the_ways_out(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wheelhouse.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(wheel_download.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(wheelhouse, "build_agent_wheel", build_agent_wheel)
     monkeypatch.setattr("edgepareto.host.deploy.agent_wheel._sources", lambda: iter([("a.py", b"")]))
     with pytest.raises(DeployError, match=r"has no pip.*--wheelhouse DIR"):

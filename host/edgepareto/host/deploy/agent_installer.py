@@ -26,12 +26,13 @@ from edgepareto.host.credentials import (
     own_identity,
 )
 from edgepareto.host.credentials.certificates import certificate_facts, is_issued_by
+from edgepareto.host.deploy.board_platform import BoardPlatform
 from edgepareto.host.deploy.bundle import INSTALL_SCRIPT, BundleFile, Settings, bundle_files, folders_of
 from edgepareto.host.deploy.installed import BoardState, call_script, read_state
 from edgepareto.host.deploy.preflight import AGENT_PORT, Wanted, judge, look_over
 from edgepareto.host.deploy.side_by_side import Errand
 from edgepareto.host.deploy.ssh import Shell, open_shell, ssh_target
-from edgepareto.host.deploy.wheelhouse import BoardPlatform, Wheelhouse, gather_wheelhouse
+from edgepareto.host.deploy.wheelhouse import Wheelhouse, gather_wheelhouse
 from edgepareto.host.domain import DeviceInfo
 from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
 from edgepareto.host.errors import ConfigError, DeployError, DeviceError, Unreachable
@@ -45,6 +46,7 @@ SETTINGS = ("address", "meter", "shunt_ohm")  # what a deployment may change of 
 MOST_SKEW_S = 5.0
 ANSWER_S = 30.0  # for the new agent to be reached from here
 ANSWER_POLL_S = 1.0
+AS_IT_WAS = "the board is as it was"
 
 
 class Outcome(Enum):
@@ -289,8 +291,10 @@ class _Deployment:
                 elif kind == "result":
                     result = text
         except DeployError as error:
-            said = re.sub(r"^.*ended with -?\d+: (?:error: )?", "", str(error))
-            raise DeployError(f"{self._name}: {said}; the board is as it was") from error
+            said = re.sub(r"^.*ended with -?\d+: (?:error: )?", "", _without_name(error, self._name))
+            is_cut_off = "SSH connection broke" in said
+            then = "the board puts back what was done, at the latest when it is run again" if is_cut_off else AS_IT_WAS
+            raise DeployError(f"{self._name}: {said}; {then}") from error
         if step:
             self._seconds[step] = time.monotonic() - began_s
         if result.startswith("unchanged"):
