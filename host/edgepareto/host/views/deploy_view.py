@@ -18,6 +18,7 @@ from rich.text import Text
 __all__ = ["BoardProgress", "DeployDisplay", "deployed_lines", "show_deploy"]
 
 MEGABYTE = 1_000_000
+ALL_SENT = 0.999  # of a bar: a full one would stop the board's time, and there is more to do
 
 
 class DeployDisplay:
@@ -66,7 +67,7 @@ class BoardProgress:
     def progress(self, done_bytes: int, all_bytes: int) -> None:
         if self._bars is not None and self._task is not None:
             sent = f"sending, {done_bytes / MEGABYTE:.0f} of {all_bytes / MEGABYTE:.0f} MB"
-            self._bars.update(self._task, description=sent, completed=done_bytes / max(1, all_bytes))
+            self._bars.update(self._task, description=sent, completed=ALL_SENT * done_bytes / max(1, all_bytes))
         elif done_bytes == all_bytes:
             self._console.print(Text(f"{self._name}: {all_bytes / MEGABYTE:.1f} MB sent"))
 
