@@ -218,13 +218,17 @@ delete_user() {
     fi
 }
 
+first_error() {     # of what pip said
+    sed -n 's/^ERROR: //p' "$scratch/said" | head -n 1 | grep . || tail -n 1 "$scratch/said"
+}
+
 make_release() {
     is_complete "$release" && return 0
     place=$OPT/releases/$release
     rm -rf "$place"
     mkdir -p "$OPT/releases"
     step "making the environment"
-    attend "$python" -m venv --without-pip "$place" || die "$python cannot make a venv; on Debian: apt install python3-venv"
+    attend "$python" -m venv --without-pip "$place" >&2 || die "$python cannot make a venv; on Debian: apt install python3-venv"
     step "installing the packages"
     set -- "$bundle"/wheels/pip-*.whl
     [ -f "$1" ] || die "$bundle/wheels holds no wheel of pip"
@@ -235,7 +239,7 @@ make_release() {
     attend "$place/bin/python" -I -c 'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
         "$scratch/${1##*/}" install --quiet --no-index --find-links "$bundle/wheels" --require-hashes --only-binary=:all: --no-deps \
         --no-compile --no-cache-dir --disable-pip-version-check --no-input --root-user-action ignore \
-        -r "$bundle/requirements.txt" || die "the packages cannot be installed; the lines above say why"
+        -r "$bundle/requirements.txt" 2> "$scratch/said" || die "the packages cannot be installed: $(first_error)"
     step "compiling"
     attend "$place/bin/python" -m compileall -q -j 2 -x '/(tests?|testing|quantization|transformers|tools|distutils|f2py|tqdm)/' \
         "$place/lib" || die "bytecode cannot be written below $place"
@@ -530,6 +534,7 @@ remove() {
     had_rules=no
     if [ -e "$RULES" ]; then had_rules=yes; fi
     rm -rf "$RULES" "$STATE" "$ETC" "$ROOT/run/edgepareto"
+    rm -rf "$ROOT"/var/tmp/edgepareto-??????    # bundles that a power failure left
     if [ -e "$OPT/made-user" ]; then delete_user; fi
     rm -rf "$OPT"
     if [ $had_rules = yes ]; then reload_rules; fi
@@ -603,7 +608,7 @@ status() {
     elif is_there "$OPT" || is_there "$ETC" || is_there "$UNITS/$AGENT"; then say installed=partly
     else say installed=no
     fi
-    say "release=$(current)"
+    if is_complete "$(current)"; then say "release=$(current)"; else say release=; fi
     if [ -e "$BEFORE/installed" ]; then say pending=yes; else say pending=no; fi
     if has_systemd && systemctl is-active --quiet $AGENT 2>/dev/null; then say active=yes; else say active=no; fi
     if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN"; then say config=edited; else say config=ours; fi

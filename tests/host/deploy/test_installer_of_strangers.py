@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +93,29 @@ def test_ctrl_c_in_the_middle_puts_the_board_back_before_the_command_ends(pi1: D
     assert pi1.script.was_tripped()
     assert pi1.script.listing() == before
     assert not list(Path("/var/tmp").glob("edgepareto-*/files"))
+
+
+def test_a_connection_that_ends_in_the_middle_is_one_line_and_the_board_puts_itself_back(
+    pi1: DeployableBoard, wheels: Path
+):
+    before = pi1.script.listing()
+    pi1.script.trip("python -m compileall*", hang=True)
+
+    def cut() -> None:
+        _until(pi1.script.was_tripped)
+        for transport in pi1.server.transports:
+            transport.close()
+
+    threading.Thread(target=cut, daemon=True).start()
+    said = refused(wheelhouse=wheels)
+    assert said.startswith("pi1: the SSH connection broke")
+    assert said.count("pi1: ") == 1
+    assert said.endswith("the board puts back what was done, at the latest when it is run again")
+    _until(lambda: pi1.script.listing() == before)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)

@@ -45,10 +45,12 @@ FOLLOWER = (
     "exec 3<&0; ( exec {command} ) </dev/null & p=$!; ( cat <&3 >/dev/null; kill $p ) >/dev/null 2>&1 & w=$!; "
     "exec 3<&-; wait $p; c=$?; kill $w 2>/dev/null; exit $c"
 )
-# Makes a folder for us alone, tells where, and takes it away when our side ends, in whatever way.
+# Makes a folder for us alone, tells where, and takes it away when our side ends, in whatever way but a power failure:
+# what one left is taken away a day later.
 KEEPER = (
-    "trap '' HUP; umask 077; d=$(mktemp -d /var/tmp/edgepareto-XXXXXX || mktemp -d /tmp/edgepareto-XXXXXX) || exit 1; "
-    'echo "$d"; cat >/dev/null; rm -rf "$d"'
+    "trap '' HUP; umask 077; t=edgepareto-XXXXXX; "
+    "find /var/tmp -maxdepth 1 -name 'edgepareto-??????' -user $(id -u) -mmin +1440 -exec rm -rf {} + 2>/dev/null; "
+    'd=$(mktemp -d "/var/tmp/$t" || mktemp -d "/tmp/$t") || exit 1; echo "$d"; cat >/dev/null; rm -rf "$d"'
 )
 LONGEST_PATH = 4096
 
