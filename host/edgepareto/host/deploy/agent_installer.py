@@ -17,18 +17,11 @@ from shlex import quote
 from typing import Protocol
 
 from edgepareto.host.config import DeviceConfig, record_board
-from edgepareto.host.credentials import (
-    BoardCredentials,
-    Identity,
-    issue_board_credentials,
-    mark_returned,
-    open_rotation,
-    own_identity,
-)
-from edgepareto.host.credentials.certificates import certificate_facts, is_issued_by
+from edgepareto.host.credentials import mark_returned, open_rotation
 from edgepareto.host.deploy.board_platform import BoardPlatform
 from edgepareto.host.deploy.bundle import INSTALL_SCRIPT, BundleFile, Settings, bundle_files, folders_of
 from edgepareto.host.deploy.installed import BoardState, call_script, read_state
+from edgepareto.host.deploy.ownership import refuse_removal_of_anothers, refuse_while_held, wanted_credentials
 from edgepareto.host.deploy.preflight import AGENT_PORT, Wanted, judge, look_over
 from edgepareto.host.deploy.side_by_side import Errand
 from edgepareto.host.deploy.ssh import Shell, open_shell, ssh_target
@@ -37,9 +30,8 @@ from edgepareto.host.domain import DeviceInfo
 from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
 from edgepareto.host.errors import ConfigError, DeployError, DeviceError, Unreachable
 from edgepareto.host.fleet import probe
-from edgepareto.host.fleet.unlock import lease_holder
 
-__all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "refuse_while_held", "remove_agent"]
+__all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "remove_agent"]
 
 AUTO_METER = "auto"
 SETTINGS = ("address", "meter", "shunt_ohm")  # what a deployment may change of a device
@@ -105,10 +97,9 @@ def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
     with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         is_there = state.is_installed or state.is_partly_there
-        if state.owners and not lets_in(state, our_identities()):
-            refuse_anothers(device.name, state, wish)
+        refuse_removal_of_anothers(device, state, is_sure=wish.is_sure)
         if is_there and state.is_active:
-            refuse_while_held(device, state, wish)
+            refuse_while_held(device, state, is_sure=wish.is_sure)
         errand.heed()
         if is_there:
             report.step("removing")
@@ -116,41 +107,6 @@ def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
     if device.board_id is not None:
         device = record_board(device, board_id=None)
     return Deployed(device=device, outcome=Outcome.REMOVED if is_there else Outcome.NOT_THERE)
-
-
-def refuse_while_held(device: DeviceConfig, state: BoardState, wish: DeployWish) -> None:
-    """Raises DeployError where a host measures on the board, naming who, unless the user is sure."""
-    if wish.is_sure:
-        return
-    try:
-        holder = lease_holder(replace(device, board_id=state.board_id))
-    except (DeviceError, ConfigError):
-        return  # it does not let us in, so it cannot be asked; what follows says why
-    if holder is not None:
-        raise DeployError(
-            f"{device.name}: is held by {holder.owner}, whose batch would be lost; wait, or go on with --yes"
-        )
-
-
-def refuse_anothers(name: str, state: BoardState, wish: DeployWish) -> None:
-    """Raises DeployError for a board that another user installed, unless the user is sure."""
-    if wish.is_sure:
-        return
-    owners = ", ".join(state.owners) or "nobody"
-    raise DeployError(
-        f"{name}: was installed by another user (owners: {owners}); ask for host devices grant, or go on with --yes, "
-        "which locks them out"
-    )
-
-
-def our_identities() -> tuple[Identity, ...]:
-    """One, or two while a rotation is open."""
-    rotation = open_rotation()
-    return (own_identity(),) if rotation is None else (rotation.current, rotation.next)
-
-
-def lets_in(state: BoardState, ours: Sequence[Identity]) -> bool:
-    return any(identity.fingerprint in state.owners.values() for identity in ours)
 
 
 class _Deployment:
@@ -175,10 +131,10 @@ class _Deployment:
             with self._timed("gathering the packages"):
                 wheelhouse = self._gather(facts)
             self._refuse_unasked(state, wheelhouse)
-            credentials = self._credentials(state)
+            credentials = wanted_credentials(device, state, is_sure=wish.is_sure)
             is_other = state.release != wheelhouse.release or credentials is not None or self._changed
             if state.is_active and is_other:
-                refuse_while_held(device, state, wish)
+                refuse_while_held(device, state, is_sure=wish.is_sure)
             self._set_clock(shell, facts)
             files = bundle_files(wheelhouse, self._settings(facts), credentials=credentials)
             with shell.folder() as bundle:
@@ -231,25 +187,6 @@ class _Deployment:
                 f"{self._name}: release {state.release or 'unknown'} is installed, this host has {wheelhouse.release}; "
                 f"host deploy {self._name} --upgrade"
             )
-
-    def _credentials(self, state: BoardState) -> tuple[BoardCredentials, str, bytes] | None:
-        """New ones for a board that has none of ours; None: it keeps what it has. DeployError where it is another's."""
-        current = own_identity()
-        ours = our_identities()
-        if state.certificate_pem is not None:
-            if self._keeps(state.certificate_pem, state, ours):
-                return None
-            if not (lets_in(state, ours) and not _is_readable(state.certificate_pem)):
-                refuse_anothers(self._name, state, self._wish)
-        return issue_board_credentials(current, state.board_id), current.owner, current.ca_pem
-
-    def _keeps(self, certificate_pem: bytes, state: BoardState, ours: Sequence[Identity]) -> bool:
-        """Signed by us and letting us in; or a colleague's that lets us in, whom the inventory trusts."""
-        if not lets_in(state, ours) or not _is_readable(certificate_pem):
-            return False
-        signed = any(is_issued_by(certificate_pem, identity.ca_pem) for identity in ours)
-        named = certificate_facts(certificate_pem).common_name == f"board:{state.board_id}"
-        return (signed and named) or self._device.trust is not None
 
     def _set_clock(self, shell: Shell, facts: BoardFacts) -> None:
         skew_s = facts.clock_ahead_s
@@ -361,11 +298,3 @@ def _named(device: DeviceConfig, call: Callable[[], object]) -> None:
 
 def _without_name(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name}: ")
-
-
-def _is_readable(certificate_pem: bytes) -> bool:
-    try:
-        certificate_facts(certificate_pem)
-    except ValueError:
-        return False
-    return True

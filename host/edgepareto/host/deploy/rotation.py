@@ -22,8 +22,9 @@ from edgepareto.host.credentials import (
     open_rotation,
 )
 from edgepareto.host.credentials.certificates import is_issued_by
-from edgepareto.host.deploy.agent_installer import Deployed, DeployWish, Outcome, Report, refuse_while_held
+from edgepareto.host.deploy.agent_installer import Deployed, DeployWish, Outcome, Report
 from edgepareto.host.deploy.installed import BoardState, call_script, credentials_tar, read_state
+from edgepareto.host.deploy.ownership import refuse_while_held
 from edgepareto.host.deploy.side_by_side import Errand
 from edgepareto.host.deploy.ssh import Shell, open_shell, ssh_target
 from edgepareto.host.domain import DeviceInfo
@@ -41,7 +42,7 @@ def rotate_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
     with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         _check(device, state)
-        refuse_while_held(device, state, wish)
+        refuse_while_held(device, state, is_sure=wish.is_sure)
         device = replace(device, board_id=state.board_id)
         errand.heed()
         rotation = begin_rotation()
