@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def test_a_host_key_that_nobody_vouched_for(newcomer: User, bare: EmulatedBoard)
         *("--address", f"127.0.0.1:{bare.agent_port}"),
     )
     with left_as_it_was(bare):
-        newcomer.is_refused("deploy", "pi1", saying=f"not known.*--host-key {bare.host_key}")
+        newcomer.is_refused("deploy", "pi1", saying=f"not known.*--host-key {re.escape(bare.host_key)}")
 
 
 def test_another_host_key_than_the_one_that_was_given(newcomer: User, bare: EmulatedBoard) -> None:
