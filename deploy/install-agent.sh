@@ -438,8 +438,8 @@ switch_release() {
 }
 
 start_agent() {
+    systemctl enable --quiet --no-reload $SOCKET $AGENT     # a reload takes seconds; one will do
     systemctl daemon-reload
-    systemctl enable --quiet $SOCKET $AGENT
     systemctl stop $AGENT
     reset_workers
     systemctl restart $SOCKET
@@ -525,7 +525,7 @@ rollback() {
 remove() {
     if has_systemd; then
         step "stopping the agent"
-        systemctl disable --quiet $AGENT $SOCKET 2>/dev/null || :
+        systemctl disable --quiet --no-reload $AGENT $SOCKET 2>/dev/null || :
         attend systemctl stop $AGENT $SOCKET 2>/dev/null || :
         reset_workers
     elif [ -e "$OPT/start-agent" ] && command -v pkill >/dev/null && [ -z "$ROOT" ]; then
