@@ -9,7 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepareto.host.config import METER_KINDS, DeviceConfig, Flags, read_settings
+from edgepareto.host.config import METER_KINDS, DeviceConfig, read_devices, read_known
+from edgepareto.host.config.devices import HOST_KEY
 from edgepareto.host.errors import ConfigError, EdgeParetoError, WrongUse
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ def deploy(
     chosen = _chosen(devices, settings)
     if host_key is not None and len(chosen) > 1:
         raise WrongUse(f"--host-key is one board's, {len(chosen)} were named; give each its own: host devices add")
+    if host_key is not None and HOST_KEY.fullmatch(host_key) is None:
+        raise WrongUse(
+            f"--host-key {host_key}: must read SHA256: and 43 characters, as on the board "
+            "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub shows it"
+        )
+    if wheelhouse is not None:
+        _must_hold_wheels(Path(wheelhouse))
     if meter is not None and meter not in METER_KINDS:
         raise WrongUse(f"--meter {meter}: is none that an agent knows; {', '.join(METER_KINDS)}")
     if shunt_ohm is not None and not 0 < shunt_ohm < math.inf:
@@ -86,7 +94,7 @@ def deploy(
         try:
             done = work(device, wish, errand=errand, report=report)
         except EdgeParetoError as error:
-            report.step(str(error).removeprefix(f"{device.name}: "))
+            report.step("failed")  # why is the result's to say
             return DeployResult(name=device.name, deployed=None, problem=str(error))
         report.step(done.outcome.value)
         return DeployResult(name=device.name, deployed=done, problem=None)
@@ -99,11 +107,16 @@ def deploy(
 
 
 def _chosen(devices: Sequence[str | DeviceConfig], settings: str | Path | None) -> tuple[DeviceConfig, ...]:
-    flags = Flags(devices=tuple(devices))
-    chosen = read_settings(None if settings is None else Path(settings), flags).devices
+    file = None if settings is None else Path(settings)
+    chosen = read_devices(file, devices, otherwise="first host devices add NAME USER@HOST")
     if not chosen:
         raise WrongUse("which board? host deploy NAME; host devices list shows them")
     for device in chosen:
+        if device.ssh is None and device.trust is not None:
+            raise ConfigError(
+                f"{device.name}: is a colleague's board, which only its owner deploys, by SSH; your card lets you "
+                f"measure there: host devices check {device.name}"
+            )
         if device.ssh is None:
             raise ConfigError(
                 f"{device.name}: is no board that SSH reaches from here; host devices add NAME USER@HOST, then "
@@ -112,8 +125,16 @@ def _chosen(devices: Sequence[str | DeviceConfig], settings: str | Path | None) 
     return chosen
 
 
+def _must_hold_wheels(folder: Path) -> None:
+    """Whether they fit is seen where the board is."""
+    if not folder.is_dir():
+        raise WrongUse(f"--wheelhouse {folder}: there is no such folder; give one with .whl files, or leave it out")
+    if not any(folder.glob("*.whl")):
+        raise WrongUse(f"--wheelhouse {folder}: holds no .whl file; put wheels for the board there, or leave it out")
+
+
 def _known(settings: str | Path | None) -> tuple[DeviceConfig, ...]:
-    return read_settings(None if settings is None else Path(settings), Flags()).known
+    return read_known(None if settings is None else Path(settings))
 
 
 def _with_note(result: DeployResult, behind: Sequence[str]) -> DeployResult:

@@ -168,7 +168,10 @@ def _unreachable(route: Route, error: OSError) -> str:
             f"no host of the name {route.host} is known; correct it, or give the address (host devices add --replace)"
         )
     if isinstance(error, ConnectionRefusedError):
-        return f"{place} refuses SSH; on the board: sudo systemctl enable --now ssh, or name its --port"
+        return (
+            f"{place} refuses SSH; is it on and booted? Then on the board: sudo systemctl enable --now ssh, or name "
+            "its --port"
+        )
     if isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT):
         return f"no answer from {place} within {CONNECT_S:.0f} s; is the board on and in this network?"
     return f"{place} cannot be reached ({error.strerror or error}); is the board on and in this network?"
