@@ -15,7 +15,7 @@ import pytest
 from edgepareto.agent.device_info import read_device_info
 from edgepareto.host.deploy.preflight import SCRIPT, Wanted, judge, look_over, read_facts
 from edgepareto.host.deploy.ssh import open_shell
-from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState
+from edgepareto.host.domain.board_facts import BoardFacts, Check, CheckState, Sudo
 from edgepareto.host.errors import DeployError
 from edgepareto.host.views.preflight_view import preflight_table
 from host.deploy.conftest import Board
@@ -133,7 +133,8 @@ def test_these_boards_will_do(board: str, changed: dict[str, str]) -> None:
         ({"root_kind": "overlay"}, "/", "disable_overlayfs"),
         ({"memory_kb": "240000"}, "memory", "400 MB"),
         ({"sudo": None}, "root", "root@"),
-        ({"port_user": "www-data", "port_uid": "33"}, "port 50051", "held by a program of www-data"),
+        ({"sudo": "refuses"}, "root", "pi may not use sudo; .* sudo usermod -aG sudo pi"),
+        ({"port_user": "www-data", "port_uid": "33"}, "port 50051", "held by a program of www-data; .* --agent-port N"),
         ({"port_user": "", "port_uid": "4711"}, "port 50051", "uid 4711"),
     ],
 )  # fmt: skip
@@ -141,6 +142,38 @@ def test_what_stands_in_the_way_is_one_failure_with_its_way_out(changed, name: s
     found = failures(facts_with(**changed))
     assert list(found) == [name]
     assert re.search(words, found[name])
+
+
+@pytest.mark.parametrize(
+    ("groups", "advice"),
+    [
+        ("pi sudo i2c", "run at a terminal, which asks for it"),
+        ("eve", "run at a terminal, which asks for it; if pi may not: sudo usermod -aG sudo pi"),
+    ],
+)
+def test_a_sudo_that_wants_a_password_is_a_note_with_both_ways(groups: str, advice: str) -> None:
+    root = checks_of(facts_with(sudo="asks", groups=groups))["root"]
+    assert (root.state, root.seen, root.advice) == (CheckState.NOTE, "sudo wants a password", advice)
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (None, Sudo.OPEN),
+        ("sudo: a password is required", Sudo.ASKS),
+        ("eve is not in the sudoers file.", Sudo.REFUSES),
+        ("Sorry, user eve may not run sudo on pi1.", Sudo.REFUSES),
+    ],
+)
+def test_the_script_tells_what_sudo_says_without_a_password(tmp_path: Path, said: str | None, seen: Sudo) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text("#!/bin/sh\nexit 0\n" if said is None else f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["sh", "-s"], input=SCRIPT.read_text(), capture_output=True, text=True, check=True, env=environment
+    )
+    assert read_facts(ran.stdout, "here", asked_at_s=AT).sudo is seen
 
 
 def test_no_i2c_is_a_note_unless_a_meter_on_it_was_asked_for() -> None:

@@ -229,7 +229,8 @@ def test_who_is_no_sudoer_is_told_so(board: Board, with_sudo, person: Person | N
     with_sudo(password="x", rule="none")
     with open_shell(board.target, ask=person, host_key=board.fingerprint) as shell:  # noqa: SIM117
         with pytest.raises(
-            DeployError, match=re.escape("not in the sudoers file.); on the board, as root: adduser pi")
+            DeployError,
+            match=re.escape("not in the sudoers file.); an administrator of the board runs sudo usermod -aG sudo pi"),
         ):
             shell.check("id -u", root=True)
 
@@ -237,7 +238,9 @@ def test_who_is_no_sudoer_is_told_so(board: Board, with_sudo, person: Person | N
 def test_a_script_is_told_that_sudo_wants_a_password(board: Board, with_sudo) -> None:
     with_sudo(password="x")
     with open_shell(board.target, ask=None, host_key=board.fingerprint) as shell:  # noqa: SIM117
-        with pytest.raises(DeployError, match="asked for at a terminal only"):
+        with pytest.raises(
+            DeployError, match=r"at a terminal only; run this at one; if pi may not .* sudo usermod -aG sudo pi"
+        ):
             shell.check("id -u", root=True)
 
 

@@ -17,6 +17,7 @@ from edgepareto.host.domain.board_facts import (
     Disk,
     I2cBus,
     PythonFound,
+    Sudo,
 )
 from edgepareto.host.errors import DeployError
 
@@ -34,6 +35,7 @@ OLDEST_GLIBC = (2, 28)
 ARCHITECTURES = {"aarch64": 64, "x86_64": 64}
 MOST_SKEW_S = 120.0
 AGENT_USER = "edgepareto"
+SUDO_GROUPS = frozenset(("sudo", "wheel", "admin"))
 I2C_METERS = ("ina219",)
 PI_64 = "a Pi 3, 4, 5 or Zero 2 W runs the 64-bit Raspberry Pi OS: flash that"
 
@@ -204,9 +206,23 @@ def _service(facts: BoardFacts) -> Check:
 def _root(facts: BoardFacts) -> Check:
     if facts.is_root:
         return _ok("root", f"{facts.user} is root")
-    if not facts.has_sudo:
+    if facts.sudo is Sudo.ABSENT:
         return _fail("root", f"{facts.user}, no sudo", "use root@ as SSH user, or install sudo")
+    if facts.sudo is Sudo.REFUSES:
+        return _fail("root", f"{facts.user} may not use sudo", f"an administrator of the board: {_grants(facts)}")
+    if facts.sudo is Sudo.ASKS:
+        at_terminal = "run at a terminal, which asks for it"
+        is_listed = facts.groups & SUDO_GROUPS
+        return _note(
+            "root",
+            "sudo wants a password",
+            at_terminal if is_listed else f"{at_terminal}; if {facts.user} may not: {_grants(facts)}",
+        )
     return _ok("root", f"{facts.user}, by sudo")
+
+
+def _grants(facts: BoardFacts) -> str:
+    return f"sudo usermod -aG sudo {facts.user}"
 
 
 def _i2c(facts: BoardFacts, wanted: Wanted) -> Iterator[Check]:
@@ -229,7 +245,9 @@ def _port(facts: BoardFacts) -> Check:
         return _ok(name, "free")
     if facts.port_user == AGENT_USER:
         return _ok(name, "the agent's")
-    advice = f"sudo ss -ltnp sport = :{facts.port} on the board names it; end it, or give another --address HOST:PORT"
+    advice = (
+        f"sudo ss -ltnp sport = :{facts.port} on the board names it; end it, or host deploy with another --agent-port N"
+    )
     return _fail(name, f"held by a program of {facts.port_user}", advice)
 
 
@@ -282,7 +300,7 @@ def _facts(one: Mapping[str, str], many: Mapping[str, Sequence[str]], asked_at_s
         has_memory_cgroup=one.get("memory_cgroup") == "on",
         clock_ahead_s=int(one["clock"]) - asked_at_s,
         systemd=int(one["systemd"]) if one.get("systemd") else None,
-        has_sudo="sudo" in one,
+        sudo=Sudo(one.get("sudo", "no")),
         has_i2c_module="i2c_module" in one,
         i2c=tuple(map(_bus_found, many.get("i2c", ()))),
         meters=tuple(many.get("meter", ())),

@@ -56,7 +56,11 @@ else say memory_cgroup off; fi
 
 say init "$(text "$r/proc/1/comm")"
 [ -d "$r/run/systemd/system" ] && say systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
-has sudo && say sudo yes
+# Before the password sudo does not say who may use it, unless nobody of the kind may.
+if has sudo; then
+  if said=$(LC_ALL=C sudo -n true 2>&1 < /dev/null); then say sudo yes
+  else case $said in *"not in the sudoers"* | *"may not run"* | *"not allowed"*) say sudo refuses ;; *) say sudo asks ;; esac; fi
+fi
 
 [ -d "$r/sys/class/i2c-dev" ] && say i2c_module yes
 for bus in "$r"/dev/i2c-*; do

@@ -280,7 +280,7 @@ class Shell:
             if "password" in said:
                 raise DeployError(
                     f"{self._name}: sudo wants the password of {self._user}, which is asked for at a terminal only; "
-                    "run this at one, or allow it without (NOPASSWD in /etc/sudoers.d)"
+                    f"run this at one; if {self._user} may not use sudo: an administrator there runs {self._grants}"
                 )
             raise self._sudo_refused(said)
         # -k: always asked for, so that the first line is always the password's.
@@ -297,8 +297,13 @@ class Shell:
                 raise self._sudo_refused(said)
         raise DeployError(f"{self._name}: sudo did not accept the password of {self._user}; nothing was changed")
 
+    @property
+    def _grants(self) -> str:
+        return f"sudo usermod -aG sudo {self._user}"
+
     def _sudo_refused(self, said: str) -> DeployError:
-        hint = f"; on the board, as root: adduser {self._user} sudo" if "sudoers" in said else ""
+        is_unknown = "sudoers" in said or "may not run" in said or "not allowed" in said
+        hint = f"; an administrator of the board runs {self._grants}" if is_unknown else ""
         return DeployError(f"{self._name}: sudo refuses {self._user} ({said or 'it said nothing'}){hint}")
 
     def _sftp(self) -> SFTPClient | None:

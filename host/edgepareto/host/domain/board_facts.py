@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["BoardFacts", "Check", "CheckState", "Disk", "I2cBus", "PythonFound"]
+__all__ = ["BoardFacts", "Check", "CheckState", "Disk", "I2cBus", "PythonFound", "Sudo"]
 
 
 class CheckState(Enum):
@@ -22,6 +22,15 @@ class Check:
     seen: str
     state: CheckState
     advice: str = ""
+
+
+class Sudo(Enum):
+    """What it says to the user who logged in. ASKS: for a password; whether it would help, sudo keeps to itself."""
+
+    OPEN = "yes"
+    ASKS = "asks"
+    REFUSES = "refuses"
+    ABSENT = "no"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,7 @@ class BoardFacts:
     has_memory_cgroup: bool
     clock_ahead_s: float
     systemd: int | None
-    has_sudo: bool
+    sudo: Sudo
     has_i2c_module: bool
     i2c: tuple[I2cBus, ...]
     meters: tuple[str, ...]
