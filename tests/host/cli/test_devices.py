@@ -109,10 +109,31 @@ def test_a_narrow_terminal_breaks_no_heading_and_no_name(host, monkeypatch):
 
 
 def test_a_project_that_is_wrong_is_told_before_anything_is_written(host):
-    Path("edgepareto.toml").write_text("[devices.pi1]\n")
+    Path("edgepareto.toml").write_text("[devices.pi1\n")
     refused = host(*ADD)
     assert (refused.code, refused.out, "edgepareto.toml:1" in refused.err) == (2, "", True)
     assert not inventory_file().exists()
+
+
+def test_in_the_project_of_a_colleague_whose_board_is_not_yours_every_verb_works_but_on_it(host, card: Path):
+    Path("edgepareto.toml").write_text(
+        '[search]\nalgorithm = "none"\n[devices.pi1]\n[devices.sim]\nsimulate = "raspberry-pi-4b"\nsede = 1\n'
+    )
+    cure = "edgepareto.toml:3: [devices] pi1: is no board of yours yet: host devices add pi1 USER@HOST"
+    listed = host("devices", "list")
+    assert (listed.code, cure in listed.out, "did you mean seed?" in listed.out) == (0, True, True)
+    entry = json.loads(host("devices", "list", "--json").out)["devices"][0]
+    assert (entry["name"], entry["kind"], entry["problem"].startswith(cure)) == ("pi1", "unknown", True)
+    checked = host("devices", "check", "--no-ssh")
+    assert (checked.code, cure in checked.out) == (1, True)
+    for verb in (("devices", "show"), ("devices", "unlock"), ("deploy",), ("devices", "check")):
+        refused = host(*verb, "pi1")
+        assert (refused.code, cure in refused.err) == (2, True)
+    assert host("devices", "add", "pi7", "--card", str(card)).code == 0
+    assert host("devices", "remove", "pi7").code == 0
+    added = host("devices", "add", "pi1", "pi@192.168.1.20")
+    assert (added.code, added.err) == (0, "")
+    assert "board at pi@192.168.1.20" in host("devices", "list").out
 
 
 def test_a_colleagues_card_is_all_that_a_board_needs(host, card: Path, config: Path):

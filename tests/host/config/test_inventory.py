@@ -16,6 +16,7 @@ from edgepareto.host.config import (
     Flags,
     add_device,
     inventory_file,
+    read_known,
     read_settings,
     record_board,
     remove_device,
@@ -206,11 +207,40 @@ def test_writers_that_start_at_once_lose_nothing():
     assert sorted(d.name for d in read_settings(None, Flags()).known) == ["local", *names]
 
 
-def test_a_new_project_simulates_no_board_that_the_user_has(project: Path):
+def test_a_new_project_takes_no_name_of_the_users_and_means_the_same_to_a_colleague(project: Path):
     add_device("pi1", {"ssh": "pi@192.168.1.20"})
     project.write_text(starting_file("net.onnx", ["pi1", "local"]))
-    (pi1, jetson2) = read_settings(project, Flags()).devices
-    assert (pi1.ssh, pi1.simulate, jetson2.simulate) == ("pi@192.168.1.20", None, "jetson-orin-nano")
+    simulated = [("simulated-pi1", "raspberry-pi-4b"), ("jetson2", "jetson-orin-nano")]
+    assert [(d.name, d.simulate) for d in read_settings(project, Flags()).devices] == simulated
+    assert device("pi1", project).ssh == "pi@192.168.1.20"
+    remove_device("pi1")
+    assert [(d.name, d.simulate) for d in read_settings(project, Flags()).devices] == simulated
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("", r"^edgepareto\.toml:1: \[devices\] pi1: is no board of yours yet: host devices add pi1 USER@HOST; or say"),
+        ("threads = 2", "host devices add pi1 USER@HOST"),
+        ("thraeds = 2", "did you mean threads"),
+        ('ssh = "pi@a b"', "must read USER@HOST"),
+        ('simulate = "raspberry-pi-4b"\nlocal = true', "needs exactly one of"),
+    ],
+)
+def test_a_projects_entry_that_is_wrong_is_told_where_it_is_used(project: Path, entry: str, words: str):
+    project.write_text(f'[devices.pi1]\ngroup = "pis"\n{entry}\n[devices.sim]\nsimulate = "raspberry-pi-4b"\n')
+    assert device("sim", project).simulate == "raspberry-pi-4b"
+    pi1, *others = read_known(project)
+    assert (pi1.name, pi1.origin, [d.name for d in others]) == ("pi1", project, ["sim", "local"])
+    for choice in (Flags(devices=("pi1",)), Flags(devices=("pis",)), Flags()):
+        with pytest.raises(ConfigError, match=words):
+            read_settings(project, choice)
+
+
+def test_a_project_that_names_a_colleagues_board_works_once_it_is_added(project: Path):
+    project.write_text("[devices.pi1]\nthreads = 2\n")
+    add_device("pi1", {"ssh": "pi@10.0.0.1"})
+    assert (device("pi1", project).ssh, device("pi1", project).threads) == ("pi@10.0.0.1", 2)
 
 
 def test_a_name_that_is_not_there_cannot_be_removed():

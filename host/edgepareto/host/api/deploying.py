@@ -108,7 +108,7 @@ def deploy(
 
 def _chosen(devices: Sequence[str | DeviceConfig], settings: str | Path | None) -> tuple[DeviceConfig, ...]:
     file = None if settings is None else Path(settings)
-    chosen = read_devices(file, devices, otherwise="first host devices add NAME USER@HOST")
+    chosen = read_devices(file, devices, otherwise="or first host devices add NAME USER@HOST")
     if not chosen:
         raise WrongUse("which board? host deploy NAME; host devices list shows them")
     for device in chosen:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepareto.host.config import DeviceConfig, Flags, read_settings
+from edgepareto.host.config import DeviceConfig, read_devices
 from edgepareto.host.credentials import (
     BoardCard,
     CertificateFacts,
@@ -191,7 +191,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _device(name: str, settings: str | Path | None) -> DeviceConfig:
-    chosen = read_settings(None if settings is None else Path(settings), Flags(devices=(name,))).devices
+    chosen = read_devices(None if settings is None else Path(settings), [name])
     if [device.name for device in chosen] != [name]:
         raise WrongUse(f"{name} is a group, of {', '.join(device.name for device in chosen)}; name one of them")
     return chosen[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,10 +11,10 @@ from pathlib import Path
 from edgepareto.host.api.device_access import explain_devices
 from edgepareto.host.config import (
     DeviceConfig,
-    Flags,
     config_folder,
     inventory_file,
-    read_settings,
+    read_devices,
+    read_known,
 )
 from edgepareto.host.config import add_device as write_device
 from edgepareto.host.config import remove_device as erase_device
@@ -47,8 +48,11 @@ TRUSTED = "trusted"  # the authorities of colleagues, one file per board, beside
 
 
 def known_devices(*, settings: str | Path | None = None) -> tuple[DeviceConfig, ...]:
-    """Every device that has a name: those of the settings, of the user's inventory, and `local`. Asks none of them."""
-    return read_settings(None if settings is None else Path(settings), Flags()).known
+    """Every device that has a name: those of the settings, of the user's inventory, and `local`. Asks none of them.
+
+    What the settings say wrongly of one is its `problem`. Raises ConfigError for a file that cannot be read.
+    """
+    return read_known(None if settings is None else Path(settings))
 
 
 def add_device(
@@ -107,7 +111,7 @@ def remove_device(name: str, *, settings: str | Path | None = None) -> DeviceCon
 
 def device_details(name: str, *, settings: str | Path | None = None) -> DeviceDetails:
     """Everything that is known here of one device; it is not asked. ConfigError for an unknown name."""
-    chosen = read_settings(None if settings is None else Path(settings), Flags(devices=(name,))).devices
+    chosen = read_devices(None if settings is None else Path(settings), [name])
     if [device.name for device in chosen] != [name]:
         raise ConfigError(f"{name} is a group, of {', '.join(device.name for device in chosen)}; name one of them")
     (device,) = chosen
@@ -160,9 +164,7 @@ def check_devices(
     A device that cannot be used is in the answer with its problem; by_ssh: and with what its board says of that, where
     it has ssh. tell: what is being done. Every wait has an end. Raises ConfigError for an unknown name.
     """
-    flags = Flags(devices=None if devices is None else tuple(devices))
-    settings_read = read_settings(None if settings is None else Path(settings), flags)
-    chosen = settings_read.devices or settings_read.known
+    chosen = read_devices(None if settings is None else Path(settings), devices)
     tell(f"asking {', '.join(device.name for device in chosen)}")
     with ThreadPoolExecutor(min(ASKED_AT_ONCE, max(1, len(chosen))), thread_name_prefix="check") as threads:
         statuses = list(threads.map(_asked, chosen))
@@ -184,10 +186,14 @@ def _asked(device: DeviceConfig) -> DeviceStatus:
     from edgepareto.host.fleet import probe  # brings grpc
     from edgepareto.host.fleet.unlock import lease_holder
 
+    if device.problem is not None:
+        return DeviceStatus(device=device, info=None, problem=device.problem)
     try:
         info = probe(device)
     except DeviceError as error:
-        return DeviceStatus(device=device, info=None, problem=str(error))
+        # Not what is being done already.
+        problem = re.sub(rf"(;|, then|:) host devices check {re.escape(device.name)}$", "", str(error))
+        return DeviceStatus(device=device, info=None, problem=problem)
     try:
         holder = None if device.address is None else lease_holder(device)
     except DeviceError:  # an older agent cannot say; one that is gone again was there a moment ago

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgepareto.host.accuracy import load_dataset, metric_by_name
-from edgepareto.host.config import FILE_NAME, Flags, Settings, read_settings, starting_file
+from edgepareto.host.config import FILE_NAME, Flags, Settings, read_known, read_settings, starting_file
 from edgepareto.host.errors import ConfigError, WrongUse
 from edgepareto.host.export import class_count, fix_input_shapes, input_tensors, read_model, require_known_shapes
 
@@ -22,7 +22,7 @@ def init_project(folder: str | Path = ".", *, model: str | Path | None = None) -
         raise WrongUse(f"{target}: no such folder; create it first")
     file = target / FILE_NAME
     named = "model.onnx" if model is None else _relative(Path(model), target)
-    text = starting_file(named, [device.name for device in read_settings(None, Flags()).known])
+    text = starting_file(named, [device.name for device in read_known(None)])
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)

@@ -54,7 +54,7 @@ def add(
     from edgepareto.host.config import settings_file
 
     settings = settings_file()
-    api.known_devices(settings=settings)  # a project's mistake is told before anything is written
+    api.known_devices(settings=settings)  # a file that cannot be read is told before anything is written
     of_ssh = {
         "port": port,
         "key": key,

@@ -11,7 +11,15 @@ from edgepareto.host.config.inventory import (
 )
 from edgepareto.host.config.known_hosts import known_hosts_files
 from edgepareto.host.config.learned_steps import read_learned_steps, steps_file, write_learned_steps
-from edgepareto.host.config.settings import FILE_NAME, Flags, Settings, read_settings, settings_file
+from edgepareto.host.config.settings import (
+    FILE_NAME,
+    Flags,
+    Settings,
+    read_devices,
+    read_known,
+    read_settings,
+    settings_file,
+)
 from edgepareto.host.config.template import starting_file
 from edgepareto.host.config.values import (
     ALGORITHMS,
@@ -43,7 +51,9 @@ __all__ = [
     "is_function",
     "is_this_machine",
     "known_hosts_files",
+    "read_devices",
     "read_inventory",
+    "read_known",
     "read_learned_steps",
     "read_settings",
     "record_board",

@@ -2,6 +2,9 @@
 
 Both files hold [devices.NAME]. A project's entry sets some keys of the user's board of that name, unless it says what
 the device is (simulate, local, an address, another ssh): then it is another device and replaces the user's.
+
+An entry of a project that is wrong, or names a board that this user has not, is a device with a problem: whoever does
+not use it works on, for example to add the board. The user's own file must be right as a whole.
 """
 
 from __future__ import annotations
@@ -24,7 +27,17 @@ from edgepareto.host.config.toml_file import TomlFile
 from edgepareto.host.config.values import FAULTS, METER_KINDS, RUNTIMES, SIMULATED_BOARDS, DeviceConfig
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["BOARD_ID", "LOCAL", "NAME", "NAME_RULE", "check_entry", "chosen_devices", "known_devices"]
+__all__ = [
+    "BOARD_ID",
+    "HOST_KEY",
+    "LOCAL",
+    "NAME",
+    "NAME_RULE",
+    "check_entry",
+    "chosen_devices",
+    "known_devices",
+    "refuse_problems",
+]
 
 LOCAL = "local"  # always a device: this machine, which works for others meanwhile unless shared = false
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # files and folders are called so as well
@@ -34,6 +47,7 @@ HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 THIS_MACHINE = DeviceConfig(name=LOCAL, local=True)
 BY_SSH = ("port", "key", "host_key", "meter", "shunt_ohm")  # of no use without ssh
 OF_BOARDS = ("board_id", "trust")
+KINDS = ("simulate", "local", "address", "ssh")  # what says which device it is
 
 Complain = Callable[[str, str], ConfigError]
 
@@ -49,29 +63,46 @@ class _Entry:
 
 
 def known_devices(project: TomlFile | None, inventory: TomlFile | None = None) -> tuple[DeviceConfig, ...]:
-    """The project's devices in its order, then the user's, then `local`. Raises ConfigError."""
-    ours, theirs = _entries(project), _entries(inventory)
-    names = [*ours, *(name for name in theirs if name not in ours)]
-    devices = [_device(name, theirs.get(name), ours.get(name)) for name in names]
+    """The project's devices in its order, then the user's, then `local`. Raises ConfigError for the user's file."""
+    theirs = {name: _entry(inventory, name) for name in _names(inventory)} if inventory is not None else {}
+    ours = [_project_device(project, name, theirs.get(name)) for name in _names(project)] if project is not None else []
+    taken = {device.name for device in ours}
+    devices = [*ours, *(_device(name, entry, None) for name, entry in theirs.items() if name not in taken)]
     if all(device.name != LOCAL for device in devices):
         devices.append(THIS_MACHINE)
     return tuple(devices)
 
 
 def chosen_devices(
-    chosen: Sequence[str | DeviceConfig] | None, known: Sequence[DeviceConfig], project: Path | None
+    chosen: Sequence[str | DeviceConfig] | None,
+    known: Sequence[DeviceConfig],
+    project: Path | None,
+    *,
+    otherwise: str | None = None,
 ) -> tuple[DeviceConfig, ...]:
-    """The devices chosen by name, group, HOST:PORT or value; with no choice those that the project's file names."""
+    """The devices chosen by name, group, HOST:PORT or value; with no choice those that the project's file names.
+
+    otherwise: what to do about a name that is not known. Raises ConfigError; a device chosen may have a problem.
+    """
     if chosen is None:
         return tuple(d for d in known if project is not None and project in (d.origin, d.overridden_by))
     devices: list[DeviceConfig] = []
     for item in chosen:
-        devices += [item] if isinstance(item, DeviceConfig) else _named(item.strip(), known)
+        devices += (
+            [item] if isinstance(item, DeviceConfig) else _named(item.strip(), known, otherwise or "or give HOST:PORT")
+        )
     names = [device.name for device in devices]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"--devices: {twice} is named twice; each device searches once")
     return tuple(devices)
+
+
+def refuse_problems(devices: Sequence[DeviceConfig]) -> None:
+    """Raises ConfigError with the first one's problem."""
+    for device in devices:
+        if device.problem is not None:
+            raise ConfigError(device.problem)
 
 
 def check_entry(name: str, flags: Mapping[str, object]) -> DeviceConfig:
@@ -88,7 +119,7 @@ def check_entry(name: str, flags: Mapping[str, object]) -> DeviceConfig:
     )
 
 
-def _named(name: str, known: Sequence[DeviceConfig]) -> list[DeviceConfig]:
+def _named(name: str, known: Sequence[DeviceConfig], otherwise: str) -> list[DeviceConfig]:
     """A device's own name wins over a group's."""
     for device in known:
         if device.name == name:
@@ -107,19 +138,32 @@ def _named(name: str, known: Sequence[DeviceConfig]) -> list[DeviceConfig]:
     groups = sorted({device.group for device in known if device.group is not None})
     also = f", groups {', '.join(groups)}" if groups else ""
     hint = did_you_mean(name, [*names, *groups])
-    raise ConfigError(
-        f"device {name or '(empty)'} is not known; known are {', '.join(names)}{also}, or give HOST:PORT{hint}"
-    )
+    raise ConfigError(f"device {name or '(empty)'} is not known; known are {', '.join(names)}{also}, {otherwise}{hint}")
 
 
-def _entries(source: TomlFile | None) -> dict[str, _Entry]:
-    if source is None:
-        return {}
+def _names(source: TomlFile) -> tuple[str, ...]:
+    return Section(source, ("devices",), {}).names
+
+
+def _project_device(project: TomlFile, name: str, user: _Entry | None) -> DeviceConfig:
+    try:
+        ours = _entry(project, name)
+        if user is None and name != LOCAL and not ours.values.keys() & set(KINDS):
+            raise ours.of_whole(
+                f"is no board of yours yet: host devices add {name} USER@HOST; or say here what it is: "
+                'simulate = "raspberry-pi-4b", local = true, ssh or address'
+            )
+        return _device(name, user, ours)
+    except ConfigError as error:
+        entry = Section(project, ("devices",), {}).table(name)
+        group = entry.get("group")  # so that who names the group is told
+        return DeviceConfig(
+            name=name, group=group if isinstance(group, str) else None, origin=project.path, problem=str(error)
+        )
+
+
+def _entry(source: TomlFile, name: str) -> _Entry:
     table = Section(source, ("devices",), {})
-    return {name: _entry(source, table, name) for name in table.names}
-
-
-def _entry(source: TomlFile, table: Section, name: str) -> _Entry:
     table.subtable(name)
     if NAME.fullmatch(name) is None:
         raise table.error(name, f"a device's name {NAME_RULE}")

@@ -109,6 +109,11 @@ class Section:
         """The keys that the file or a flag sets."""
         return frozenset((*self._table, *self._flags))
 
+    def table(self, key: str) -> TomlTable:
+        """What stands there as it is; empty where it is no table."""
+        value = self._table.get(key)
+        return value if isinstance(value, Mapping) else {}
+
     def subtable(self, key: str) -> None:
         """Declare a table that another Section reads."""
         self._taken.add(key)

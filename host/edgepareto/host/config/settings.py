@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from edgepareto.host.config.devices import chosen_devices, known_devices
+from edgepareto.host.config.devices import chosen_devices, known_devices, refuse_problems
 from edgepareto.host.config.inventory import read_inventory
 from edgepareto.host.config.section import Section
 from edgepareto.host.config.toml_file import TomlFile, read_toml
@@ -33,7 +33,7 @@ from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES
 from edgepareto.host.domain.front import Constraints
 from edgepareto.host.errors import ConfigError
 
-__all__ = ["FILE_NAME", "Flags", "Settings", "read_settings", "settings_file"]
+__all__ = ["FILE_NAME", "Flags", "Settings", "read_devices", "read_known", "read_settings", "settings_file"]
 
 FILE_NAME = "edgepareto.toml"
 DEFAULT_STUDY = "study"
@@ -123,6 +123,8 @@ def settings_file(folder: Path | None = None) -> Path | None:
 def read_settings(file: Path | None, flags: Flags, *, defaults: SearchConfig | None = None) -> Settings:
     """Read the file where there is one, put the flags over it, check everything. Raises ConfigError.
 
+    With devices chosen by a flag, what the file says wrongly of others is nobody's matter.
+
     defaults: of the search, where neither says anything; a study that goes on keeps its own.
     """
     source = None if file is None else read_toml(file)
@@ -139,16 +141,47 @@ def read_settings(file: Path | None, flags: Flags, *, defaults: SearchConfig | N
     chosen: Sequence[str | DeviceConfig] | None = search_section.texts("devices")
     search_section.refuse_unknown()
     known = known_devices(source, read_inventory())
+    devices = chosen_devices(chosen if flags.devices is None else flags.devices, known, file)
+    refuse_problems(known if flags.devices is None else devices)
     return Settings(
         file=file,
         folder=folder,
         model=model,
         study=study,
         data=_data(source, given, flags.shapes, folder),
-        devices=chosen_devices(chosen if flags.devices is None else flags.devices, known, file),
+        devices=devices,
         known=known,
         search=search,
     )
+
+
+def read_known(file: Path | None) -> tuple[DeviceConfig, ...]:
+    """Every device that has a name, some with a problem; nothing else in the file is looked at. Raises ConfigError."""
+    return known_devices(_devices_file(file), read_inventory())
+
+
+def read_devices(
+    file: Path | None, names: Sequence[str | DeviceConfig] | None, *, otherwise: str | None = None
+) -> tuple[DeviceConfig, ...]:
+    """Those named, of `read_known`. None: what a search would take, else all; some may have a problem then.
+
+    otherwise: what to do about a name that is not known. Raises ConfigError.
+    """
+    source = _devices_file(file)
+    known = known_devices(source, read_inventory())
+    if names is None:
+        return chosen_devices(Section(source, ("search",), {}).texts("devices"), known, file) or known
+    chosen = chosen_devices(names, known, file, otherwise=otherwise)
+    refuse_problems(chosen)
+    return chosen
+
+
+def _devices_file(file: Path | None) -> TomlFile | None:
+    source = None if file is None else read_toml(file)
+    top = Section(source, (), {})
+    for table in ("search", "devices"):
+        top.subtable(table)
+    return source
 
 
 def _data(source: TomlFile | None, given: dict[str, object], shapes: Sequence[str], folder: Path) -> DataConfig:

@@ -30,30 +30,24 @@ seed = 0
 # max_energy_mj = 20
 # energy = "dynamic"            # minimise what is drawn above idle; without it all that is drawn, where a meter works
 
-[devices.pi1]
-{pi1}
+[devices.{pi1}]
+simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated
 # step = 8                      # channel multiple of the widths; unset: as host profile-steps learned, else 8
 
-[devices.jetson2]
-{jetson2}
+[devices.{jetson2}]
+simulate = "jetson-orin-nano"
 
 # This machine is always there, really measured: host search --devices local
-# Boards of your own: host devices add NAME pi@192.168.1.20, then host deploy NAME
+# Boards of your own: host devices add NAME pi@192.168.1.20, then host deploy NAME; host search --devices NAME
 """
-SIMULATED = {
-    "pi1": 'simulate = "raspberry-pi-4b"    # no board needed; every result says that it is simulated',
-    "jetson2": 'simulate = "jetson-orin-nano"',
-}
-OWN = "# your own, see host devices show {name}; what stands here wins in this folder"
 
 
 def starting_file(model: str = "model.onnx", own_boards: Collection[str] = ()) -> str:
     """The text of a commented edgepareto.toml that passes its own check once the files are there.
 
-    own_boards: names in the user's inventory, which no simulated board may take.
+    own_boards: names in the user's inventory, which no simulated board may take. They stand not in it themselves: the
+    file means the same to a colleague who has not these boards.
     """
     escaped = model.replace("\\", "\\\\").replace('"', '\\"')
-    devices = {
-        name: OWN.format(name=name) if name in own_boards else simulated for name, simulated in SIMULATED.items()
-    }
-    return TEMPLATE.format(model=escaped, **devices)
+    names = {name: f"simulated-{name}" if name in own_boards else name for name in ("pi1", "jetson2")}
+    return TEMPLATE.format(model=escaped, **names)

@@ -76,6 +76,8 @@ class DeviceConfig:
     where that is not our own (a colleague's board). meter, shunt_ohm: what deploy writes into its agent.toml.
     group: boards of one kind, to be named together. origin: the file it stands in; None: built in. overridden_by: the
     edgepareto.toml that sets some of its keys otherwise.
+    problem: what is wrong with its entry in edgepareto.toml, told where the device is used; of the rest then only name,
+    group and origin are set.
     step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
     shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
@@ -96,6 +98,7 @@ class DeviceConfig:
     group: str | None = None
     origin: Path | None = None
     overridden_by: Path | None = None
+    problem: str | None = None
     seed: int = 0
     threads: int | None = None
     step: int | None = None

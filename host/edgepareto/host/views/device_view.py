@@ -83,6 +83,9 @@ def known_devices_table(devices: Sequence[DeviceConfig], identity: Identity | No
     for row in rows:
         table.add_row(*(Text(row[heading]) for heading in headings))  # Text: an address in brackets is no markup
     yield table
+    for device in devices:
+        if device.problem is not None:
+            yield Text(f"  ! {device.problem}", style="bold yellow")
     if missing := [device.name for device in devices if _installed(device) == NOT_YET]:
         yield Text(f"  {NOT_YET}: host deploy {' '.join(missing)}")
     yield Text("  " + next(identity_lines(identity)), style="dim")
@@ -193,6 +196,8 @@ def holder_text(holder: LeaseHolder) -> str:
 
 
 def _what(device: DeviceConfig) -> str:
+    if device.problem is not None:
+        return "not known, see below"
     if device.simulate is not None:
         return f"simulated {device.simulate}, seed {device.seed}"
     if device.local:
@@ -201,6 +206,8 @@ def _what(device: DeviceConfig) -> str:
 
 
 def _kind(device: DeviceConfig) -> str:
+    if device.problem is not None:
+        return "unknown"
     return "simulated" if device.simulate is not None else "local" if device.local else "board"
 
 
@@ -222,6 +229,7 @@ def _known_json(device: DeviceConfig) -> dict[str, object]:
     known: dict[str, object | None] = {
         "name": device.name,
         "kind": _kind(device),
+        "problem": device.problem,
         "simulate": device.simulate,
         "ssh": device.ssh,
         "port": device.ssh_port,
