@@ -36,7 +36,8 @@ exec env AS_ROOT=1 EDGEPARETO_ROOT={root} "$@"
 PROGRAMS = {
     "sudo": SUDO,
     "id": "#!/bin/sh\ncase $1 in -u) [ $AS_ROOT ] && echo 0 || echo 1000;; -Gn) echo pi adm;; *) echo pi;; esac\n",
-    "journalctl": "#!/bin/sh\ncat {root}/journal\ncase $* in *--follow*) sleep 60;; esac\n",
+    "journalctl": "#!/bin/sh\ncase $* in *_INVOCATION_ID=*) cat {root}/run-of-agent;; *) cat {root}/journal;; esac\n"
+    "case $* in *--follow*) sleep 60;; esac\n",
     "systemctl": "#!/bin/sh\n[ $1 = show ] && cat {root}/unit\n",
 }
 RUNNING = "ActiveState=active\nSubState=running\nResult=success\n"
@@ -276,6 +277,33 @@ def test_check_finds_by_ssh_that_the_agent_failed_and_why(host, board) -> None:
     done = host("devices", "check", "bench")
     assert done.code == 1
     assert "bench: by SSH: edgepareto-agent.service is failed (failed): agent.toml:3: port 50051 is in use" in done.out
+
+
+def test_check_tells_what_the_agent_itself_said_last_and_how_it_is_repaired(host, board) -> None:
+    board.agent.stop()
+    own = "credentials/agent.key: cannot be read"
+    refused = "refused a connection: it showed no certificate"
+    of_systemd = (
+        "edgepareto-agent.service: Main process exited, code=exited, status=2/INVALIDARGUMENT\n"
+        "Failed to start edgepareto-agent.service - EdgePareto agent.\n"
+        "edgepareto-agent.service: Consumed 3.514s CPU time.\n"  # said last
+    )
+    board.unit(FAILED)
+    board.journal(f"{refused}\nStarting edgepareto-agent.service\n{own}\n{of_systemd}")
+    done = host("devices", "check", "bench")
+    assert f"by SSH: edgepareto-agent.service is failed (failed): {own}" in done.out
+    assert "by SSH: next: host deploy bench, which repairs what it can, or on the board: sudo systemctl" in done.out
+    assert "refused a connection" not in done.out
+    assert "host devices check" not in done.out
+
+
+def test_check_shows_no_refusal_of_an_earlier_run_of_the_agent(host, board) -> None:
+    board.agent.stop()
+    board.unit(f"{RUNNING}InvocationID={'0a' * 16}\n")
+    board.journal("refused a connection: it showed no certificate\nserving\n")
+    (board.root / "run-of-agent").write_text("serving\n")
+    assert "its log ends with: serving" in (out := host("devices", "check", "bench").out)
+    assert "refused a connection" not in out
 
 
 def test_check_finds_by_ssh_that_we_are_not_among_the_owners(host, board, colleague) -> None:

@@ -23,6 +23,11 @@ MOST_SKEW_S = 120.0
 ASK_S = 30.0
 # The agent's own words (its grpc_log.py); whoever was refused hears none.
 REFUSAL = re.compile(r"refused a connection: (.+)")
+# What systemd itself says of the unit, in the same journal.
+OF_SYSTEMD = re.compile(
+    r"(edgepareto-agent\.service: (?!Failed at step)|Start(ing|ed) |Stopp(ing|ed) |Failed to start |-- )"
+)
+INVOCATION = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
-    """unit: as systemd says it, "active (running)"; None without systemd. owners, certificate_pem: None, () where we
-    may not read them. clock_ahead_s: of the board before this machine. log: its last lines, the newest last.
+    """name: the device's. unit: as systemd says it, "active (running)"; None without systemd. owners, certificate_pem:
+    (), None where we may not read them. clock_ahead_s: of the board before this machine. log: what the agent itself
+    said last, in its present run, or the last one where it does not run; the newest last.
     """
+
+    name: str
 
     is_installed: bool
     unit: str | None
@@ -54,17 +62,18 @@ def look_at_agent(shell: Shell, name: str) -> AgentState:
     began = time.time()
     clock = shell.check("date +%s", timeout_s=ASK_S).strip()
     state = read_state(shell, name) if root else None
-    shown = shell.run(f"systemctl show {UNIT} -p ActiveState -p SubState", timeout_s=ASK_S)
+    shown = shell.run(f"systemctl show {UNIT} -p ActiveState -p SubState -p InvocationID", timeout_s=ASK_S)
     unit = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
     words = f"{unit['ActiveState']} ({unit.get('SubState', '')})" if "ActiveState" in unit else None
     return AgentState(
+        name=name,
         is_installed=_is_installed(shell),
         unit=words,
         is_active=unit.get("ActiveState") == "active",
         clock_ahead_s=int(clock) - began,
         owners=() if state is None else _owners(state.owners),
         certificate_pem=None if state is None else state.certificate_pem,
-        log=_last_log(shell, root=root),
+        log=_last_log(shell, unit.get("InvocationID", ""), root=root),
     )
 
 
@@ -76,6 +85,9 @@ def explain(state: AgentState, identity: Identity | None, now: datetime | None =
     if state.unit is not None and not state.is_active:
         last = state.log[-1] if state.log else "its journal is empty, or not ours to read"
         lines.append(f"{UNIT} is {state.unit}: {last}")
+        lines.append(
+            f"next: host deploy {state.name}, which repairs what it can, or on the board: sudo systemctl start {UNIT}"
+        )
     mine = None if identity is None else identity.fingerprint
     if state.owners and mine is not None and mine not in [owner.fingerprint for owner in state.owners]:
         known = ", ".join(f"{owner.name} {short_fingerprint(owner.fingerprint)}" for owner in state.owners)
@@ -91,7 +103,8 @@ def explain(state: AgentState, identity: Identity | None, now: datetime | None =
         side = "ahead of" if state.clock_ahead_s > 0 else "behind"
         lines.append(f"its clock is {abs(state.clock_ahead_s):.0f} s {side} this machine's")
     lines += _certificate_lines(state, board_now)
-    lines += _refusals(state.log)
+    if state.unit is None or state.is_active:
+        lines += _refusals(state.log)
     if not lines:
         running = state.unit or "not under systemd"
         lines.append(f"the agent is there ({running}); is its port open to us, and the address right?")
@@ -148,11 +161,14 @@ def _reads_journal(shell: Shell) -> bool:
     return bool({"adm", "systemd-journal", "root"} & set(shell.check("id -Gn", timeout_s=ASK_S).split()))
 
 
-def _last_log(shell: Shell, *, root: bool) -> tuple[str, ...]:
-    journal = f"journalctl --unit {UNIT} --lines {LAST_LINES} --no-pager --output cat 2>/dev/null"
+def _last_log(shell: Shell, invocation: str, *, root: bool) -> tuple[str, ...]:
+    """invocation: systemd's name of the unit's present or last run; an older systemd has none."""
+    run = f"_SYSTEMD_INVOCATION_ID={invocation}" if INVOCATION.fullmatch(invocation) else f"--unit {UNIT}"
+    journal = f"journalctl {run} --lines {LAST_LINES} --no-pager --output cat 2>/dev/null"
     command = f"{journal} || tail -n {LAST_LINES} {LOG_FILE} 2>/dev/null"
     said = shell.run(command, root=root, timeout_s=ASK_S).stdout
-    return tuple(line.strip() for line in said.splitlines() if line.strip() and not line.startswith("-- "))
+    lines = [line.strip() for line in said.splitlines()]
+    return tuple(line for line in lines if line and OF_SYSTEMD.match(line) is None)
 
 
 def _certificate_lines(state: AgentState, board_now: float) -> Iterator[str]:
