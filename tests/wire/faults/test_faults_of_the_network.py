@@ -124,7 +124,7 @@ def test_a_connection_cut_for_good_loses_the_device_after_ten_minutes(board: Boa
         connected(board, tmp_path, time=time) as client,
         within(30),
         pytest.raises(
-            DeviceLost, match=r"^pi1: lost in the middle of a batch: UNAVAILABLE: .*; looked for 60\d s since$"
+            DeviceLost, match=r"^pi1: lost in the middle of a batch: UNAVAILABLE: .*; looked for 60\d s in vain$"
         ),
     ):
         told.profile(client, files.batch())

@@ -235,7 +235,7 @@ class ProfilerClient:
                     raise
                 if gone_s >= PATIENCE_S:
                     raise DeviceLost(
-                        f"{name}: lost in the middle of a batch: {reason(cause)}; looked for {gone_s:.0f} s since"
+                        f"{name}: lost in the middle of a batch: {reason(cause)}; looked for {gone_s:.0f} s in vain"
                     ) from error
                 on_progress(f"gone for {gone_s:.0f} s, is looked for until {PATIENCE_S:.0f} s")
                 if self._time.wait(self._closed, next(pause)):
