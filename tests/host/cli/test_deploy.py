@@ -20,7 +20,7 @@ def _boards(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["pi9"], "device pi9 is not known; known are pi1, pi2, theirs, local, or first host devices add NAME USER@HOST"),
+        (["pi9"], "known are pi1, pi2, theirs, local, or first host devices add NAME USER@HOST"),
         (["local"], "is no board that SSH reaches"),
         (
             ["theirs"],

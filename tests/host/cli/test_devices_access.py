@@ -233,6 +233,7 @@ def test_a_granted_colleague_uses_the_board_and_a_revoked_one_does_not(
     refused = host("devices", "check", "bobs")
     assert refused.code == 1
     assert "does not let bob@desk" in refused.out
+    assert refused.out.rstrip().endswith("not valid by its clock; its owner lets you in with host devices grant")
 
 
 def test_who_would_revoke_themselves_must_mean_it(host, board, colleague) -> None:
@@ -251,12 +252,22 @@ def test_an_owner_that_the_board_does_not_know_is_one_line_with_those_it_knows(h
     assert f"no single owner 'eve'; it knows {own_identity().owner}" in done.err
 
 
-@pytest.mark.parametrize("content", [b"hello", None])
-def test_a_grant_of_what_is_no_authority_reaches_no_board(host, board, tmp_path, content) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (lambda us: b"hello", "it has no line -----BEGIN CERTIFICATE-----"),
+        (lambda us: us.ca_pem[:-60], "its certificate is cut off or damaged"),
+        (lambda us: us.ca_pem.replace(b"\nM", b"\nN"), "its certificate is cut off or damaged"),
+        (lambda us: us.certificate_pem, "must be the certificate of an authority"),
+    ],
+)
+def test_a_grant_of_what_is_no_authority_reaches_no_board(host, board, tmp_path, content, why) -> None:
     file = tmp_path / "ca.pem"
-    file.write_bytes(content if content is not None else own_identity().certificate_pem)
+    file.write_bytes(content(own_identity()))
     done = host("devices", "grant", "bench", "--ca", str(file))
     assert done.code == 2
+    assert why in done.err
+    assert "://" not in done.err
     assert "host devices identity -o makes it" in done.err
     assert board.server.ran == []
 

@@ -118,7 +118,12 @@ def certificate_facts(certificate_pem: bytes) -> CertificateFacts:
     blocks = certificate_pem.count(b"-----BEGIN")
     if blocks > 1:
         raise ValueError(f"it holds {blocks} PEM blocks, allowed is one")
-    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    if b"-----BEGIN CERTIFICATE-----" not in certificate_pem:
+        raise ValueError("it has no line -----BEGIN CERTIFICATE-----")
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError as error:  # whose words are for programmers
+        raise ValueError("its certificate is cut off or damaged") from error
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     # Of whoever made it, and shown on terminals.
     stated = str(names[0].value) if names else ""
