@@ -65,13 +65,15 @@ def add_device(
     address: str | None = None,
     meter: str | None = None,
     shunt_ohm: float | None = None,
+    shared: bool | None = None,
     group: str | None = None,
     replace: bool = False,
 ) -> DeviceConfig:
     """Write a board into the user's inventory; nothing is asked of it. ConfigError for what does not fit.
 
     ssh: "user@host" or an alias of ~/.ssh/config; port, key, host_key ("SHA256:...") are SSH's. address: of the agent,
-    default the same host. meter, shunt_ohm: for `host deploy`. replace: whether a device of that name is replaced.
+    default the same host. meter, shunt_ohm, shared: for `host deploy`. replace: whether a device of that name is
+    replaced.
     """
     entry = {
         "ssh": ssh,
@@ -81,6 +83,7 @@ def add_device(
         "address": address,
         "meter": meter,
         "shunt_ohm": shunt_ohm,
+        "shared": shared,
         "group": group,
     }
     return write_device(name, entry, replace=replace)
@@ -182,6 +185,11 @@ def _is_told_by_ssh(status: DeviceStatus) -> bool:
     return status.info is None and status.device.ssh is not None and status.device.board_id is not None
 
 
+def _without_check(problem: str) -> str:
+    """Without the advice to run the command that tells it."""
+    return re.sub(r"; host devices check [^;]*", "", problem)
+
+
 def _asked(device: DeviceConfig) -> DeviceStatus:
     from edgepareto.host.fleet import probe  # brings grpc
     from edgepareto.host.fleet.unlock import lease_holder
@@ -192,7 +200,7 @@ def _asked(device: DeviceConfig) -> DeviceStatus:
         info = probe(device)
     except DeviceError as error:
         # Not what is being done already.
-        problem = re.sub(rf"(;|, then|:) host devices check {re.escape(device.name)}$", "", str(error))
+        problem = _without_check(str(error))
         return DeviceStatus(device=device, info=None, problem=problem)
     try:
         holder = None if device.address is None else lease_holder(device)

@@ -49,8 +49,7 @@ def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused |
     except (OSError, UnicodeError) as error:  # the latter: what ~/.ssh/config calls it is no name
         why = (isinstance(error, OSError) and error.strerror) or error
         raise Unreachable(
-            f"{name}: no agent answers at {address} ({why}); see whether the board is on, then "
-            f"host devices check {name}"
+            f"{name}: no agent answers at {address} ({why}); see whether the board is on; host devices check {name}"
         ) from error
     with connection:
         connection.settimeout(KNOCK_S)
@@ -75,7 +74,8 @@ def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.
         return Refused(
             f"{name}: the certificate at {address} is not of the authority that {credentials.owner} trusts for this "
             f"board ({error.verify_message}): another machine has its address, or somebody else installed it again; "
-            f"host devices check {name} looks, host deploy {name} installs it for you"
+            f"host devices check {name} looks; host deploy {name} installs it for you, where it "
+            "is a colleague's ask for a new card"
         )
     if any(words in reason for words in ABOUT_US):
         return _not_let_in(name, address, credentials)
@@ -86,7 +86,7 @@ def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.
         )
     why = "ends them at once" if isinstance(error, ssl.SSLEOFError) else f"they break ({reason})"
     raise Unreachable(
-        f"{name}: {address} takes connections, but {why}; see whether edgepareto-agent runs there: "
+        f"{name}: {address} takes connections, but {why}; see whether edgepareto-agent runs there; "
         f"host devices check {name}"
     ) from error
 
@@ -96,7 +96,8 @@ def _not_let_in(name: str, address: str, credentials: ClientCredentials) -> Refu
     return Refused(
         f"{name}: the board at {address} does not let {us} in. Likeliest first: access was never granted, or was "
         f"revoked; these are not the credentials it was installed with; it was installed again by somebody else; our "
-        f"certificate is not valid by its clock. host devices check {name} asks it which; its owner lets you in with "
+        f"certificate is not valid by its clock; host devices check {name} asks it which, where SSH reaches it; its "
+        "owner lets you in with "
         "host devices grant"
     )
 
