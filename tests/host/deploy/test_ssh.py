@@ -37,8 +37,11 @@ def test_the_first_contact_shows_the_fingerprint_and_asks_and_the_second_does_no
 
 
 def test_whoever_says_no_is_not_connected_and_nothing_is_stored(board: Board) -> None:
-    with pytest.raises(DeployError, match="not accepted"), open_shell(board.target, ask=Person(agrees=False)):
+    person = Person(agrees=False)
+    with pytest.raises(DeployError, match="not accepted"), open_shell(board.target, ask=person):
         pass
+    compare = f"ssh-ed25519 {board.fingerprint}; on the board ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub shows it"
+    assert compare in person.heard[0]
     assert not (board.home / "config" / "known_hosts").exists()
     assert board.server.asked == []
 
@@ -56,6 +59,7 @@ def test_another_key_than_the_wanted_one_is_refused_before_anything_is_sent(boar
         with open_shell(board.target, ask=Person(), host_key=wanted):
             pass
     assert wanted in str(refusal.value)
+    assert "then --host-key with that, or host devices add --replace" in str(refusal.value)
     assert board.fingerprint in str(refusal.value)
     assert board.server.asked == []
 

@@ -57,7 +57,8 @@ def check_host_key(
     if wanted is not None and not _is_same(seen, wanted):
         raise DeployError(
             f"{name}: HOST KEY IS NOT THE WANTED ONE: it shows {kind} {seen}, wanted {wanted}; not connected. "
-            "Compare on the board: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+            f"On the board {_shows(kind)} the right one; then --host-key with that, or host devices add --replace "
+            "where the inventory has another"
         )
     valid = [key for key in known if not key.is_revoked]
     if any(key.blob == blob for key in valid):
@@ -66,8 +67,8 @@ def check_host_key(
         old = next((key for key in valid if key.kind == kind), valid[0])
         raise DeployError(
             f"{name}: HOST KEY HAS CHANGED: known is {old.kind} {fingerprint(old.blob)} ({old.file}:{old.line}), "
-            f"it shows {kind} {seen}; somebody may be in between, not connected. Set up anew? Compare on the board "
-            f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: ssh-keygen -R '{known_as}' -f {old.file}"
+            f"it shows {kind} {seen}; somebody may be in between, not connected. Set up anew? On the board "
+            f"{_shows(kind)} it; where it is the same: ssh-keygen -R '{known_as}' -f {old.file}"
         )
     if wanted is None:
         _ask(name, known_as, kind, seen, ask)
@@ -77,10 +78,18 @@ def check_host_key(
 def _ask(name: str, known_as: str, kind: str, seen: str, ask: Ask | None) -> None:
     if ask is None:
         raise DeployError(
-            f"{name}: host key of {known_as} is not known; it shows {kind}; is it right? --host-key {seen}"
+            f"{name}: host key of {known_as} is not known; it shows {kind}; on the board {_shows(kind)} it; "
+            f"where it is right: --host-key {seen}"
         )
-    if not ask.confirm(f"{name}: first contact with {known_as}. Its host key is {kind} {seen}. Trust it?"):
+    told = f"{name}: first contact with {known_as}. Its host key is {kind} {seen}"
+    if not ask.confirm(f"{told}; on the board {_shows(kind)} it. Trust it?"):
         raise DeployError(f"{name}: the host key {seen} of {known_as} was not accepted; not connected")
+
+
+def _shows(kind: str) -> str:
+    """The command that shows a board's own key of a kind, as ecdsa-sha2-nistp256."""
+    name = kind.removeprefix("ssh-").partition("-")[0]
+    return f"ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub shows"
 
 
 def _is_same(seen: str, wanted: str) -> bool:
