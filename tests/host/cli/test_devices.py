@@ -43,7 +43,7 @@ def card(tmp_path: Path) -> Path:
 
 
 def test_a_board_is_added_listed_shown_and_removed(host):
-    added = host(*ADD, "--meter", "ina219", "--shunt-ohm", "0.1", "--group", "pi4", "--port", "2222")
+    added = host(*ADD, "--meter", "ina219", "--shunt-ohm", "0.1", "--shared", "--group", "pi4", "--port", "2222")
     assert (added.code, added.out) == (0, "bench is added: pi@192.168.1.20; next: host deploy bench\n")
     listed = host("devices", "list").out
     for words in ("board at pi@192.168.1.20", "pi4", "ina219", "not yet: host deploy bench", "edgepareto.toml"):
@@ -61,6 +61,7 @@ def test_a_board_is_added_listed_shown_and_removed(host):
         "group": "pi4",
         "meter": "ina219",
         "shunt_ohm": 0.1,
+        "shared": True,
         "runtime": "onnxruntime",
         "file": str(inventory_file()),
     }
@@ -163,6 +164,17 @@ def test_a_card_that_is_none_is_refused_and_nothing_is_written(host, card: Path,
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert words in refused.err
     assert not inventory_file().exists()
+
+
+@pytest.mark.parametrize("verb", ["logs", "revoke", "grant"])
+def test_what_only_the_owner_of_a_board_can_do_is_not_advised_to_who_has_a_card(host, card: Path, verb: str):
+    assert host("devices", "add", "theirs", "--card", str(card)).code == 0
+    ca = Path("ann.pem")
+    ca.write_bytes(own_identity().ca_pem)
+    refused = host("devices", verb, "theirs", *(("--ca", str(ca)) if verb == "grant" else ()))
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "theirs: is a colleague's board" in refused.err
+    assert "USER@HOST" not in refused.err
 
 
 @pytest.mark.parametrize(

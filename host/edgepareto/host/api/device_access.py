@@ -175,6 +175,8 @@ def _shell(name: str, ask: Ask | None, settings: str | Path | None) -> Iterator[
     from edgepareto.host.deploy.ssh import open_shell, ssh_target
 
     device = _device(name, settings)
+    if device.ssh is None and device.trust is not None:
+        raise WrongUse(f"{name}: is a colleague's board; its owner, whom SSH lets in, does that")
     with open_shell(ssh_target(device), ask=ask, host_key=device.host_key) as shell:
         yield device, shell
 
