@@ -18,6 +18,7 @@ from fakes.certificates import BOARD_NAME, Authority, Certificate, write_credent
 __all__ = ["SecuredAgent", "dial", "profiler", "secured_agent"]
 
 DEADLINE_S = 30
+SILENCED = {"GRPC_VERBOSITY": "NONE"}  # as a host sets it for itself and for all that it starts
 
 
 @dataclass
@@ -53,7 +54,11 @@ def secured_agent(
     command = [sys.executable, "-m", "edgepareto.agent", "--simulate", "raspberry-pi-4b", "--config", str(config)]
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, **(environment or {})}
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, **SILENCED, **(environment or {})},
         )
     try:
         assert process.stdout is not None
