@@ -29,7 +29,7 @@ from edgepareto.agent.power import MeterDescription
 from edgepareto.agent.power.discovery import MeterCandidate, find_candidates
 from edgepareto.agent.power.registry import describe_fault
 from edgepareto.agent.profiling import Board, MeterSetting, profile_batch
-from edgepareto.agent.profiling.meter_survey import best_of, check_meter, survey, survey_text, tested
+from edgepareto.agent.profiling.meter_survey import best_of, check_meter, none_works, survey, survey_text, tested
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
 from edgepareto.agent.settings import AUTO_METER, AgentSettings, read_settings
 from edgepareto.agent.systemd import Watchdog
@@ -191,11 +191,11 @@ def _tested(meter: MeterSetting | None, sys_root: Path) -> tuple[MeterSetting | 
     """The meter and what its self-test says. "auto" becomes the best that works, or none and the reason."""
     if meter is None or meter.kind != AUTO_METER:
         return meter, None if meter is None else check_meter(meter, sys_root=sys_root, simulation=None)
-    best = best_of(tested(_shunted(find_candidates(sys_root), meter), sys_root=sys_root))
+    readings = tested(_shunted(find_candidates(sys_root), meter), sys_root=sys_root)
+    best = best_of(readings)
     if best is not None:
         return best.setting, best.description
-    fault = 'kind = "auto" found no meter that works: edgepareto-agent meters --config agent.toml tells why of each'
-    return None, describe_fault(meter, simulated=False, fault=fault)
+    return None, describe_fault(meter, simulated=False, fault=none_works(readings))
 
 
 def _print_meters(settings: AgentSettings) -> int:

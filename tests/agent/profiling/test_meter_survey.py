@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgepareto.agent.power import MeterDescription, MeterQuality, MeterSetting
-from edgepareto.agent.profiling.meter_survey import MeterReading, best_of, survey_text
+from edgepareto.agent.profiling.meter_survey import MeterReading, best_of, none_works, survey_text
 
 
 def reading(kind: str, quality: MeterQuality, *, fault: str | None = None, power_w: float = 3.0) -> MeterReading:
@@ -59,3 +59,10 @@ def test_the_table_has_a_row_each_the_faults_in_full_and_the_lines_to_paste():
         "address = 0x40",
         "shunt_ohm = 0.1  # correct it to what is printed on the shunt: R100 is 0.1",
     ]
+
+
+def test_auto_that_finds_a_stub_alone_names_the_command_that_takes_it():
+    told = none_works([BROKEN, STUB])
+    assert "a stub answers as INA219 at /dev/i2c-1 0x40: host deploy NAME --meter ina219 --shunt-ohm 0.1" in told
+    assert told.endswith("/opt/edgepareto/current/bin/edgepareto-agent meters --config /etc/edgepareto/agent.toml")
+    assert "host deploy" not in none_works([BROKEN])

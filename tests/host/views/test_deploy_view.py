@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 
-from edgepareto.host.views.deploy_view import BoardProgress
+from edgepareto.host.domain.device import Meter, MeterQuality
+from edgepareto.host.views.deploy_view import BoardProgress, deployed_lines
+from fakes.fake_fleet import FakeDevice
 from rich.console import Console
 from rich.progress import Progress
 
@@ -19,3 +22,10 @@ def test_the_time_of_a_board_goes_on_after_everything_was_sent():
     board.step("compiling")
     assert bars.tasks[0].finished_time is None
     assert bars.tasks[0].elapsed == 90.0
+
+
+def test_what_an_agent_advises_is_runnable_here():
+    fault = "auto found none (host deploy NAME --meter ina219 --shunt-ohm 0.1)"
+    meter = Meter(kind="auto", quality=MeterQuality.MEASURED, fault=fault)
+    _, told = deployed_lines("pi1", "installed", replace(FakeDevice(name="pi1").info, meter=meter), ())
+    assert told.endswith("not usable: auto found none (host deploy pi1 --meter ina219 --shunt-ohm 0.1)")

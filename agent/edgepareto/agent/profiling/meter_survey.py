@@ -15,9 +15,11 @@ from edgepareto.agent.profiling.sampler_client import PowerSamples, SamplerClien
 from edgepareto.agent.profiling.worker_client import DEADLINE
 from edgepareto.agent.worker.spawner import spawn
 
-__all__ = ["MeterReading", "best_of", "check_meter", "survey", "survey_text", "tested"]
+__all__ = ["MeterReading", "best_of", "check_meter", "none_works", "survey", "survey_text", "tested"]
 
 READ_S = 2.0
+# Where `host deploy` puts them.
+_METERS = "/opt/edgepareto/current/bin/edgepareto-agent meters --config /etc/edgepareto/agent.toml"
 # A counter adds up every conversion; RAPL, which sees the processor alone, comes last whatever its quality.
 _PREFERENCE = (MeterQuality.COUNTER, MeterQuality.MEASURED, MeterQuality.ESTIMATE, MeterQuality.SIMULATED)
 
@@ -86,6 +88,16 @@ def best_of(readings: Sequence[MeterReading]) -> MeterReading | None:
         if reading.description.fault is None and reading.description.quality is not MeterQuality.SIMULATED
     ]
     return min(working, key=_rank, default=None)
+
+
+def none_works(readings: Sequence[MeterReading]) -> str:
+    """What "auto" says where `best_of` has none. NAME: the host's for this board, which it puts there."""
+    stub = next((one.setting for one in readings if one.description.fault is None), None)
+    by_name = ""
+    if stub is not None and stub.kind == "ina219":
+        where = f"/dev/i2c-{stub.bus} {stub.address:#04x}"
+        by_name = f" (a stub answers as INA219 at {where}: host deploy NAME --meter ina219 --shunt-ohm 0.1)"
+    return f'kind = "auto" found no meter that works{by_name}; what each says, on the board: {_METERS}'
 
 
 def survey_text(readings: Sequence[MeterReading]) -> str:

@@ -103,12 +103,17 @@ def deployed_lines(name: str, outcome: str, info: DeviceInfo | None, notes: Sequ
     else:
         runtimes = ", ".join(f"{runtime.name} {runtime.version}" for runtime in info.runtimes) or "no runtime"
         yield f"{name}: {outcome}: {info.board}, agent {info.agent_version}, {runtimes}"
-        yield f"{name}: power meter: {_meter(info.meter)}"
+        yield f"{name}: power meter: {_meter(info.meter, name)}"
     for note in notes:
         yield f"{name}: note: {note}"
 
 
-def _meter(meter: Meter | None) -> str:
+def _meter(meter: Meter | None, name: str) -> str:
     if meter is None:
         return "none, so energy is not measured"
-    return f"{meter.kind}, self-test passed" if meter.fault is None else f"not usable: {meter.fault}"
+    return f"{meter.kind}, self-test passed" if meter.fault is None else f"not usable: {_named(meter.fault, name)}"
+
+
+def _named(words: str, name: str) -> str:
+    """An agent does not know what its board is called here, and says NAME."""
+    return words.replace("host deploy NAME", f"host deploy {name}")
