@@ -156,6 +156,7 @@ restore() {         # each step is done whatever became of the one before: it ma
         fi
         # First what makes room: the disk may be full.
         [ -e "$BEFORE/release-was-there" ] || [ -z "$new" ] || rm -rf "$OPT/releases/$new" || put_back=no
+        if [ -d "$OPT/releases/$new.spoiled" ]; then mv "$OPT/releases/$new.spoiled" "$OPT/releases/$new" || put_back=no; fi
         managed | {
             all=0
             while IFS= read -r path; do
@@ -188,7 +189,15 @@ restore() {         # each step is done whatever became of the one before: it ma
     return 1
 }
 
-is_complete() { [ -e "$OPT/releases/$1/complete" ]; }
+is_complete() { [ -e "$OPT/releases/$1/complete" ] && is_as_called "$1"; }
+
+is_as_called() {    # VERSION-HASH: whether its agent is of that version, or somebody changed what lies there
+    case $1 in hand-*) return 0 ;; esac
+    for info in "$OPT/releases/$1"/lib/python3*/site-packages/edgepareto-*.dist-info; do
+        [ ! -d "$info" ] || [ "${info##*/}" = "edgepareto-${1%-*}.dist-info" ] || return 1
+    done
+}
+
 current() { if [ -L "$OPT/current" ]; then basename "$(readlink "$OPT/current")"; fi; }
 
 reset_workers() {
@@ -227,6 +236,10 @@ first_error() {     # of what pip said
 make_release() {
     is_complete "$release" && return 0
     place=$OPT/releases/$release
+    if [ "$(current)" = "$release" ] && [ -d "$place" ]; then    # spoiled, and the only one there is
+        rm -rf "$place.spoiled"
+        mv "$place" "$place.spoiled"
+    fi
     rm -rf "$place"
     mkdir -p "$OPT/releases"
     step "making the environment"
@@ -254,6 +267,7 @@ write_config() {
     new=$OPT/agent.toml.new
     {
         put "# Written by install-agent.sh; what you change here is kept. All settings: agent.toml.example beside this file."
+        if [ -n "$(value shared)" ]; then put "shared = $(value shared)"; fi
         if has_credentials; then
             if [ -e "$ROOT/proc/net/if_inet6" ]; then any='[::]'; else any=0.0.0.0; fi
             put "listen = \"$any:$(value port)\""

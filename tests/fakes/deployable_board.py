@@ -39,7 +39,7 @@ begin() {
       changed=$FAKE/changed
       [ -e "$changed-$(readlink "$EDGEPARETO_ROOT/opt/edgepareto/current")" ] && changed=/dev/null
       sed -f "$changed" "$EDGEPARETO_ROOT/etc/edgepareto/agent.toml" |
-        sed 's|= "/\\([a-z]\\)|= "'"$EDGEPARETO_ROOT"'/\\1|'; } > "$FAKE/agent.toml"
+        sed '/^shared = /d; s|= "/\\([a-z]\\)|= "'"$EDGEPARETO_ROOT"'/\\1|'; } > "$FAKE/agent.toml"
     setsid "$PYTHON" -m edgepareto.agent --config "$FAKE/agent.toml" --state "$FAKE/state" \\
         < /dev/null > "$FAKE/started" 2>> "$FAKE/log" 9>&- &
     echo $! > "$FAKE/pid"

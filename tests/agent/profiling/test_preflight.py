@@ -40,7 +40,7 @@ def test_a_busy_board_gives_no_number_and_a_shared_one_gives_it_with_a_tag() -> 
 @pytest.mark.parametrize(
     ("board", "said", "unsaid"),
     [
-        (QUIET, "shared = true in the board's agent.toml, for local under [devices.NAME]", "simulated"),
+        (QUIET, "shared = true in /etc/edgepareto/agent.toml (host deploy NAME --shared), for local", "simulated"),
         (SIMULATED, "take what disturbs it out of its faults", "shared"),
     ],
 )

@@ -47,7 +47,9 @@ def device(name: str, project: Path | None = None) -> DeviceConfig:
 
 
 def test_a_board_that_was_added_is_known_in_every_folder(config: Path):
-    added = add_device("pi1", {"ssh": "pi@192.168.1.20", "port": 2222, "meter": "ina219", "shunt_ohm": 0.1})
+    entry = {"ssh": "pi@192.168.1.20", "port": 2222, "meter": "ina219", "shunt_ohm": 0.1, "shared": True}
+    added = add_device("pi1", entry)
+    assert added.shared is True
     assert added == device("pi1")
     assert (added.ssh_port, added.address, added.meter, added.shunt_ohm) == (2222, "192.168.1.20:50051", "ina219", 0.1)
     assert added.origin == inventory_file() == config / "devices.toml"

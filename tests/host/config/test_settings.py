@@ -226,5 +226,5 @@ def test_what_a_search_lacks_is_named_with_the_flag_that_gives_it(flags, words):
 def test_shared_is_refused_where_nothing_would_come_of_it(tmp_path: Path, device: str, hint: str):
     path = tmp_path / "edgepareto.toml"
     path.write_text(f"{COMPLETE}[devices.pi2]\n{device}\nshared = false\n")
-    with pytest.raises(ConfigError, match=f"shared = false: is for local = true alone; .*{hint}"):
+    with pytest.raises(ConfigError, match=f"shared = false: is for local = true and boards with ssh; .*{hint}"):
         read_settings(path, Flags())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,69 @@ def test_settings_of_a_board_that_is_held_stay(pi1: DeployableBoard, first: Path
     with channel_for(known()) as channel:
         assert open_stub(channel).AcquireLease(pb.AcquireLeaseRequest(owner="bob@desk net", ttl_s=60)).granted
     assert HELD in problem(one(wheelhouse=first, meter="ina219"))
+
+
+def test_a_board_that_is_held_is_left_alone_before_ssh_loads_it(pi1: DeployableBoard, first: Path):
+    one(wheelhouse=first)
+    with channel_for(known()) as channel:
+        assert open_stub(channel).AcquireLease(pb.AcquireLeaseRequest(owner="bob@desk net", ttl_s=60)).granted
+    pi1.server.ran.clear()
+    assert HELD in problem(one(wheelhouse=first))
+    assert HELD in problem(one(task=DeployTask.ROTATE))
+    assert pi1.server.ran == []
+
+
+def test_that_a_board_is_shared_is_known_the_next_time_and_written_there(pi1: DeployableBoard, first: Path):
+    file = pi1.script.root / "etc/edgepareto/agent.toml"
+    assert one(wheelhouse=first, shared=True).problem is None
+    assert known().shared is True
+    assert "\nshared = true\n" in file.read_text().partition("[")[0]
+    again = one(wheelhouse=first).deployed
+    assert again is not None
+    assert again.outcome is Outcome.UNCHANGED
+    assert one(wheelhouse=first, shared=False).problem is None
+    assert "\nshared = false\n" in file.read_text()
+
+
+def test_an_agent_that_says_another_version_than_is_installed_is_no_unchanged_one(
+    pi1: DeployableBoard, first: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one(wheelhouse=first)
+    honest = agent_installer.probe
+    monkeypatch.setattr(agent_installer, "probe", lambda device: replace(honest(device), agent_version="0.0.9"))
+    assert "pi1: its agent says that it is 0.0.9, installed is" in problem(one(wheelhouse=first))
+
+
+def test_a_release_whose_agent_was_exchanged_is_put_in_place_again(pi1: DeployableBoard, first: Path):
+    one(wheelhouse=first)
+    spoiled = pi1.script.root / "opt/edgepareto/current/lib/python3.11/site-packages/edgepareto-0.0.9.dist-info"
+    spoiled.mkdir(parents=True)
+    pi1.tells(agent_release="x", agent_version="0.0.9")
+    assert "0.0.9, which is not whole, is installed" in problem(one(wheelhouse=first))
+    before = pi1.script.listing()
+    pi1.script.trip("systemctl restart edgepareto-agent*")
+    assert "the board is as it was" in problem(one(task=DeployTask.UPGRADE, wheelhouse=first))
+    assert pi1.script.listing() == before
+    assert one(task=DeployTask.UPGRADE, wheelhouse=first).problem is None
+    assert not spoiled.exists()
+    again = one(wheelhouse=first).deployed
+    assert again is not None
+    assert again.outcome is Outcome.UNCHANGED
+
+
+def test_a_board_where_nothing_changes_is_sent_nothing(pi1: DeployableBoard, first: Path):
+    told: list[str] = []
+
+    class Report:
+        def step(self, text: str) -> None:
+            told.append(text)
+
+        def progress(self, done_bytes: int, all_bytes: int) -> None:
+            told.append("sending")
+
+        def checks(self, checks: object) -> None: ...
+
+    one(wheelhouse=first)
+    one(wheelhouse=first, report_for=lambda name: Report())
+    assert "comparing, nothing to send" in told
+    assert "sending" not in told

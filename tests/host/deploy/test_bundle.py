@@ -56,6 +56,7 @@ def test_settings_are_lines_that_the_script_reads(wheelhouse: Wheelhouse):
     told = dict(line.split("=", 1) for line in conf.splitlines())
     assert told["release"] == wheelhouse.release
     assert told["installer_sha256"] == wheelhouse.installer.sha256
+    assert "shared" not in told
     assert (told["port"], told["meter"], told["shunt_ohm"]) == ("50051", "ina219", "0.1")
 
 

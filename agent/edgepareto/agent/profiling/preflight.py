@@ -146,7 +146,10 @@ def _advice(against_it: str, board: Board) -> str:
     """A simulated board is disturbed by the faults it was given, and cannot be shared."""
     if board.simulation is not None:
         return "the board is simulated: take what disturbs it out of its faults"
-    return f"{against_it}, or say shared = true in the board's agent.toml, for local under [devices.NAME]"
+    return (
+        f"{against_it}, or set shared = true in /etc/edgepareto/agent.toml (host deploy NAME --shared), for local "
+        "under [devices.NAME]"
+    )
 
 
 def _void_or_tag(status: Status, message: str, board: Board) -> Judgement:

@@ -48,6 +48,7 @@ def deploy(
     agent_port: int | None = None,
     meter: str | None = None,
     shunt_ohm: float | None = None,
+    shared: bool | None = None,
     is_sure: bool = False,
     settings: str | Path | None = None,
     ask: Ask | None = None,
@@ -86,6 +87,7 @@ def deploy(
         agent_port=agent_port,
         meter=meter,
         shunt_ohm=shunt_ohm,
+        shared=shared,
     )
     work = {DeployTask.REMOVE: remove_agent, DeployTask.ROTATE: rotate_agent}.get(task, deploy_agent)
 

@@ -43,6 +43,10 @@ def deploy(
         str | None, typer.Option("--meter", metavar="KIND", help="Also for the next time; auto: found by the agent.")
     ] = None,
     shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
+    shared: Annotated[
+        bool | None,
+        typer.Option("--shared/--no-shared", help="A virtual or busy board: disturbances are tagged, not refused."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also while a host measures there, or over another user's credentials.")
     ] = False,
@@ -65,7 +69,13 @@ def deploy(
         raise WrongUse(f"{' and '.join(f'--{task.value}' for task in asked)} exclude each other; one after the other")
     task = asked[0] if asked else DeployTask.INSTALL
     if task in (DeployTask.ROTATE, DeployTask.REMOVE):
-        given = {"--wheelhouse": wheelhouse, "--agent-port": agent_port, "--meter": meter, "--shunt-ohm": shunt_ohm}
+        given = {
+            "--wheelhouse": wheelhouse,
+            "--agent-port": agent_port,
+            "--meter": meter,
+            "--shunt-ohm": shunt_ohm,
+            "--shared": shared,
+        }
         idle = [flag for flag, value in given.items() if value is not None]
         if idle:
             raise WrongUse(f"{', '.join(idle)}: has no meaning with --{task.value}; leave it out")
@@ -79,6 +89,7 @@ def deploy(
             agent_port=agent_port,
             meter=meter,
             shunt_ohm=shunt_ohm,
+            shared=shared,
             is_sure=yes,
             settings=settings_file(),
             ask=None if person is None else _Paused(person, display.paused),

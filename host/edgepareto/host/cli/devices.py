@@ -36,6 +36,10 @@ def add(
         str | None, typer.Option("--meter", metavar="KIND", help="ina219, hwmon, ...; default: found by the agent.")
     ] = None,
     shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
+    shared: Annotated[
+        bool | None,
+        typer.Option("--shared/--no-shared", help="A virtual or busy board: disturbances are tagged, not refused."),
+    ] = None,
     group: Annotated[
         str | None, typer.Option("--group", metavar="GROUP", help="A name for all boards of a kind: --devices GROUP.")
     ] = None,
@@ -62,6 +66,7 @@ def add(
         "address": address,
         "meter": meter,
         "shunt_ohm": shunt_ohm,
+        "shared": shared,
     }
     if card is not None:
         given = [f"--{flag.replace('_', '-')}" for flag, value in of_ssh.items() if value is not None]

@@ -253,12 +253,12 @@ def _complete(
             else 'needs exactly one of simulate = "raspberry-pi-4b", local = true, ssh = "USER@HOST", '
             'address = "HOST:PORT"'
         )
-    if "shared" in values and not is_local:
+    if "shared" in values and not is_local and "ssh" not in values:
         raise complain(
             "shared",
-            "is for local = true alone; set it in the agent.toml of that board"
+            "is for local = true and boards with ssh; set it in the agent.toml of that board"
             if is_board
-            else "is for local = true alone; a simulated board shares nothing",
+            else "is for local = true and boards with ssh; a simulated board shares nothing",
         )
     if "pace" in values:
         _check_pace(values, complain)

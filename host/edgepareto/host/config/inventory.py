@@ -80,7 +80,7 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
 def record_board(device: DeviceConfig, *, board_id: str | None, changed: Collection[str] = ()) -> DeviceConfig:
     """Remember what `host deploy` made of a device: its board_id, or None after its removal. Returns what is there now.
 
-    changed: of address, meter, shunt_ohm, those that are to be as in `device` from now on. A board that only a
+    changed: of address, meter, shunt_ohm, shared, those that are to be as in `device` from now on. A board that only a
     project's edgepareto.toml names gets an entry here. Raises ConfigError where the user's board of that name is
     another one.
     """
@@ -105,7 +105,7 @@ def record_board(device: DeviceConfig, *, board_id: str | None, changed: Collect
         else:
             devices[device.name].pop("board_id", None)
         for key in changed:
-            value = {"address": device.address, "meter": device.meter, "shunt_ohm": device.shunt_ohm}[key]
+            value = getattr(device, key)
             if value is None:
                 devices[device.name].pop(key, None)
             else:

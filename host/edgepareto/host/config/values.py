@@ -79,7 +79,8 @@ class DeviceConfig:
     problem: what is wrong with its entry in edgepareto.toml, told where the device is used; of the rest then only name,
     group and origin are set.
     step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
-    shared: whether a local machine works for others meanwhile; None leaves it to the agent, which says yes.
+    shared: whether the machine works for others meanwhile, also one that is deployed to; None leaves it to the agent,
+    which says yes of this machine and no of a board.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
     """
 

@@ -34,7 +34,7 @@ from edgepareto.host.fleet import probe
 __all__ = ["DeployWish", "Deployed", "Outcome", "Report", "deploy_agent", "remove_agent"]
 
 AUTO_METER = "auto"
-SETTINGS = ("address", "meter", "shunt_ohm")  # what a deployment may change of a device
+SETTINGS = ("address", "meter", "shunt_ohm", "shared")  # what a deployment may change of a device
 MOST_SKEW_S = 5.0
 ANSWER_S = 30.0  # for the new agent to be reached from here
 ANSWER_POLL_S = 1.0
@@ -52,7 +52,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployWish:
-    """What the user asked for. agent_port, meter, shunt_ohm: None: as in the inventory; else written to it as well.
+    """What the user asked for. agent_port, meter, shunt_ohm, shared: None: as in the inventory; else written to it too.
 
     meter "auto": found by the agent. is_sure: also where somebody holds the board, or another user's credentials are
     on it.
@@ -65,6 +65,7 @@ class DeployWish:
     agent_port: int | None = None
     meter: str | None = None
     shunt_ohm: float | None = None
+    shared: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +94,15 @@ def deploy_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
 
 def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, report: Report) -> Deployed:
     """Take everything off the board, and its id out of the inventory."""
+    if device.board_id is not None:
+        refuse_while_held(device, device.board_id, is_sure=wish.is_sure)
     report.step("connecting")
     with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         is_there = state.is_installed or state.is_partly_there
         refuse_removal_of_anothers(device, state, is_sure=wish.is_sure)
         if is_there and state.is_active:
-            refuse_while_held(device, state, is_sure=wish.is_sure)
+            refuse_while_held(device, state.board_id, is_sure=wish.is_sure)
         errand.heed()
         if is_there:
             report.step("removing")
@@ -111,6 +114,7 @@ def remove_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, repo
 
 class _Deployment:
     def __init__(self, device: DeviceConfig, wish: DeployWish, errand: Errand, report: Report) -> None:
+        self._known = device
         self._device = _as_wished(device, wish)
         self._changed = tuple(key for key in SETTINGS if getattr(self._device, key) != getattr(device, key))
         self._name = device.name
@@ -123,6 +127,8 @@ class _Deployment:
 
     def run(self) -> Deployed:
         wish, device = self._wish, self._device
+        if self._known.board_id is not None:  # before SSH, whose load spoils what is being measured
+            refuse_while_held(self._known, self._known.board_id, is_sure=wish.is_sure)
         with open_shell(ssh_target(device), ask=self._errand.ask, host_key=wish.host_key or device.host_key) as shell:
             with self._timed("looking the board over"):
                 facts = look_over(shell, self._name, port=self._port)
@@ -130,20 +136,21 @@ class _Deployment:
                 state = read_state(shell, self._name)
             with self._timed("gathering the packages"):
                 wheelhouse = self._gather(facts)
-            self._refuse_unasked(state, wheelhouse)
+            self._refuse_unasked(state, facts, wheelhouse)
             credentials = wanted_credentials(device, state, is_sure=wish.is_sure)
             is_other = state.release != wheelhouse.release or credentials is not None or self._changed
             if state.is_active and is_other:
-                refuse_while_held(device, state, is_sure=wish.is_sure)
+                refuse_while_held(device, state.board_id, is_sure=wish.is_sure)
             self._set_clock(shell, facts)
             files = bundle_files(wheelhouse, self._settings(facts), credentials=credentials)
             with shell.folder() as bundle:
-                with self._timed("sending"):
-                    self._send(shell, bundle, files, has_release=state.release == wheelhouse.release)
+                has_release = state.release == wheelhouse.release
+                with self._timed("comparing, nothing to send" if has_release else "sending"):
+                    self._send(shell, bundle, files, has_release=has_release)
                 outcome = self._install(shell, bundle, state)
             if credentials is not None and open_rotation() is not None:
                 mark_returned(state.board_id)  # it may have moved before it was flashed anew
-            info = self._verified(shell, state, outcome)
+            info = self._verified(shell, state, outcome, wheelhouse.agent_version)
         device = record_board(device, board_id=state.board_id, changed=self._changed)
         return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
 
@@ -179,12 +186,14 @@ class _Deployment:
             port=self._port,
             meter=self._device.meter or AUTO_METER,
             shunt_ohm=self._device.shunt_ohm,
+            shared=self._device.shared,
         )
 
-    def _refuse_unasked(self, state: BoardState, wheelhouse: Wheelhouse) -> None:
+    def _refuse_unasked(self, state: BoardState, facts: BoardFacts, wheelhouse: Wheelhouse) -> None:
         if state.is_installed and state.release != wheelhouse.release and not self._wish.upgrade:
+            installed = state.release or f"{facts.agent_version or 'unknown'}, which is not whole,"
             raise DeployError(
-                f"{self._name}: release {state.release or 'unknown'} is installed, this host has {wheelhouse.release}; "
+                f"{self._name}: release {installed} is installed, this host has {wheelhouse.release}; "
                 f"host deploy {self._name} --upgrade"
             )
 
@@ -206,7 +215,8 @@ class _Deployment:
 
         def moved(done_bytes: int, all_bytes: int) -> None:
             self._errand.heed()
-            self._report.progress(done_bytes, all_bytes)
+            if not has_release:
+                self._report.progress(done_bytes, all_bytes)
 
         shell.upload([(file.source, f"{bundle}/{file.name}") for file in missing], moved)
 
@@ -240,14 +250,14 @@ class _Deployment:
             raise DeployError(f"{self._name}: the installation ended without a result; run it again")
         return Outcome.UPGRADED if state.is_installed else Outcome.INSTALLED
 
-    def _verified(self, shell: Shell, state: BoardState, outcome: Outcome) -> DeviceInfo | None:
+    def _verified(self, shell: Shell, state: BoardState, outcome: Outcome, version: str) -> DeviceInfo | None:
         """What the agent says to us over mutual TLS. Raises DeployError after everything was put back."""
         if not state.has_systemd:
             _named(self._device, lambda: call_script(shell, "commit"))
             return None  # the user starts it
         with self._timed("asking the agent"):
             try:
-                info = self._answer(state)
+                info = self._answer(state, version)
             except (DeviceError, ConfigError) as error:
                 if outcome is Outcome.UNCHANGED and not state.is_pending:
                     raise
@@ -260,7 +270,7 @@ class _Deployment:
             _named(self._device, lambda: call_script(shell, "commit"))
         return info
 
-    def _answer(self, state: BoardState) -> DeviceInfo:
+    def _answer(self, state: BoardState, version: str) -> DeviceInfo:
         device = replace(self._device, board_id=state.board_id)
         deadline_s = time.monotonic() + ANSWER_S
         while True:
@@ -274,6 +284,11 @@ class _Deployment:
                 time.sleep(ANSWER_POLL_S)
         if info.board_id != state.board_id:
             raise DeployError(f"{self._name}: board {info.board_id} answers, {state.board_id} was installed")
+        if info.agent_version != version:
+            raise DeployError(
+                f"{self._name}: its agent says that it is {info.agent_version}, installed is {version}: somebody "
+                f"changed what lies there; host deploy {self._name} --remove, then host deploy {self._name}"
+            )
         return info
 
 
@@ -286,7 +301,8 @@ def _as_wished(device: DeviceConfig, wish: DeployWish) -> DeviceConfig:
     address = device.address
     if wish.agent_port is not None and address is not None:
         address = f"{address.rpartition(':')[0]}:{wish.agent_port}"
-    return replace(device, meter=meter, shunt_ohm=shunt_ohm, address=address)
+    shared = device.shared if wish.shared is None else wish.shared
+    return replace(device, meter=meter, shunt_ohm=shunt_ohm, address=address, shared=shared)
 
 
 def _named(device: DeviceConfig, call: Callable[[], object]) -> None:

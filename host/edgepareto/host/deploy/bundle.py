@@ -21,12 +21,16 @@ BOARD_FILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What agent.toml is made of, and with what. port: the agent's. meter: a kind, or "auto". interpreter: a path."""
+    """What agent.toml is made of, and with what. port: the agent's. meter: a kind, or "auto". interpreter: a path.
+
+    shared: whether the board works for others meanwhile; None: as the agent has it, which is not.
+    """
 
     interpreter: str
     port: int
     meter: str
     shunt_ohm: float | None
+    shared: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,4 +93,6 @@ def _conf(wheelhouse: Wheelhouse, settings: Settings) -> bytes:
     ]
     if settings.shunt_ohm is not None:
         lines.append(f"shunt_ohm={settings.shunt_ohm}")
+    if settings.shared is not None:
+        lines.append(f"shared={str(settings.shared).lower()}")
     return "\n".join([*lines, ""]).encode()

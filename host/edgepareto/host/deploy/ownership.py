@@ -21,12 +21,12 @@ from edgepareto.host.fleet.unlock import lease_holder
 __all__ = ["refuse_removal_of_anothers", "refuse_while_held", "wanted_credentials"]
 
 
-def refuse_while_held(device: DeviceConfig, state: BoardState, *, is_sure: bool) -> None:
+def refuse_while_held(device: DeviceConfig, board_id: str, *, is_sure: bool) -> None:
     """Raises DeployError where a host measures on the board, naming who, unless the user is sure."""
     if is_sure:
         return
     try:
-        holder = lease_holder(replace(device, board_id=state.board_id))
+        holder = lease_holder(replace(device, board_id=board_id))
     except (DeviceError, ConfigError):
         return  # it does not let us in, so it cannot be asked; what follows says why
     if holder is not None:

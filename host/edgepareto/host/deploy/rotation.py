@@ -38,11 +38,13 @@ NEXT = ".next"  # after the owner's name on the board, while the old one is stil
 
 def rotate_agent(device: DeviceConfig, wish: DeployWish, *, errand: Errand, report: Report) -> Deployed:
     """Move one board to the next authority, which is made where no rotation is open. Raises DeviceError leaves."""
+    if device.board_id is not None:
+        refuse_while_held(device, device.board_id, is_sure=wish.is_sure)
     report.step("connecting")
     with open_shell(ssh_target(device), ask=errand.ask, host_key=wish.host_key or device.host_key) as shell:
         state = read_state(shell, device.name)
         _check(device, state)
-        refuse_while_held(device, state, is_sure=wish.is_sure)
+        refuse_while_held(device, state.board_id, is_sure=wish.is_sure)
         device = replace(device, board_id=state.board_id)
         errand.heed()
         rotation = begin_rotation()
