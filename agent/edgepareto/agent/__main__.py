@@ -17,7 +17,7 @@ def main() -> int:
     """0 ended as told, 1 failed, 2 wrong use, 130 after Ctrl-C. Log lines go to stderr."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     # Why a connection was refused is told there alone (grpc_log), also where whoever started us silenced its own.
-    os.environ["GRPC_VERBOSITY"] = "INFO"
+    os.environ.pop("GRPC_VERBOSITY", None)
     try:
         from edgepareto.agent.cli import run  # brings grpc: long enough on a board for a Ctrl-C
 
