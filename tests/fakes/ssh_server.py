@@ -161,11 +161,13 @@ def _forward(channel: paramiko.Channel, place: tuple[str, int]) -> None:
     onward = socket.create_connection(place)
 
     def copy(receive: object, send: object) -> None:
-        with suppress(OSError, EOFError):
+        # The transport below a channel may end at any line here.
+        with suppress(OSError, EOFError, paramiko.SSHException):
             while data := receive(32768):  # type: ignore[operator]
                 send(data)  # type: ignore[operator]
         onward.close()
-        channel.close()
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            channel.close()
 
     threading.Thread(target=copy, args=(channel.recv, onward.sendall), daemon=True).start()
     threading.Thread(target=copy, args=(onward.recv, channel.sendall), daemon=True).start()
