@@ -554,7 +554,10 @@ remove() {
     if [ -e "$OPT/made-user" ]; then delete_user; fi
     rm -rf "$OPT"
     if [ $had_rules = yes ]; then reload_rules; fi
-    if has_systemd; then systemctl daemon-reload; fi
+    if has_systemd; then
+        systemctl daemon-reload
+        systemctl stop 'system-edgepareto\x2dworker.slice' 2>/dev/null || :    # stays, empty, where workers were
+    fi
     say "result removed"
 }
 
