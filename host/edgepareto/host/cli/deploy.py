@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from edgepareto.host.cli.options import DebugOption, QuietOption, session_of
+from edgepareto.host.cli.options import DebugOption, QuietOption, SharedOption, ShuntOption, session_of
 from edgepareto.host.cli.person import TerminalPerson, person_here
 from edgepareto.host.errors import WrongUse
 
@@ -42,11 +42,8 @@ def deploy(
     meter: Annotated[
         str | None, typer.Option("--meter", metavar="KIND", help="Also for the next time; auto: found by the agent.")
     ] = None,
-    shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
-    shared: Annotated[
-        bool | None,
-        typer.Option("--shared/--no-shared", help="A virtual or busy board: disturbances are tagged, not refused."),
-    ] = None,
+    shunt_ohm: ShuntOption = None,
+    shared: SharedOption = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also while a host measures there, or over another user's credentials.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from edgepareto.host.cli import devices_access
-from edgepareto.host.cli.options import DebugOption, JsonOption, QuietOption
+from edgepareto.host.cli.options import DebugOption, JsonOption, QuietOption, SharedOption, ShuntOption
 from edgepareto.host.errors import WrongUse
 
 __all__ = ["app"]
@@ -35,11 +35,8 @@ def add(
     meter: Annotated[
         str | None, typer.Option("--meter", metavar="KIND", help="ina219, hwmon, ...; default: found by the agent.")
     ] = None,
-    shunt_ohm: Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")] = None,
-    shared: Annotated[
-        bool | None,
-        typer.Option("--shared/--no-shared", help="A virtual or busy board: disturbances are tagged, not refused."),
-    ] = None,
+    shunt_ohm: ShuntOption = None,
+    shared: SharedOption = None,
     group: Annotated[
         str | None, typer.Option("--group", metavar="GROUP", help="A name for all boards of a kind: --devices GROUP.")
     ] = None,
@@ -75,7 +72,19 @@ def add(
         device = api.add_device_by_card(name, card, group=group, replace=replace)
         typer.echo(f"{name} is added: agent at {device.address}; next: host devices check {name}")
     elif ssh is not None:
-        device = api.add_device(name, ssh, **of_ssh, group=group, replace=replace)  # type: ignore[arg-type]
+        device = api.add_device(
+            name,
+            ssh,
+            port=port,
+            key=key,
+            host_key=host_key,
+            address=address,
+            meter=meter,
+            shunt_ohm=shunt_ohm,
+            shared=shared,
+            group=group,
+            replace=replace,
+        )
         typer.echo(f"{name} is added: {ssh}; next: host deploy {name}")
     else:
         raise WrongUse(f"where is {name}? host devices add {name} USER@HOST, or --card FILE for a colleague's board")

@@ -18,6 +18,8 @@ __all__ = [
     "PresetOption",
     "QuietOption",
     "ShapeOption",
+    "SharedOption",
+    "ShuntOption",
     "StepOption",
     "StudyOption",
     "WaitOption",
@@ -75,6 +77,11 @@ CalibrationOption = Annotated[
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="INPUT=SIZES", help="Sizes of an input that has symbolic ones: x=1,3,224,224."),
+]
+ShuntOption = Annotated[float | None, typer.Option("--shunt-ohm", metavar="X", help="Of the meter's shunt.")]
+SharedOption = Annotated[
+    bool | None,
+    typer.Option("--shared/--no-shared", help="A virtual or busy board: disturbances are tagged, not refused."),
 ]
 StepOption = Annotated[
     int, typer.Option("--step", min=1, metavar="N", help="Kept channels are multiples of N, or all; 1 is exact.")
