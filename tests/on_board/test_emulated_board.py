@@ -191,7 +191,9 @@ def test_after_remove_the_board_is_as_it_was_before(installed: Installed) -> Non
     before, after = set(installed.listing_before), set(installed.board.listing())
     assert sorted(after - before) == []
     assert sorted(before - after) == []
-    assert installed.board.root("ls -d /run/edgepareto* 2>/dev/null; systemctl list-units --all -q '*edgepareto*'") == ""
+    assert (
+        installed.board.root("ls -d /run/edgepareto* 2>/dev/null; systemctl list-units --all -q '*edgepareto*'") == ""
+    )
 
 
 def _copy_of(user: User, folder: Path) -> User:
