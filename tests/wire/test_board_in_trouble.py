@@ -10,14 +10,13 @@ from pathlib import Path
 import grpc
 import pytest
 from edgepareto.agent.batch_run import BatchRun
-from edgepareto.host.accuracy import uniform_dataset
 from edgepareto.host.config import DeviceConfig
-from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, MeterStatus, Purpose, Status
-from edgepareto.host.export import expected_outputs, input_tensors, sha256_of, write_sample_inputs
+from edgepareto.host.domain import Batch, DeviceName, MeterStatus, Status
 from edgepareto.host.fleet import connect
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
-from fakes.models import convolution, save
+from fakes.batches import batch_of
+from fakes.models import convolution
 from wire.conftest import StartAgent
 
 PI1 = DeviceName("pi1")
@@ -31,28 +30,7 @@ def board(*faults: str) -> DeviceConfig:
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
     """An anchor and two candidates of the same network; the last one's id ends with b."""
-    model, inputs, outputs = save(convolution(), tmp_path / "net.onnx"), tmp_path / "in.npz", tmp_path / "out.npz"
-    write_sample_inputs(uniform_dataset(input_tensors(convolution()), count=2), 2, inputs)
-    expected_outputs(model, inputs, outputs)
-
-    def entry(name: str) -> BatchEntry:
-        return BatchEntry(
-            candidate=CandidateId(name),
-            purpose=Purpose.SEARCH,
-            attempt=0,
-            model=model,
-            model_sha256=sha256_of(model),
-            expected_outputs=outputs,
-        )
-
-    return Batch(
-        request_key="study/pi1/0",
-        preset="quick",
-        order_seed=1,
-        anchor=entry("00"),
-        entries=(entry("0a"), entry("0b")),
-        inputs=inputs,
-    )
+    return batch_of(convolution(), tmp_path, anchor="00", candidates=("0a", "0b"))
 
 
 def test_a_block_in_which_the_board_throttled_is_void_and_measured_again(batch: Batch, tmp_path: Path):

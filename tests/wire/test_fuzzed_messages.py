@@ -17,13 +17,13 @@ from pathlib import Path
 import grpc
 import pytest
 from edgepareto.agent.servicer import UPLOADS_AT_ONCE
-from edgepareto.host.accuracy import uniform_dataset
-from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, Purpose, Status
-from edgepareto.host.export import expected_outputs, input_tensors, sha256_of, write_sample_inputs
+from edgepareto.host.domain import Batch, DeviceName, Status
+from edgepareto.host.export import sha256_of
 from edgepareto.host.fleet import wire
 from edgepareto.profiler.v1 import profiler_pb2 as pb
+from fakes.batches import batch_of
 from fakes.certificates import BOARD_NAME, Certificate
-from fakes.models import classifier, save
+from fakes.models import classifier
 from fakes.secured_agent import SecuredAgent, dial, profiler, secured_agent
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -73,7 +73,10 @@ def test_no_message_makes_the_agent_fail_grow_or_forget_how_to_measure(agent: Se
             resident.append(agent.resident_bytes())
         assert resident[1] - resident[0] < GROWTH_BYTES, resident
         assert list((agent.state / "blobs").iterdir()) == []
-        assert _measured(channel, _batch(tmp_path)) == [Status.OK, Status.OK]
+        assert _measured(channel, batch_of(classifier(), tmp_path, anchor="dense", candidates=("c0",))) == [
+            Status.OK,
+            Status.OK,
+        ]
     assert sum(codes.values()) == len(SERVICE.methods) * MESSAGES
     assert codes[CODES.OK] > 500, codes  # so arbitrary that none makes sense they were not
     assert "Traceback" not in agent.log.read_text()
@@ -187,32 +190,6 @@ def _send_garbage_inside_tls(agent: SecuredAgent, host: Certificate, count: int,
         ):
             preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" if number % 2 else b""
             secure.sendall(preface + rng.randbytes(rng.choice([1, 9, 100, 10_000])))
-
-
-def _batch(tmp_path: Path) -> Batch:
-    model, inputs, outputs = tmp_path / "small.onnx", tmp_path / "inputs.npz", tmp_path / "outputs.npz"
-    save(classifier(), model)
-    write_sample_inputs(uniform_dataset(input_tensors(classifier()), count=2), 2, inputs)
-    expected_outputs(model, inputs, outputs)
-
-    def entry(name: str) -> BatchEntry:
-        return BatchEntry(
-            candidate=CandidateId(name),
-            purpose=Purpose.SEARCH,
-            attempt=0,
-            model=model,
-            model_sha256=sha256_of(model),
-            expected_outputs=outputs,
-        )
-
-    return Batch(
-        request_key="study/pi1/0",
-        preset="quick",
-        order_seed=1,
-        anchor=entry("dense"),
-        entries=(entry("c0"),),
-        inputs=inputs,
-    )
 
 
 def _measured(channel: grpc.Channel, batch: Batch) -> list[Status]:

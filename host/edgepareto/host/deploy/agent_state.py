@@ -46,7 +46,6 @@ class AgentState:
     """
 
     name: str
-
     is_installed: bool
     unit: str | None
     is_active: bool
