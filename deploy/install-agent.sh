@@ -55,6 +55,7 @@ finish() {
     fi
     [ -z "$scratch" ] || rm -rf "$scratch"
     [ -z "$made" ] || rm -rf "$made"
+    sync                # the caller takes the exit for done: a power failure must not undo it
     exit "$code"
 }
 
@@ -316,6 +317,7 @@ switch_credentials() {      # FROM: a folder with agent.pem and agent.key, perha
     done
     cp "$1/agent.pem" "$1/agent.key" "$fresh/"
     seal_credentials "$fresh"
+    sync                # else the link may outlive a power failure that the key does not
     ln -sfn "${fresh##*/}" "$ETC/.credentials-link"
     mv -T "$ETC/.credentials-link" "$ETC/credentials"
     for old in "$ETC"/credentials-*; do
@@ -511,6 +513,7 @@ install() {
         say "note there is no systemd here: start the agent with sudo /opt/edgepareto/start-agent"
     fi
     cp "$bundle/bundle.conf" "$OPT/releases/$release/bundle.conf"
+    sync
     : > "$BEFORE/installed"
     undo=no
     say "result installed $release"
@@ -578,6 +581,7 @@ grant() {
     fresh=$(mktemp "$ETC/credentials/owners/.new-XXXXXX")
     cp "$scratch/owner.pem" "$fresh"
     for_service 640 "$fresh"
+    sync
     mv "$fresh" "$ETC/credentials/owners/$1.pem"
     say "result granted $1 $(fingerprint "$ETC/credentials/owners/$1.pem")"
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from on_board.conftest import Installed
+from on_board.emulated_board import EmulatedBoard
 from on_board.typing_user import User
 
 pytestmark = pytest.mark.board
@@ -99,9 +100,17 @@ def test_rotation_makes_new_certificates_and_the_old_ones_are_let_in_no_more(
     installed.user.does("profile", "model.onnx", "--devices", "pi1", "--preset", "quick")
 
 
+def test_what_deploy_and_rotate_ended_with_outlives_a_power_cut_in_the_next_moment(installed: Installed) -> None:
+    board, user = installed.board, installed.user
+    _cut_power_for_a_moment(board)
+    user.does("deploy", "pi1", "--rotate")
+    _cut_power_for_a_moment(board)
+    user.does("devices", "check", "pi1")
+
+
 def test_a_reboot_in_mid_search_costs_one_batch_and_nothing_else(installed: Installed) -> None:
     board, user = installed.board, installed.user
-    board.root("systemctl add-wants multi-user.target ina219-sim.service")
+    board.root("systemctl add-wants multi-user.target ina219-sim.service && sync")
     boot = board.boot_id()
     search = user.start("search", "--devices", "pi1", *SMALL)
     _wait_for_a_worker(installed)
@@ -199,6 +208,12 @@ def test_after_remove_the_board_is_as_it_was_before(installed: Installed) -> Non
 def _copy_of(user: User, folder: Path) -> User:
     assert user.config is not None
     return User(config=shutil.copytree(user.config, folder), desk=user.desk)
+
+
+def _cut_power_for_a_moment(board: EmulatedBoard) -> None:
+    board.reset()
+    board.wait_for_ssh()
+    board.root("systemctl is-system-running --wait || true; systemctl start ina219-sim")
 
 
 def _wait_for_a_worker(installed: Installed) -> None:
