@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import select
 import socket
+import ssl
+import struct
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -222,9 +227,11 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"127.0.0.1:{door.getsockname()[1]}"
-        door.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield f"127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_nobody_there_is_unreachable_and_no_refusal(monkeypatch):
@@ -245,6 +252,30 @@ def test_nobody_there_is_unreachable_and_no_refusal(monkeypatch):
         pytest.raises(Unreachable, match="but nothing answers"),
     ):
         channel_for(pi1(address))
+
+
+def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(monkeypatch):
+    goes_on = threading.Event()
+    wrap = ssl.SSLContext.wrap_socket
+
+    def reset(connection: socket.socket) -> None:
+        goes_on.wait(5)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def wrap_late(context: ssl.SSLContext, plain: socket.socket, **options: bool) -> ssl.SSLSocket:
+        goes_on.set()
+        hung_up = select.poll()
+        hung_up.register(plain, select.POLLHUP)  # so is one that is not connected yet
+        assert hung_up.poll(5000)
+        return wrap(context, plain, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_late)
+    with warnings.catch_warnings(record=True) as told, listening(reset) as address:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(Unreachable, match="Connection reset by peer"):
+            channel_for(pi1(address))
+        gc.collect()
+    assert [str(warning.message) for warning in told] == []
 
 
 @pytest.mark.parametrize(

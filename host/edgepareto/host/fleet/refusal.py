@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 
 from edgepareto.host.credentials import ClientCredentials, short_fingerprint
 from edgepareto.host.errors import Refused, Unreachable
@@ -43,28 +44,47 @@ def admitting(name: str, address: str, order: Sequence[ClientCredentials]) -> Cl
 def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused | None:
     """None: we are let in. Raises Unreachable."""
     context = _context(name, credentials)
-    host, _, port = address.rpartition(":")
     try:
-        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S)
+        secured = _connected(context, address)
     except (OSError, UnicodeError) as error:  # the latter: what ~/.ssh/config calls it is no name
         why = (isinstance(error, OSError) and error.strerror) or error
         raise Unreachable(
             f"{name}: no agent answers at {address} ({why}); see whether the board is on; host devices check {name}"
         ) from error
-    with connection:
-        connection.settimeout(KNOCK_S)
+    with secured:
         try:
-            with context.wrap_socket(connection) as secured:
-                names = _names(secured)
-                if credentials.server_name not in names:
-                    return _another_board(name, address, credentials, names)
-                is_let_in = bool(secured.recv(1))  # an agent that lets us in speaks first
+            secured.do_handshake()
+            names = _names(secured)
+            if credentials.server_name not in names:
+                return _another_board(name, address, credentials, names)
+            is_let_in = bool(secured.recv(1))  # an agent that lets us in speaks first
         except ssl.SSLError as error:
             return _failed(name, address, credentials, error)
         except OSError as error:
             why = "nothing answers" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise Unreachable(f"{name}: {address} takes connections, but {why}; host devices check {name}") from error
     return None if is_let_in else _not_let_in(name, address, credentials)
+
+
+def _connected(context: ssl.SSLContext, address: str) -> ssl.SSLSocket:
+    """To the first of the host's addresses that answers; before the handshake. Raises OSError, UnicodeError."""
+    host, _, port = address.rpartition(":")
+    *others, last = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    for family, *_, place in others:
+        with suppress(OSError):
+            return _connected_to(context, family, place)
+    return _connected_to(context, last[0], last[-1])
+
+
+def _connected_to(context: ssl.SSLContext, family: int, place: tuple[object, ...]) -> ssl.SSLSocket:
+    with ExitStack() as unless_connected:
+        plain = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        # Before it connects: ssl leaves a socket open that is reset between the two.
+        secured = unless_connected.enter_context(context.wrap_socket(plain, do_handshake_on_connect=False))
+        secured.settimeout(KNOCK_S)
+        secured.connect(place)
+        unless_connected.pop_all()
+    return secured
 
 
 def _failed(name: str, address: str, credentials: ClientCredentials, error: ssl.SSLError) -> Refused:
