@@ -32,13 +32,14 @@ def config(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
     """Of a colleague who lets us use a board."""
-    bob = own_identity(tmp_path / "bob")
-    file = tmp_path / "pi7.toml"
-    file.write_text(
-        card_text(
-            BoardCard(name="pi7", address="10.0.0.7:50051", board_id="0a1b", ca_pem=bob.ca_pem, granted_by="bob@desk")
-        )
-    )
+    return card_of(tmp_path / "bob", board_id="0a1b")
+
+
+def card_of(colleague: Path, *, board_id: str) -> Path:
+    ca = own_identity(colleague).ca_pem
+    card = BoardCard(name="pi7", address="10.0.0.7:50051", board_id=board_id, ca_pem=ca, granted_by=colleague.name)
+    file = colleague.with_name(f"pi7.{colleague.name}.toml")
+    file.write_text(card_text(card))
     return file
 
 
@@ -150,11 +151,15 @@ def test_a_colleagues_card_is_all_that_a_board_needs(host, card: Path, config: P
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("schema = 1", "schema = 2", "pi7.toml:3: schema = 2: must be 1; install a newer edgepareto"),
-        ('board_id = "0a1b"\n', "", "pi7.toml: is no card of a board; it needs schema, name, address, board_id and ca"),
+        ("schema = 1", "schema = 2", "pi7.bob.toml:3: schema = 2: must be 1; install a newer edgepareto"),
+        (
+            'board_id = "0a1b"\n',
+            "",
+            "pi7.bob.toml: is no card of a board; it needs schema, name, address, board_id and ca",
+        ),
         ("0a1b", "../x", 'board_id = "../x": must be 1 to 48 lower-case letters'),
         ("10.0.0.7:50051", "10.0.0.7", "must read HOST:PORT"),
-        ("BEGIN CERTIFICATE", "BEGIN", "pi7.toml: ca is no certificate"),
+        ("BEGIN CERTIFICATE", "BEGIN", "pi7.bob.toml: ca is no certificate"),
         ("schema = 1", "schema = 1\nrun = 'x'", "run is not a setting"),
     ],
 )
@@ -164,6 +169,45 @@ def test_a_card_that_is_none_is_refused_and_nothing_is_written(host, card: Path,
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert words in refused.err
     assert not inventory_file().exists()
+
+
+def test_where_the_authority_of_a_card_cannot_be_written_no_board_is_added(host, card: Path, config: Path):
+    config.mkdir()
+    (config / "trusted").touch()  # where the folder would be
+    refused = host("devices", "add", "theirs", "--card", str(card))
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "trusted" in refused.err
+    assert not inventory_file().exists()
+
+
+def test_where_the_inventory_cannot_be_written_no_authority_stays(host, card: Path, config: Path):
+    inventory_file().mkdir(parents=True)
+    refused = host("devices", "add", "theirs", "--card", str(card))
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert list(config.rglob("*.pem")) == []
+
+
+def test_a_board_keeps_its_authority_until_another_card_takes_its_place(host, card: Path, config: Path, tmp_path: Path):
+    def authorities() -> list[bytes]:
+        return [file.read_bytes().strip() for file in (config / "trusted").iterdir()]
+
+    other = card_of(tmp_path / "eve", board_id="feed")
+    bobs, eves = (own_identity(tmp_path / name).ca_pem.strip() for name in ("bob", "eve"))
+    assert host("devices", "add", "theirs", "--card", str(card)).code == 0
+    assert host("devices", "add", "theirs", "--card", str(other)).code == 2
+    assert authorities() == [bobs]
+    assert host("devices", "add", "theirs", "--card", str(other), "--replace").code == 0
+    assert authorities() == [eves]
+    assert host("devices", "add", "theirs", "--card", str(other), "--replace").code == 0
+    assert authorities() == [eves]
+    assert host("devices", "add", "theirs", "pi@192.168.1.20", "--replace").code == 0
+    assert authorities() == []
+
+
+def test_a_name_that_is_none_is_told_before_a_cards_authority_is_written(host, card: Path, config: Path):
+    refused = host("devices", "add", "their/s", "--card", str(card))
+    assert (refused.code, "device 'their/s': a device's name" in refused.err) == (2, True)
+    assert not config.exists()
 
 
 @pytest.mark.parametrize("verb", ["logs", "revoke", "grant"])

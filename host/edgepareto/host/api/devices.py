@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgepareto.host.config import (
 )
 from edgepareto.host.config import add_device as write_device
 from edgepareto.host.config import remove_device as erase_device
+from edgepareto.host.config.devices import check_entry
 from edgepareto.host.config.folder import write_whole
 from edgepareto.host.credentials import (
     Identity,
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 ASKED_AT_ONCE = 8
-TRUSTED = "trusted"  # the authorities of colleagues, one file per board, beside devices.toml
+TRUSTED = "trusted"  # the authorities of colleagues, one file per board and authority, beside devices.toml
 
 
 def known_devices(*, settings: str | Path | None = None) -> tuple[DeviceConfig, ...]:
@@ -86,29 +88,57 @@ def add_device(
         "shared": shared,
         "group": group,
     }
-    return write_device(name, entry, replace=replace)
+    return _written(name, entry, replace=replace)
 
 
 def add_device_by_card(name: str, card: str | Path, *, group: str | None = None, replace: bool = False) -> DeviceConfig:
     """Write a colleague's board into the user's inventory, as its owner's card says. Raises ConfigError."""
     found = read_card(Path(card))
-    trust = Path(TRUSTED, f"{name}.pem")
+    trust = Path(TRUSTED, f"{name}.{hashlib.sha256(found.ca_pem).hexdigest()[:16]}.pem")
     entry = {"address": found.address, "board_id": found.board_id, "trust": str(trust), "group": group}
+    check_entry(name, {key: value for key, value in entry.items() if value is not None})
+    # The authority first, under a name of its own: a failure leaves no board without one, nor another board's changed.
+    file = config_folder() / trust
+    is_new = not file.exists()
+    config_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.parent.mkdir(exist_ok=True)
+    write_whole(file, found.ca_pem)
+    try:
+        return _written(name, entry, replace=replace)
+    except BaseException:
+        if is_new:
+            file.unlink()
+        raise
+
+
+def _written(name: str, entry: Mapping[str, object], *, replace: bool) -> DeviceConfig:
+    before = _own_devices().get(name)
     device = write_device(name, entry, replace=replace)
-    (config_folder() / TRUSTED).mkdir(exist_ok=True)
-    write_whole(config_folder() / trust, found.ca_pem)
+    if before is not None and before.trust != device.trust:
+        _forget_authority(before)
     return device
+
+
+def _own_devices() -> dict[str, DeviceConfig]:
+    """Those of the user's inventory, by name."""
+    return {device.name: device for device in known_devices() if device.origin == inventory_file()}
+
+
+def _forget_authority(device: DeviceConfig) -> None:
+    """Of a device that is not in the inventory any more. A file of the user's own stays."""
+    if device.trust is not None and device.trust.parent == config_folder() / TRUSTED:
+        device.trust.unlink(missing_ok=True)
 
 
 def remove_device(name: str, *, settings: str | Path | None = None) -> DeviceConfig:
     """Take a device out of the user's inventory and return it; what runs on the board stays. Raises ConfigError."""
-    own = {device.name: device for device in known_devices() if device.origin == inventory_file()}
+    own = _own_devices()
     if name not in own:
         elsewhere = [device.origin for device in known_devices(settings=settings) if device.name == name]
         if elsewhere and elsewhere[0] is not None:
             raise ConfigError(f"device {name}: stands in {elsewhere[0]}; remove its [devices.{name}] there")
     erase_device(name)
-    (config_folder() / TRUSTED / f"{name}.pem").unlink(missing_ok=True)
+    _forget_authority(own[name])
     return own[name]
 
 
