@@ -98,7 +98,15 @@ def test_the_public_python_functions_are_there_and_typed():
     assert {"search", "load_study", "prune", "inspect", "profile", "export"} <= set(api.__all__)
     for name in api.__all__:
         assert getattr(api, name).__doc__
-    assert sorted(api.__all__) == sorted(name for names in api.ROOMS.values() for name in names)
+    with pytest.raises(AttributeError, match=r"edgepareto\.host\.api' has no attribute 'serach'"):
+        api.serach  # noqa: B018
+
+
+def test_a_public_name_is_written_once():
+    """It was written three times, so that one of them could be forgotten."""
+    package = files("edgepareto.host.api")
+    texts = [package.joinpath(name).read_text() for name in ("__init__.py", "__init__.pyi")]
+    assert len([line for text in texts for line in text.splitlines() if "board_owners" in line]) == 1
 
 
 def test_a_broken_pipe_is_no_traceback():
