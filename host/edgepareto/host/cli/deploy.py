@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from edgepareto.host.cli.options import DebugOption, QuietOption, SharedOption, ShuntOption, session_of
 from edgepareto.host.cli.person import TerminalPerson, person_here
 from edgepareto.host.errors import WrongUse
+
+if TYPE_CHECKING:
+    from edgepareto.host.api.deploying import DeployResult, DeployTask
 
 __all__ = ["deploy"]
 
@@ -55,27 +58,18 @@ def deploy(
     Example: host deploy pi1 jetson2
     """
     from edgepareto.host import api
-    from edgepareto.host.api.deploying import DeployTask
     from edgepareto.host.config import settings_file
-    from edgepareto.host.views.console import log_console
-    from edgepareto.host.views.deploy_view import deployed_lines, show_deploy
+    from edgepareto.host.views.deploy_view import show_deploy
 
-    tasks = {DeployTask.UPGRADE: upgrade, DeployTask.ROTATE: rotate, DeployTask.REMOVE: remove}
-    asked = [task for task, is_wanted in tasks.items() if is_wanted]
-    if len(asked) > 1:
-        raise WrongUse(f"{' and '.join(f'--{task.value}' for task in asked)} exclude each other; one after the other")
-    task = asked[0] if asked else DeployTask.INSTALL
-    if task in (DeployTask.ROTATE, DeployTask.REMOVE):
-        given = {
-            "--wheelhouse": wheelhouse,
-            "--agent-port": agent_port,
-            "--meter": meter,
-            "--shunt-ohm": shunt_ohm,
-            "--shared": shared,
-        }
-        idle = [flag for flag, value in given.items() if value is not None]
-        if idle:
-            raise WrongUse(f"{', '.join(idle)}: has no meaning with --{task.value}; leave it out")
+    task = _only_task(upgrade=upgrade, rotate=rotate, remove=remove)
+    of_an_installation = {
+        "--wheelhouse": wheelhouse,
+        "--agent-port": agent_port,
+        "--meter": meter,
+        "--shunt-ohm": shunt_ohm,
+        "--shared": shared,
+    }
+    _refuse_idle(task, of_an_installation)
     person = person_here()
     with show_deploy(quiet=session_of(context).quiet) as display:
         results = api.deploy(
@@ -92,19 +86,47 @@ def deploy(
             ask=None if person is None else _Paused(person, display.paused),
             report_for=display.board,
         )
+    _print_results(results)
+    if any(result.deployed is None for result in results):
+        raise typer.Exit(1)
+
+
+def _only_task(*, upgrade: bool, rotate: bool, remove: bool) -> DeployTask:
+    """What the flags ask for. Raises WrongUse for more than one."""
+    from edgepareto.host.api import DeployTask
+
+    tasks = {DeployTask.UPGRADE: upgrade, DeployTask.ROTATE: rotate, DeployTask.REMOVE: remove}
+    asked = [task for task, is_wanted in tasks.items() if is_wanted]
+    if len(asked) > 1:
+        raise WrongUse(f"{' and '.join(f'--{task.value}' for task in asked)} exclude each other; one after the other")
+    return asked[0] if asked else DeployTask.INSTALL
+
+
+def _refuse_idle(task: DeployTask, of_an_installation: Mapping[str, object]) -> None:
+    """Raises WrongUse for flags that would be taken and mean nothing; by flag, None where it was not given."""
+    from edgepareto.host.api import DeployTask
+
+    idle = [flag for flag, value in of_an_installation.items() if value is not None]
+    if idle and task in (DeployTask.ROTATE, DeployTask.REMOVE):
+        raise WrongUse(f"{', '.join(idle)}: has no meaning with --{task.value}; leave it out")
+
+
+def _print_results(results: Sequence[DeployResult]) -> None:
+    """What became of each board, and what to do next."""
+    from edgepareto.host.views.console import log_console
+    from edgepareto.host.views.deploy_view import deployed_lines
+
     console = log_console()
     for result in results:
-        if result.deployed is None:
+        done = result.deployed
+        if done is None:
             console.print(f"host: {result.problem}", markup=False)
             continue
-        done = result.deployed
         for line in deployed_lines(result.name, done.outcome.value, done.info, done.notes):
             typer.echo(line)
     good = [result.name for result in results if result.deployed is not None and result.deployed.info is not None]
     if good:
         typer.echo(f"next: host profile MODEL.onnx --devices {','.join(good)}")
-    if any(result.deployed is None for result in results):
-        raise typer.Exit(1)
 
 
 class _Paused:
