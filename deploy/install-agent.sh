@@ -252,10 +252,12 @@ make_release() {
     cp "$1" "$scratch/"
     [ "$(sha256sum "$scratch/${1##*/}" | cut -c1-64)" = "$(value installer_sha256)" ] ||
         die "$1 is not the file that was sent; send it again"
-    attend "$place/bin/python" -I -c 'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
+    mkdir "$place/tmp"  # pip's own, so that nothing of it stays elsewhere when it is stopped
+    attend env TMPDIR="$place/tmp" "$place/bin/python" -I -c 'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
         "$scratch/${1##*/}" install --quiet --no-index --find-links "$bundle/wheels" --require-hashes --only-binary=:all: --no-deps \
         --no-compile --no-cache-dir --disable-pip-version-check --no-input --root-user-action ignore \
         -r "$bundle/requirements.txt" 2> "$scratch/said" || die "the packages cannot be installed: $(first_error)"
+    rm -rf "$place/tmp"
     step "compiling"
     attend "$place/bin/python" -m compileall -q -j 2 -x "$NOT_COMPILED" \
         "$place/lib" || die "bytecode cannot be written below $place"

@@ -155,6 +155,22 @@ def test_a_wheel_that_was_changed_on_the_way_is_refused(board: ScriptBoard):
     assert board.listing() == before
 
 
+def test_what_pip_keeps_for_a_while_goes_with_a_release_that_does_not_come_to_be(board: ScriptBoard):
+    stopped = "import sys, tempfile\nsys.exit('ERROR: ' + tempfile.mkdtemp())"
+    before = board.listing()
+    folder = make_bundle(
+        board.fake / "bundle",
+        release="1.0-real",
+        python="{}.{}".format(*sys.version_info),
+        wheels=dict([tiny_wheel("pip", "1.0", {"pip/__init__.py": "", "pip/__main__.py": stopped})]),
+        requirements="",
+    )
+    done = board.run("install", str(folder))
+    place = Path(done.stderr.split("the packages cannot be installed: ")[1].strip())
+    assert place.is_relative_to(board.root / "opt/edgepareto/releases/1.0-real")
+    assert board.listing() == before
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_first_installation_that_fails_anywhere_leaves_the_board_as_it_was(board: ScriptBoard, step: str):
     before = board.listing()

@@ -99,6 +99,21 @@ def test_a_given_wheel_for_another_board_is_refused(index: Path, tmp_path: Path,
         gather_wheelhouse(PI, given=tmp_path / "given", cache=tmp_path / "cache")
 
 
+def test_a_given_file_that_is_no_wheel_is_refused(index: Path, tmp_path: Path):
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "runtime-2.0-py3-none-any.whl").write_text("half a download")
+    with pytest.raises(DeployError, match="runtime-2.0-py3-none-any.whl: is no wheel.*download it again"):
+        gather_wheelhouse(PI, cache=tmp_path / "cache", given=given)
+
+
+def test_a_given_wheel_that_goes_with_nothing_else_is_named(index: Path, tmp_path: Path):
+    given = tmp_path / "given"
+    wheel(given, "runtime", "0.5")
+    with pytest.raises(DeployError, match="do not go together: runtime==0.5 and runtime>=1; .*--wheelhouse"):
+        gather_wheelhouse(PI, cache=tmp_path / "cache", given=given)
+
+
 def test_a_package_without_a_wheel_for_the_board_is_named(index: Path, tmp_path: Path):
     old = BoardPlatform(architecture="aarch64", python=(3, 12), glibc=(2, 36))
     with pytest.raises(DeployError, match=r"no wheel of .*native.*Python 3\.12"):

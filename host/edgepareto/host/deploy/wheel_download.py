@@ -19,6 +19,7 @@ HEED_S = 0.2
 NO_NETWORK = re.compile(r"NewConnectionError|Failed to establish|Name or service not known|Temporary failure in name|"
                         r"Max retries exceeded|ProxyError|ConnectTimeout", re.IGNORECASE)  # fmt: skip
 NOT_FOUND = re.compile(r"No matching distribution found for (.+)")
+CONFLICT = re.compile(r"Cannot install (.+) because these package versions have conflicting dependencies")
 
 
 def download_wheels(board: BoardPlatform, requirements: Sequence[str], pool: Path, heed: Callable[[], None]) -> None:
@@ -67,6 +68,12 @@ def _pip_problem(told: str, board: BoardPlatform) -> str:
         return (
             f"no wheel of {match.group(1).strip()} for {board.architecture}, Python {board.python_text}, glibc "
             f"{board.glibc[0]}.{board.glibc[1]}; give one with --wheelhouse DIR"
+        )
+    match = CONFLICT.search(told)
+    if match is not None:
+        return (
+            f"the board's packages do not go together: {match.group(1).strip()}; "
+            "change or leave out what --wheelhouse gives of them"
         )
     last = next((line for line in reversed(told.splitlines()) if line.startswith("ERROR")), "no reason given")
     return f"the board's packages cannot be fetched: {last.removeprefix('ERROR:').strip()}"

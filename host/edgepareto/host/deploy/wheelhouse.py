@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,10 @@ def _given_wheels(folder: Path, board: BoardPlatform) -> tuple[Path, ...]:
         name, _ = name_and_version(file.name)
         if name == DISTRIBUTION:
             continue
+        if not zipfile.is_zipfile(file):
+            raise DeployError(
+                f"{file}: is no wheel, its {file.stat().st_size} bytes are no zip file; download it again"
+            )
         if not tags & tags_of_wheel(file.name):
             raise DeployError(
                 f"{file}: does not fit the board, which is {board.architecture} with Python {board.python_text} and "
