@@ -103,14 +103,14 @@ def test_a_given_file_that_is_no_wheel_is_refused(index: Path, tmp_path: Path):
     given = tmp_path / "given"
     given.mkdir()
     (given / "runtime-2.0-py3-none-any.whl").write_text("half a download")
-    with pytest.raises(DeployError, match="runtime-2.0-py3-none-any.whl: is no wheel.*download it again"):
+    with pytest.raises(DeployError, match=r"runtime-2.0-py3-none-any.whl: is no wheel.*download it again"):
         gather_wheelhouse(PI, cache=tmp_path / "cache", given=given)
 
 
 def test_a_given_wheel_that_goes_with_nothing_else_is_named(index: Path, tmp_path: Path):
     given = tmp_path / "given"
     wheel(given, "runtime", "0.5")
-    with pytest.raises(DeployError, match="do not go together: runtime==0.5 and runtime>=1; .*--wheelhouse"):
+    with pytest.raises(DeployError, match=r"do not go together: runtime==0.5 and runtime>=1; .*--wheelhouse"):
         gather_wheelhouse(PI, cache=tmp_path / "cache", given=given)
 
 
