@@ -36,4 +36,4 @@ def _rooms() -> dict[str, str]:
 
 
 _ROOMS = _rooms()
-__all__ = [*_ROOMS]
+__all__ = list(_ROOMS)
