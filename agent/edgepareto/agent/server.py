@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from edgepareto.agent import wire
 from edgepareto.agent.batch_run import ProfileBatch
+from edgepareto.agent.call_share import CallShare
 from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.errors import ConfigError
@@ -87,7 +88,7 @@ class AgentServer:
             ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rpc"),
             options=OPTIONS if credentials is None else (*OPTIONS, ("grpc.max_connection_age_ms", CONNECTION_AGE_MS)),
             maximum_concurrent_rpcs=WORKER_THREADS,
-            interceptors=(MessageGuard(),),
+            interceptors=(CallShare(), MessageGuard()),
         )
         self._health = _Health()
         profiler_pb2_grpc.add_ProfilerServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
