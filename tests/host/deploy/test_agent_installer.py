@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from edgepareto.host import api
+from edgepareto.host.__main__ import main
 from edgepareto.host.api.deploying import DeployResult, DeployTask
 from edgepareto.host.config import DeviceConfig, add_device
 from edgepareto.host.deploy import agent_installer
@@ -19,6 +20,7 @@ from edgepareto.host.fleet import probe
 from edgepareto.host.fleet.channel import channel_for, open_stub
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from fakes.deployable_board import DeployableBoard, deployable_board, give_wheels
+from host.deploy.conftest import Person
 
 ELSEWHERE = 's|^listen = .*|listen = "127.0.0.1:0"|'
 HELD = "as bob@desk net, whose batch would be lost; wait, or go on with --yes"
@@ -155,6 +157,24 @@ def test_removal_leaves_nothing_on_the_board_and_no_id_here(pi1: DeployableBoard
     assert known().board_id is None
     with pytest.raises(DeviceError, match="host deploy pi1"):
         probe(known())
+
+
+def test_three_wrong_sudo_passwords_end_in_one_line_and_leave_the_board_as_it_was(
+    pi1: DeployableBoard, first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    programs = pi1.script.fake / "bin"
+    (programs / "sudo").write_text('#!/bin/sh\necho "sudo: 1 incorrect password attempt" >&2\nexit 1\n')
+    (programs / "id").write_text("#!/bin/sh\necho 1000\n")
+    (programs / "id").chmod(0o755)
+    before = pi1.script.listing()
+    person = Person(secrets=["a-wrong-one"] * 5)
+    monkeypatch.setattr("edgepareto.host.cli.deploy.person_here", lambda: person)
+    assert main(["deploy", "pi1", "--wheelhouse", str(first), "--quiet"]) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "host: pi1: sudo did not accept the password of pi; nothing was changed\n")
+    assert person.heard == ["pi1: sudo password of pi: "] * 3
+    assert pi1.script.listing() == before
+    assert known().board_id is None
 
 
 def _strangers(board: DeployableBoard) -> None:

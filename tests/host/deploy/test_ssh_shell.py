@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ done
 [ -n "{rule}" ] && {{ echo "pi is not in the sudoers file." >&2; exit 1; }}
 [ "$non" ] && {{ [ "{password}" ] && {{ echo "sudo: a password is required" >&2; exit 1; }}; exec env AS_ROOT=1 "$@"; }}
 IFS= read -r given
-[ "$given" = "{password}" ] || {{ echo "sudo: 1 incorrect password attempt" >&2; exit 1; }}
+[ "$given" = "{password}" ] || {{
+  case $LC_ALL in de*) echo "sudo: 1 Fehlversuch";; *) echo "sudo: 1 incorrect password attempt";; esac >&2; exit 1; }}
 exec env AS_ROOT=1 "$@"
 """
 
@@ -222,6 +224,26 @@ def test_a_wrong_sudo_password_is_asked_for_three_times_and_then_one_line(board:
             shell.check("id -u", root=True)
     assert len(person.heard) == 3
     assert "a-wrong-one" not in str(refusal.value)
+
+
+def test_a_wrong_sudo_password_is_understood_on_a_board_that_speaks_german(board: Board, with_sudo) -> None:
+    with_sudo(password="right")
+    board.server.environment["LC_ALL"] = "de_DE.UTF-8"
+    person = Person(secrets=["wrong", "right"])
+    with open_shell(board.target, ask=person, host_key=board.fingerprint) as shell:
+        assert shell.check("id -u", root=True) == "0\n"
+
+
+def test_a_board_without_sudo_is_told_so(board: Board, with_sudo, tmp_path: Path) -> None:
+    with_sudo()
+    folder = tmp_path / "bin"
+    (folder / "sudo").unlink()
+    for program in ("sh", "dd", "env"):
+        (folder / program).symlink_to(shutil.which(program) or "")
+    board.server.path, board.server.environment["PATH"] = "", str(folder)
+    with open_shell(board.target, ask=None, host_key=board.fingerprint) as shell:  # noqa: SIM117
+        with pytest.raises(DeployError, match=r"pi1: has no sudo; use ssh root@\.\.\., or install sudo"):
+            shell.check("id -u", root=True)
 
 
 @pytest.mark.parametrize("person", [None, Person(secrets=["x"])])

@@ -39,6 +39,7 @@ STARTER = (
     'c=$(dd bs=1 count={size} 2>/dev/null); eval "$c"'
     "'"
 )
+SUDO = "env LC_ALL=C sudo"  # what it says is read
 ENVIRONMENT = "export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
 # The board's side ends when ours does: without a terminal no signal would tell it.
 FOLLOWER = (
@@ -268,9 +269,9 @@ class Shell:
     def _found_sudo(self) -> tuple[str, bytes]:
         if self._run("", b"", "id -u", b"", 60.0).stdout.strip() == "0":
             return ("", b"")
-        result = self._run("sudo -n ", b"", ":", b"", 60.0)
+        result = self._run(f"{SUDO} -n ", b"", ":", b"", 60.0)
         if result.exit_code == 0:
-            return ("sudo -n ", b"")
+            return (f"{SUDO} -n ", b"")
         said = _last_line(result.stderr)
         if result.exit_code == 127 or "not found" in said or "Unknown command" in said:
             raise DeployError(
@@ -284,7 +285,7 @@ class Shell:
                 )
             raise self._sudo_refused(said)
         # -k: always asked for, so that the first line is always the password's.
-        before = "sudo -k -S -p '' "
+        before = f"{SUDO} -k -S -p '' "
         for _ in range(PASSWORD_TRIES):
             password = self._ask.secret(f"{self._name}: sudo password of {self._user}: ")
             if not password:
