@@ -10,6 +10,7 @@ import grpc
 import pytest
 from edgepareto.agent.call_share import CALLS_AT_ONCE
 from edgepareto.agent.server import WORKER_THREADS
+from edgepareto.host.fleet.vanishing import is_transport
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from fakes.certificates import Authority
 from fakes.secured_agent import SecuredAgent, dial, profiler, secured_agent
@@ -67,6 +68,42 @@ def test_calls_whose_message_never_comes_leave_the_board_to_every_other_owner(ag
         for one in calls:
             one.exception(DEADLINE_S)
         assert profiler(anns).GetDeviceInfo(ASK, timeout=DEADLINE_S).board == "raspberry-pi-4b"
+
+
+def test_an_agent_whose_threads_are_all_taken_is_looked_for_again(agent: SecuredAgent):
+    """By two certificates, each within its share; it is no full disk."""
+    goes_on = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        goes_on.wait(DEADLINE_S)
+        yield from ()
+
+    with (
+        dial(agent.address, agent.ann, agent.ann.host()) as anns,
+        dial(agent.address, agent.ann, BOB.host("bob@laptop")) as bobs,
+    ):
+        calls: list[grpc.Future] = []
+        try:
+            for channel in (anns, bobs):
+                call = channel.stream_unary("/edgepareto.profiler.v1.Profiler/UploadBlob")
+                calls += [call.future(nothing(), timeout=DEADLINE_S) for _ in range(CALLS_AT_ONCE - 1)]
+
+            def refusal() -> grpc.RpcError | None:
+                try:
+                    profiler(anns).GetDeviceInfo(ASK, timeout=DEADLINE_S)
+                except grpc.RpcError as error:
+                    return error
+                return None
+
+            _until(lambda: refusal() is not None)
+            seen = refusal()
+            assert seen is not None
+            assert seen.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert is_transport(seen)
+        finally:
+            goes_on.set()
+        for one in calls:
+            one.exception(DEADLINE_S)
 
 
 def test_a_call_of_one_message_that_sends_none_is_told_so(agent: SecuredAgent):

@@ -21,9 +21,13 @@ TRANSPORT = frozenset(
     }
 )
 
+ALL_THREADS_BUSY = "Concurrent RPC limit exceeded"  # grpc/_server.py; the same code as of a disk that is full
+
 
 def is_transport(error: grpc.RpcError) -> bool:
-    """Worth looking for the board, which may have vanished."""
+    """Worth looking for the board, which may have vanished, or has no thread for us at the moment."""
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ALL_THREADS_BUSY in (error.details() or "")
     return error.code() in TRANSPORT and AGENTS_BUG not in (error.details() or "")
 
 
