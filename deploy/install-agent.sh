@@ -117,7 +117,7 @@ managed() {
 }
 
 keep_before() {
-    rm -rf "$BEFORE"
+    drop_before
     mkdir -p "$BEFORE/files"
     chmod 700 "$BEFORE"
     put "$release" > "$BEFORE/new-release"
@@ -141,11 +141,16 @@ keep_before() {
     : > "$BEFORE/whole"
 }
 
+drop_before() {     # first what makes it count: half of it, put back, would cost the other half
+    rm -f "$BEFORE/whole"
+    rm -rf "$BEFORE"
+}
+
 restore() {         # each step is done whatever became of the one before: it may be the second try
     set +e
     put_back=yes
     if [ ! -e "$BEFORE/whole" ]; then
-        rm -rf "$BEFORE"
+        drop_before
     else
         new=$(cat "$BEFORE/new-release")
         if has_systemd; then
@@ -181,7 +186,12 @@ restore() {         # each step is done whatever became of the one before: it ma
             rm -rf "$STATE"
             delete_user
         fi
-        if [ $put_back = yes ]; then rm -rf "$BEFORE"; else rm -f "$BEFORE/installed"; fi
+        if [ $put_back = yes ]; then
+            sync        # while there is still something to put back a second time
+            drop_before
+        else
+            rm -f "$BEFORE/installed"
+        fi
     fi
     rmdir "$OPT/releases" "$OPT" 2>/dev/null
     set -e
@@ -190,7 +200,14 @@ restore() {         # each step is done whatever became of the one before: it ma
     return 1
 }
 
-is_complete() { [ -e "$OPT/releases/$1/complete" ] && is_as_called "$1"; }
+is_complete() { is_whole "$1" && is_as_called "$1"; }
+
+is_whole() {        # "complete" holds how many files are not empty: a power failure or a repaired disk empties them
+    place=$OPT/releases/$1
+    [ -n "$1" ] && [ -s "$place/complete" ] && [ "$(files_in "$place")" -ge "$(cat "$place/complete")" ]
+}
+
+files_in() { find "$1" -type f -size +0 ! -name '*.pyc' ! -name bundle.conf ! -name complete | wc -l; }
 
 is_as_called() {    # VERSION-HASH: whether its agent is of that version, or somebody changed what lies there
     case $1 in hand-*) return 0 ;; esac
@@ -211,6 +228,7 @@ reset_workers() {
 make_user() {
     has_user && return 0
     grep -q "^$USER_NAME:" "$ROOT/etc/group" && made_now=user || made_now="user group"
+    put "$made_now" > "$OPT/made-user"      # before it is: remove goes by this
     if command -v useradd >/dev/null; then
         if [ "$made_now" = user ]; then which_group="--gid $USER_NAME"; else which_group=--user-group; fi
         # shellcheck disable=SC2086
@@ -219,7 +237,6 @@ make_user() {
         if [ "$made_now" != user ]; then addgroup -S $USER_NAME; fi
         adduser -S -D -H -h /nonexistent -s /bin/false -G $USER_NAME $USER_NAME
     fi
-    put "$made_now" > "$OPT/made-user"
 }
 
 delete_user() {
@@ -263,7 +280,7 @@ make_release() {
         "$place/lib" || die "bytecode cannot be written below $place"
     chmod -R go-w "$place"
     sync            # else a power failure leaves a release that is called complete and has empty files
-    : > "$place/complete"
+    files_in "$place" > "$place/complete"
 }
 
 write_config() {
@@ -291,7 +308,7 @@ write_config() {
         put "kind = \"$(value meter)\""
         if [ -n "$(value shunt_ohm)" ]; then put "shunt_ohm = $(value shunt_ohm)"; fi
     } > "$new"
-    if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN" && ! cmp -s "$ETC/agent.toml" "$new"; then
+    if [ -s "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN" && ! cmp -s "$ETC/agent.toml" "$new"; then
         say "note /etc/edgepareto/agent.toml was changed by hand and is kept"
     else
         cp "$new" "$ETC/agent.toml"
@@ -466,13 +483,17 @@ start_agent() {
     die "the agent does not start: ${why:-it did not say that it serves within $START_S s}"
 }
 
+is_not_emptied() { [ ! -e "$1" ] || [ -s "$1" ]; }
+
 is_the_same() {     # whether there is nothing to do
     [ "$(current)" = "$release" ] && is_complete "$release" || return 1
     [ ! -d "$bundle/credentials" ] || return 1
     cmp -s "$bundle/bundle.conf" "$OPT/releases/$release/bundle.conf" || return 1
-    [ -e "$ETC/agent.toml" ] || return 1
-    has_systemd || return 0
+    cmp -s "$bundle/files/install-agent.sh" "$OPT/install-agent.sh" || return 1
+    [ -s "$ETC/agent.toml" ] && is_not_emptied "$RULES" || return 1
+    if ! has_systemd; then [ -s "$OPT/start-agent" ]; return; fi
     for unit in $UNIT_FILES; do cmp -s "$bundle/files/$unit" "$UNITS/$unit" || return 1; done
+    for folder in $DROPIN_FOLDERS; do is_not_emptied "$UNITS/$folder/$DROPIN" || return 1; done
     systemctl is-active --quiet $AGENT && systemctl is-enabled --quiet $AGENT && systemctl is-enabled --quiet $SOCKET
 }
 
@@ -529,10 +550,16 @@ recover() {         # from an installation that was killed
 }
 
 forget_before() {
+    rm -f "$BEFORE/whole"       # else a rollback would go to a release that is gone
     for place in "$OPT"/releases/*; do
         [ "${place##*/}" = "$(current)" ] || rm -rf "$place"
     done
-    rm -rf "$BEFORE"
+    drop_before
+}
+
+settle() {          # what is changed from here on must not be undone by an installation that nobody ended
+    recover
+    if [ -e "$BEFORE/installed" ]; then forget_before; fi
 }
 
 rollback() {
@@ -551,6 +578,7 @@ remove() {
         pkill -u $USER_NAME || :
     fi
     step "removing the files"
+    rm -f "$BEFORE/whole"
     for unit in $UNIT_FILES $DROPIN_FOLDERS; do rm -rf "${UNITS:?}/$unit"; done
     had_rules=no
     if [ -e "$RULES" ]; then had_rules=yes; fi
@@ -580,6 +608,8 @@ grant() {
     make_scratch
     cat > "$scratch/owner.pem"
     check_certificate "$scratch/owner.pem" "what came on stdin"
+    settle
+    need_credentials
     fresh=$(mktemp "$ETC/credentials/owners/.new-XXXXXX")
     cp "$scratch/owner.pem" "$fresh"
     for_service 640 "$fresh"
@@ -590,6 +620,7 @@ grant() {
 
 revoke() {
     check_owner_name "$1"
+    settle
     need_credentials
     [ -e "$ETC/credentials/owners/$1.pem" ] || die "owner $1 is not known; known are: $(owner_names)"
     [ "$(find "$ETC/credentials/owners/" -name '*.pem' | wc -l)" -gt 1 ] || die "$1 is the only owner; host deploy --remove ends its use"
@@ -605,7 +636,7 @@ owner_names() {
 
 owners() {
     for file in "$ETC"/credentials/owners/*.pem; do
-        if [ -e "$file" ]; then name=${file##*/}; say "owner=${name%.pem} $(fingerprint "$file")"; fi
+        if [ -s "$file" ]; then name=${file##*/}; say "owner=${name%.pem} $(fingerprint "$file")"; fi
     done
 }
 
@@ -613,6 +644,8 @@ credentials() {
     need_installed
     make_scratch
     (cd "$scratch" && tar -xf -) || die "what came on stdin is no tar"
+    settle
+    need_installed
     switch_credentials "$scratch"
     say "result credentials $(fingerprint "$ETC/credentials/agent.pem")"
 }
@@ -629,7 +662,7 @@ status() {
     say "clock=$(date +%s)"
     if has_systemd; then say systemd=yes; else say systemd=no; fi
     if [ -d "$BEFORE" ] && [ ! -e "$BEFORE/installed" ]; then say installed=partly
-    elif [ -e "$ETC/agent.toml" ] && [ -n "$(current)" ]; then say installed=yes
+    elif [ -s "$ETC/agent.toml" ] && is_whole "$(current)"; then say installed=yes
     elif is_there "$OPT" || is_there "$ETC" || is_there "$UNITS/$AGENT"; then say installed=partly
     else say installed=no
     fi
@@ -637,8 +670,9 @@ status() {
     if [ -e "$BEFORE/installed" ]; then say pending=yes; else say pending=no; fi
     if has_systemd && systemctl is-active --quiet $AGENT 2>/dev/null; then say active=yes; else say active=no; fi
     if [ -e "$ETC/agent.toml" ] && ! cmp -s "$ETC/agent.toml" "$WRITTEN"; then say config=edited; else say config=ours; fi
-    if [ -r "$ETC/credentials/agent.pem" ]; then
-        say "certificate=$(grep -v CERTIFICATE "$ETC/credentials/agent.pem" | tr -d '\n')"
+    if [ -r "$ETC/credentials/agent.pem" ]; then      # empty: it is of no use, as without its key
+        if [ -s "$ETC/credentials/agent.key" ]; then pem=$ETC/credentials/agent.pem; else pem=/dev/null; fi
+        say "certificate=$(grep -v CERTIFICATE "$pem" | tr -d '\n')"
     fi
     owners
 }
@@ -689,7 +723,7 @@ case $verb in
         install "$made/bundle"
         forget_before
         ;;
-    commit) recover; if [ -e "$BEFORE/installed" ]; then forget_before; fi; say "result committed $(current)" ;;
+    commit) settle; say "result committed $(current)" ;;
     rollback) rollback ;;
     remove) remove ;;
     grant) [ $# = 2 ] || die "grant wants one NAME"; grant "$2" ;;

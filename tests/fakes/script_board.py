@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 __all__ = ["SCRIPT", "ScriptBoard", "make_bundle"]
@@ -20,12 +23,15 @@ TRIPPING = """#!/bin/sh
 name=${0##*/}
 if [ -e "$FAKE/trip" ]; then
     case "$name $*" in
-        $(cat "$FAKE/trip")) rm "$FAKE/trip"; [ -e "$FAKE/hang" ] && exec sleep 60; exit 1 ;;
+        $(cat "$FAKE/trip")) rm "$FAKE/trip"; [ -e "$FAKE/hang" ] && echo $$ > "$FAKE/hangs" && exec sleep 60; exit 1 ;;
     esac
 fi
 echo "$name $*" >> "$FAKE/calls"
 """
 REAL = TRIPPING + 'PATH=${PATH#*:} exec "$name" "$@"\n'
+# What is on the disk now; a name that changes afterwards is not what a power cut takes. Faster than a real one, too.
+CONTENTS = "find \"$EDGEPARETO_ROOT\" -type f -printf '%i %B@ %T@ %s\\t%p\\n'"
+SYNC = TRIPPING + CONTENTS + ' | cut -f 1 > "$FAKE/on-disk"\n'
 SYSTEMCTL = (
     TRIPPING
     + """
@@ -87,12 +93,14 @@ class ScriptBoard:
         (self.root / "etc/group").write_text("root:x:0:\n")
         (self.root / "etc/machine-id").write_text("0123456789abcdef\n")
         (self.root / "dev/i2c-1").touch()
-        kinds = {"systemctl": SYSTEMCTL, "useradd": USERADD, "userdel": USERDEL, "python": PYTHON}
-        kinds |= dict.fromkeys(("cp", "mv", "ln", "chmod", "mktemp"), REAL)
+        kinds = {"systemctl": SYSTEMCTL, "useradd": USERADD, "userdel": USERDEL, "python": PYTHON, "sync": SYNC}
+        kinds |= dict.fromkeys(("cp", "mv", "rm", "ln", "chmod", "mktemp"), REAL)
         kinds |= dict.fromkeys(("journalctl", "groupdel"), TRIPPING)
         for name, text in kinds.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
+        subprocess.run(["sync"], env=self.environment(), check=True)
+        self.calls()
 
     @property
     def stub_python(self) -> Path:
@@ -106,6 +114,34 @@ class ScriptBoard:
 
     def was_tripped(self) -> bool:
         return not (self.fake / "trip").exists()
+
+    def dies_at(self, step: str, *words: str) -> None:
+        """A call of the script that is killed at the next command line that fits the shell pattern."""
+        self.trip(step, hang=True)
+        running = self.start(*words)
+        deadline = time.monotonic() + 30
+        while not (self.fake / "hangs").exists() or not (self.fake / "hangs").read_text():
+            assert running.poll() is None, f"no {step!r} in {words}"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(running.pid, signal.SIGKILL)
+        os.kill(int((self.fake / "hangs").read_text()), signal.SIGKILL)  # timeout gives it a group of its own
+        running.communicate()
+        (self.fake / "hangs").unlink()
+        (self.fake / "hang").unlink()
+
+    def loses_power(self) -> None:
+        """And gets it again: names are as they were, but what was written after the last sync is empty."""
+        durable = set((self.fake / "on-disk").read_text().splitlines())
+        told = subprocess.run(
+            ["sh", "-c", CONTENTS], env=self.environment(), capture_output=True, text=True, check=True
+        )
+        for line in told.stdout.splitlines():
+            content, _, path = line.partition("\t")
+            if content not in durable:
+                os.truncate(path, 0)
+        for scratch in (self.root / "run").glob("edgepareto-*"):
+            shutil.rmtree(scratch)
 
     def calls(self) -> list[str]:
         found = (self.fake / "calls").read_text().splitlines() if (self.fake / "calls").exists() else []

@@ -5,6 +5,7 @@ import getpass
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,16 @@ def packed(files: dict[str, bytes]) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def contents(board: ScriptBoard) -> dict[str, bytes]:
+    """Of all files of ours, by path; without those that say all by being there."""
+    found: dict[str, bytes] = {}
+    for place in ("opt/edgepareto", "etc/edgepareto", "etc/systemd/system", "etc/udev"):
+        for path in (board.root / place).rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size and path.name != "made-user":
+                found[re.sub("credentials-[^/]*", "credentials", str(path.relative_to(board.root)))] = path.read_bytes()
+    return found
 
 
 def tiny_wheel(name: str, version: str, files: dict[str, str], *, script: str | None = None) -> tuple[str, bytes]:
@@ -212,13 +223,107 @@ def test_an_installation_that_was_killed_is_put_back_by_the_next_call(board: Scr
     board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
     board.ok("commit")
     before = board.listing()
-    board.trip("systemctl restart edgepareto-agent.service", hang=True)
-    running = board.start("install", bundle(board, "2.0-b"))
-    _wait_for(board.was_tripped)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    board.dies_at("systemctl restart edgepareto-agent.service", "install", bundle(board, "2.0-b"))
     assert board.status()["installed"] == "partly"
     board.ok("commit")
+    assert board.listing() == before
+
+
+@pytest.mark.parametrize("step", [*STEPS[:3], *STEPS[4:], "sync*"])
+def test_power_that_is_cut_anywhere_in_an_upgrade_costs_nothing(board: ScriptBoard, step: str):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    before = board.listing()
+    board.dies_at(step, "install", bundle(board, "2.0-b", credentials=CREDENTIALS, meter="ina219"))
+    board.loses_power()
+    board.ok("commit")
+    assert board.listing() == before
+    board.ok("install", bundle(board, "2.0-b"))
+
+
+@pytest.mark.parametrize("verb", ["commit", "rollback"])
+@pytest.mark.parametrize("step", ["rm -rf*/releases/*", "cp -a*", "rm -rf*/before", "sync*"])
+def test_power_that_is_cut_while_an_upgrade_is_ended_leaves_one_whole_agent(board: ScriptBoard, verb: str, step: str):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    old = board.listing()
+    board.ok("install", bundle(board, "2.0-b", meter="ina219"))
+    if (verb, step) == ("commit", "cp -a*"):
+        pytest.skip("nothing is copied there")
+    board.dies_at(step, verb)
+    board.loses_power()
+    for name in ("installed", "files/etc/edgepareto/agent.toml"):
+        if step.endswith("/before"):
+            (board.root / "opt/edgepareto/before" / name).unlink(missing_ok=True)
+    board.run("rollback")
+    board.ok("commit")
+    if verb == "rollback":
+        assert board.listing() == old
+    else:
+        assert board.status() | {"release": "2.0-b", "pending": "no", "installed": "yes"} == board.status()
+        assert 'kind = "ina219"' in (board.root / "etc/edgepareto/agent.toml").read_text()
+    assert (board.root / "opt/edgepareto/current/bin/python").read_text()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_files_that_a_power_cut_emptied_are_written_again_by_the_same_bundle(tmp_path: Path, shell: str):
+    board = ScriptBoard(tmp_path, shell=shell)
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    whole = contents(board)
+    for name in whole:
+        os.truncate(board.root / name, 0)
+    state = board.status()
+    assert (state["installed"], state["release"], state["certificate"]) == ("partly", "", "")
+    assert not [key for key in state if key.startswith("owner")]
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    assert contents(board) == whole
+    assert board.status()["installed"] == "yes"
+
+
+def test_each_file_that_was_emptied_is_a_reason_to_install_again(board: ScriptBoard):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    whole = contents(board)
+    for name in whole:
+        if "credentials" in name or name.startswith("opt/edgepareto/agent.toml") or name.endswith("agent.toml.example"):
+            continue  # the first are the host's to look at, the others nothing depends on
+        os.truncate(board.root / name, 0)
+        assert "result installed 1.0-a" in board.ok("install", bundle(board, "1.0-a")), name
+        board.ok("commit")
+        assert contents(board) == whole
+
+
+def test_a_key_that_was_emptied_is_told_as_a_certificate_that_cannot_be_read(board: ScriptBoard):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    os.truncate(board.root / "etc/edgepareto/credentials/agent.key", 0)
+    assert board.status()["certificate"] == ""
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_owners_are_told_to_be_outlives_an_upgrade_that_was_cut_off(board: ScriptBoard, is_whole: bool):
+    bob = make_authority("bob@desk").certificate_pem
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    if is_whole:
+        board.ok("install", bundle(board, "2.0-b"))
+    else:
+        board.dies_at("systemctl restart edgepareto-agent.service", "install", bundle(board, "2.0-b"))
+    board.ok("grant", "bob@desk", stdin=bob)
+    board.ok("revoke", "ann@desk")
+    board.run("rollback")
+    board.ok("commit")
+    assert board.owners() == {"bob@desk": fingerprint(bob)}
+    assert board.status()["release"] == ("2.0-b" if is_whole else "1.0-a")
+
+
+def test_a_user_that_was_made_right_before_a_kill_goes_with_the_rest(board: ScriptBoard):
+    before = board.listing()
+    program = board.fake / "bin" / "useradd"
+    program.write_text(program.read_text() + 'echo $$ > "$FAKE/hangs" && exec sleep 60\n')
+    board.dies_at("none of all", "install", bundle(board, "1.0-a"))
+    board.ok("remove")
     assert board.listing() == before
 
 
@@ -423,6 +528,7 @@ def test_what_is_no_owner_is_refused_in_a_line(board: ScriptBoard, name: str, pe
 
 def test_a_new_certificate_comes_whole_or_not_at_all(board: ScriptBoard):
     board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
     folder = board.root / "etc/edgepareto/credentials"
     before = board.listing()
     assert board.run("credentials", stdin=packed({"agent.pem": PAIR.certificate_pem})).returncode == 1
