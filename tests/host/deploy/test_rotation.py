@@ -145,6 +145,27 @@ def test_a_board_that_does_not_take_the_new_authority_keeps_the_old_one(
     finishes(pi1, before)
 
 
+def test_a_board_that_has_forgotten_the_old_authority_is_given_no_certificate_of_it(
+    pi1: DeployableBoard, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def away(*given: object) -> None:
+        raise Unreachable("pi1: no agent answers")
+
+    before = own_identity().fingerprint
+    with installed_board(tmp_path / "pi2", home):
+        assert rotate("pi1")["pi1"].deployed is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(rotation, "visit_as", away)
+            problem = rotate("pi1")["pi1"].problem
+        assert problem == "pi1: knows the new authority alone, and does not answer (no agent answers); run it again"
+        assert is_let_in()
+        opened = open_rotation()
+        assert opened is not None
+        assert known().board_id in opened.moved
+        rotate("pi1", "pi2")
+    finishes(pi1, before)
+
+
 def test_a_board_that_is_switched_off_meanwhile_is_named_and_not_locked_out(
     pi1: DeployableBoard, home: Path, tmp_path: Path
 ):

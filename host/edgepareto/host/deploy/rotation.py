@@ -112,13 +112,19 @@ def _show(shell: Shell, identity: Identity, board_id: str) -> None:
 
 
 def _seen(device: DeviceConfig, new: Identity, old: Identity, shell: Shell, state: BoardState) -> DeviceInfo:
-    """By the new identity alone. Where it is not let in the board gets a certificate of the old one again."""
+    """By the new identity alone. Where it is not let in the board gets a certificate of the old one again; not where it
+    has forgotten the old authority, for it would then let neither in.
+    """
     try:
         return visit_as(device, client_credentials(new, state.board_id, None))
     except DeviceError as error:
+        said = str(error).removeprefix(f"{device.name}: ")
+        if old.fingerprint not in state.owners.values():
+            raise DeployError(
+                f"{device.name}: knows the new authority alone, and does not answer ({said}); run it again"
+            ) from error
         _show(shell, old, state.board_id)
         mark_returned(state.board_id)
-        said = str(error).removeprefix(f"{device.name}: ")
         raise DeployError(
             f"{device.name}: does not take the new authority ({said}); it has the old one again, run it again"
         ) from error
