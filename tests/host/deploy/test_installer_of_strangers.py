@@ -13,8 +13,11 @@ import pytest
 from edgepareto.host import api
 from edgepareto.host.api.deploying import DeployResult, DeployTask
 from edgepareto.host.config import add_device
-from edgepareto.host.credentials import begin_rotation, mark_moved, open_rotation
+from edgepareto.host.credentials import begin_rotation, mark_moved, open_rotation, own_identity
 from edgepareto.host.deploy.agent_installer import Outcome
+from edgepareto.host.deploy.agent_state import grant_owner
+from edgepareto.host.deploy.ssh import open_shell, ssh_target
+from edgepareto.host.errors import DeployError
 from edgepareto.host.fleet import probe
 from fakes.deployable_board import DeployableBoard, deployable_board, give_wheels
 
@@ -65,6 +68,53 @@ def test_a_certificate_that_cannot_be_read_is_replaced_and_hinders_no_removal(pi
     assert probe(api.known_devices()[0]).board_id == pi1.board_id
     (pi1.credentials / "agent.pem").write_text("no certificate\n")
     deployed(Outcome.REMOVED, task=DeployTask.REMOVE)
+
+
+def test_what_a_power_cut_emptied_is_installed_again_unasked(pi1: DeployableBoard, wheels: Path):
+    deployed(Outcome.INSTALLED, wheelhouse=wheels)
+    for place in ("opt/edgepareto", "etc/edgepareto", "etc/systemd/system"):
+        for path in (pi1.script.root / place).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                os.truncate(path, 0)
+    pi1.stops()
+    deployed(Outcome.INSTALLED, wheelhouse=wheels)
+    assert probe(api.known_devices()[0]).board_id == pi1.board_id
+
+
+@pytest.mark.parametrize("name", ["agent.pem", "agent.key", "owners/*.pem"])
+def test_one_credential_that_a_power_cut_emptied_is_replaced_unasked(pi1: DeployableBoard, wheels: Path, name: str):
+    deployed(Outcome.INSTALLED, wheelhouse=wheels)
+    (file,) = pi1.credentials.glob(name)
+    os.truncate(file, 0)
+    deployed(Outcome.UPGRADED, wheelhouse=wheels)
+    assert probe(api.known_devices()[0]).board_id == pi1.board_id
+
+
+@pytest.mark.parametrize("name", ["agent.pem", "agent.key"])
+def test_a_certificate_that_was_emptied_takes_no_board_from_another_user(
+    pi1: DeployableBoard, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    deployed(Outcome.INSTALLED, wheelhouse=wheels)
+    os.truncate(pi1.credentials / name, 0)
+    before = pi1.script.listing()
+    monkeypatch.setenv("EDGEPARETO_CONFIG", str(tmp_path / "bobs"))
+    add_device("pi1", pi1.entry)
+    assert "was installed by another user" in refused(wheelhouse=wheels)
+    assert pi1.script.listing() == before
+
+
+def test_a_script_on_the_board_that_was_emptied_grants_nothing_and_says_so(
+    pi1: DeployableBoard, wheels: Path, tmp_path: Path
+):
+    deployed(Outcome.INSTALLED, wheelhouse=wheels)
+    script = pi1.script.root / "opt/edgepareto/install-agent.sh"
+    with open_shell(ssh_target(api.known_devices()[0]), ask=None) as shell:
+        script.write_text("#!/bin/sh\n")
+        with pytest.raises(DeployError, match="grant on the board failed: without a word"):
+            grant_owner(shell, "bob", own_identity().ca_pem)
+        os.truncate(script, 0)
+        with pytest.raises(DeployError, match="no agent is installed on this board; host deploy installs it"):
+            grant_owner(shell, "bob", own_identity().ca_pem)
 
 
 def test_a_board_flashed_anew_in_a_rotation_has_not_moved_any_more(pi1: DeployableBoard, wheels: Path):

@@ -141,7 +141,7 @@ def revoke_owner(shell: Shell, name: str) -> None:
 
 
 def _is_installed(shell: Shell) -> bool:
-    return shell.run(f"[ -e {installed.BOARD_SCRIPT} ]", timeout_s=ASK_S).exit_code == 0
+    return shell.run(f"[ -s {installed.BOARD_SCRIPT} ]", timeout_s=ASK_S).exit_code == 0
 
 
 def _must_be_installed(shell: Shell) -> None:

@@ -17,6 +17,7 @@ from edgepareto.host.errors import DeployError
 __all__ = ["BoardState", "call_script", "credentials_tar", "owners_in", "read_state"]
 
 SCRIPT_S = 300.0
+ANSWERING = ("status", "owners")  # the verbs that change nothing and end without a result
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 BOARD_SCRIPT = f"/opt/edgepareto/{INSTALL_SCRIPT}"
 
@@ -24,7 +25,7 @@ BOARD_SCRIPT = f"/opt/edgepareto/{INSTALL_SCRIPT}"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardState:
     """release "": none. owners: fingerprints by name. certificate_pem: of the board, perhaps one that
-    cannot be read; None without credentials.
+    cannot be read, as an empty one, or one whose key is empty; None without credentials.
 
     is_partly_there: an installation was cut off. is_pending: the last one was not confirmed yet.
     """
@@ -46,7 +47,8 @@ def call_script(shell: Shell, verb: str, argument: str = "", *, stdin: bytes = b
     words = " ".join([verb, *([quote(argument)] if argument else [])])
     command = f"{BOARD_SCRIPT} {words}" if stdin else f"sh -s -- {words}"
     result = shell.run(command, root=True, stdin=stdin or board_file(INSTALL_SCRIPT), timeout_s=SCRIPT_S)
-    if result.exit_code != 0:
+    is_done = verb in ANSWERING or any(line.startswith("result ") for line in result.stdout.splitlines())
+    if result.exit_code != 0 or not is_done:  # a script that lost its text to a power cut exits with 0
         said = [line for line in (*result.stdout.splitlines(), *result.stderr.splitlines()) if line.strip()]
         raise DeployError(
             f"{verb} on the board failed: {said[-1].removeprefix('error: ') if said else 'without a word'}"
@@ -71,7 +73,7 @@ def read_state(shell: Shell, name: str) -> BoardState:
         is_active=one["active"] == "yes",
         has_systemd=one["systemd"] == "yes",
         config_is_edited=one["config"] == "edited",
-        certificate_pem=None if not certificate else _pem(certificate),
+        certificate_pem=None if certificate is None else _pem(certificate),
         owners=owners_in(said),
     )
 

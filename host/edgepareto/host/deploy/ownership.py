@@ -47,13 +47,13 @@ def wanted_credentials(
     """New ones for a board that has none of ours; None: it keeps what it has. DeployError where it is another's."""
     current = own_identity()
     ours = _our_identities()
-    if state.certificate_pem is not None:
-        is_readable = _is_readable(state.certificate_pem)
-        if is_readable and _keeps(device, state.certificate_pem, state, ours):
-            return None
-        is_ours_and_spoiled = not is_readable and _lets_in(state, ours)
-        if not is_ours_and_spoiled and not is_sure:
-            raise _anothers(device, state)
+    certificate = state.certificate_pem
+    is_readable = certificate is not None and _is_readable(certificate)
+    if certificate is not None and is_readable and _keeps(device, certificate, state, ours):
+        return None
+    locks_nobody_out = not state.owners or (not is_readable and _lets_in(state, ours))
+    if not locks_nobody_out and not is_sure:
+        raise _anothers(device, state)
     return issue_board_credentials(current, state.board_id), current.owner, current.ca_pem
 
 
@@ -85,7 +85,7 @@ def _is_readable(certificate_pem: bytes) -> bool:
 
 
 def _anothers(device: DeviceConfig, state: BoardState) -> DeployError:
-    owners = ", ".join(state.owners) or "nobody"
+    owners = ", ".join(state.owners)
     return DeployError(
         f"{device.name}: was installed by another user (owners: {owners}); ask for host devices grant, or go on with "
         "--yes, which locks them out"
