@@ -143,8 +143,8 @@ def test_devices_are_listed_without_asking_and_checked_by_asking(host):
 
 
 VERBS = [
-    (), ("init",), ("search",), ("front",), ("export",), ("profile",), ("prune",), ("inspect",), ("config",),
-    ("config", "check"), ("devices",), ("devices", "list"), ("devices", "check"),
+    (), ("init",), ("search",), ("front",), ("export",), ("profile",), ("prune",), ("inspect",), ("convert",),
+    ("config",), ("config", "check"), ("devices",), ("devices", "list"), ("devices", "check"),
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 `as` says that a name is public.
 """
 
+from edgepareto.host.api.converting import convert as convert
 from edgepareto.host.api.deploying import DeployTask as DeployTask
 from edgepareto.host.api.deploying import deploy as deploy
 from edgepareto.host.api.device_access import board_log as board_log

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from edgepareto.host.accuracy import Dataset, load_dataset, uniform_dataset
+from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import DeviceConfig, Flags, Settings, read_settings
 from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, Purpose, reduce_trace
-from edgepareto.host.errors import ConfigError, DataError
+from edgepareto.host.errors import ConfigError
 from edgepareto.host.export import (
     InputTensor,
     expected_outputs,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from edgepareto.host.fleet import ProfilerClient
 
 __all__ = ["profile"]
-
-SAMPLE_INPUTS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_f
     file, samples, outputs = (folder / f"{number}{ending}" for ending in (".onnx", ".inputs.npz", ".outputs.npz"))
     write_model(fixed, file)
     inputs = input_tensors(fixed)
-    dataset, fed_with = _samples(inputs, chosen, must_fit=must_fit)
+    dataset, fed_with = sample_inputs(inputs, chosen, must_fit=must_fit)
     write_sample_inputs(dataset, SAMPLE_INPUTS, samples)
     expected_outputs(file, samples, outputs)
     sha256 = sha256_of(file)
@@ -113,18 +111,6 @@ def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_f
         expected_outputs=outputs,
     )
     return _Prepared(named=model, inputs=inputs, entry=entry, samples=samples, fed_with=fed_with)
-
-
-def _samples(inputs: Sequence[InputTensor], chosen: Settings, *, must_fit: bool) -> tuple[Dataset, str]:
-    """Calibration samples; uniform ones where there are none, or where the settings' own belong to another model."""
-    if chosen.data.calibration is not None:
-        try:
-            found = load_dataset(chosen.data.calibration, chosen.data, inputs, folder=chosen.folder, labelled=False)
-            return found.first(SAMPLE_INPUTS * max(1, *found.batches.values())), "calibration"
-        except DataError:
-            if must_fit:
-                raise
-    return uniform_dataset(inputs, count=SAMPLE_INPUTS), "uniform"
 
 
 def _batches(prepared: Sequence[_Prepared]) -> Iterator[list[_Prepared]]:

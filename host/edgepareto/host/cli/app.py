@@ -11,6 +11,7 @@ import typer
 from edgepareto.host import __version__
 from edgepareto.host.cli import (
     config,
+    convert,
     deploy,
     devices,
     export,
@@ -100,6 +101,7 @@ app.command()(recompute.recompute)
 app.command()(remeasure.remeasure)
 app.command()(prune.prune)
 app.command()(inspect.inspect)
+app.command()(convert.convert)
 app.command()(deploy.deploy)
 app.add_typer(config.app, name="config")
 app.add_typer(devices.app, name="devices")

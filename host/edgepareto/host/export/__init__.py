@@ -6,6 +6,7 @@ from edgepareto.host.export.choice import PICKS, pick
 from edgepareto.host.export.input_shapes import (
     InputTensor,
     class_count,
+    fix_every_size,
     fix_input_shapes,
     input_tensors,
     require_known_shapes,
@@ -29,6 +30,7 @@ __all__ = [
     "class_count",
     "expected_outputs",
     "export_candidate",
+    "fix_every_size",
     "fix_input_shapes",
     "input_tensors",
     "must_not_overwrite",

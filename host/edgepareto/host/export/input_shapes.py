@@ -9,7 +9,14 @@ import numpy as np
 import onnx
 from edgepareto.host.errors import ConfigError, ModelError
 
-__all__ = ["InputTensor", "class_count", "fix_input_shapes", "input_tensors", "require_known_shapes"]
+__all__ = [
+    "InputTensor",
+    "class_count",
+    "fix_every_size",
+    "fix_input_shapes",
+    "input_tensors",
+    "require_known_shapes",
+]
 
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
@@ -59,6 +66,30 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
             if not axis.HasField("dim_value") and not (position == 0 and size == 1):
                 axis.Clear()
                 axis.dim_value = size
+    return fixed
+
+
+def fix_every_size(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
+    """As `fix_input_shapes`, and an open first axis takes the size that is given for it, 1 as well.
+
+    Raises also ModelError for an input of which a size stays open.
+    """
+    fixed = fix_input_shapes(model, shapes)
+    given = dict(shapes)
+    for value in _inputs(fixed):
+        axes = value.type.tensor_type.shape.dim
+        if value.name in given:
+            for axis, size in zip(axes, given[value.name], strict=True):
+                axis.dim_value = size
+    require_known_shapes(fixed)
+    for value in _inputs(fixed):
+        axes = value.type.tensor_type.shape.dim
+        if any(not axis.HasField("dim_value") for axis in axes):
+            example = ",".join(str(axis.dim_value) if axis.HasField("dim_value") else "1" for axis in axes)
+            raise ModelError(
+                f"input {value.name} is open in its batch, {_axes_text(axes)}, and a .tflite file has fixed sizes; "
+                f"say --shape {value.name}={example}"
+            )
     return fixed
 
 

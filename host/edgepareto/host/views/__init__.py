@@ -1,6 +1,7 @@
 """What a user sees: tables, JSON, CSV, pictures, the report, progress. Takes domain values, decides nothing."""
 
 from edgepareto.host.views.console import log_console, print_changes, print_parts, results_console
+from edgepareto.host.views.convert_view import ConvertReport, FileTensor, convert_json, convert_text
 from edgepareto.host.views.device_view import (
     DeviceDetails,
     DeviceStatus,
@@ -26,12 +27,16 @@ from edgepareto.host.views.steps_view import ProbedSteps, steps_json, steps_tabl
 from edgepareto.host.views.table import front_tables
 
 __all__ = [
+    "ConvertReport",
     "DeviceDetails",
     "DeviceStatus",
+    "FileTensor",
     "Listener",
     "ProbedSteps",
     "ProfileResult",
     "PruneReport",
+    "convert_json",
+    "convert_text",
     "device_details_json",
     "device_details_table",
     "devices_table",

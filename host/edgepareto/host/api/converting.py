@@ -1,0 +1,110 @@
+"""From .onnx to .tflite, without any board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.api.models import Model
+from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
+from edgepareto.host.config import Flags, read_settings
+from edgepareto.host.config.section import did_you_mean
+from edgepareto.host.errors import ConfigError
+from edgepareto.host.export import (
+    fix_every_size,
+    input_tensors,
+    must_not_overwrite,
+    output_must_be_writable,
+    read_model,
+    require_sound,
+    weight_files,
+    write_whole,
+)
+from edgepareto.host.views import ConvertReport, FileTensor
+
+if TYPE_CHECKING:
+    from edgepareto.host.export.tflite import LiteTensor
+
+__all__ = ["PRECISIONS", "convert"]
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def convert(
+    model: Model,
+    output: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    calibration: str | Path | None = None,
+    shapes: Sequence[str] = (),
+    settings: str | Path | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> ConvertReport:
+    """Write a TFLite file that gives what ONNX Runtime gives, and say how closely; where it does not, write none.
+
+    output: None writes no file; `report.content` has it. precision: fp32, or fp16, weights of half the size that are
+    computed with in 32 bits. calibration: samples for the comparison; None: the settings' own, else seeded numbers.
+    shapes: as typed, "x=1,3,224,224"; an open batch must be given.
+    Raises ConfigError for wrong options, ModelError for a model that is broken, open in a size or that LiteRT cannot
+    express, DataError for calibration that does not fit, WrongUse for an output that cannot be written or would
+    overwrite an input, EvaluationError where the outputs differ.
+    """
+    from edgepareto.host.export.parity import measure_parity, require_parity  # brings LiteRT
+    from edgepareto.host.export.tflite import to_tflite
+
+    if precision not in PRECISIONS:
+        guess = did_you_mean(precision, PRECISIONS)
+        raise ConfigError(f"--precision {precision}: is not known; choose {', '.join(PRECISIONS)}{guess}")
+    flags = Flags(calibration=None if calibration is None else str(calibration), shapes=tuple(shapes))
+    chosen = read_settings(None if settings is None else Path(settings), flags)
+    named = "the model" if not isinstance(model, (str, Path)) else str(model)
+    target = None if output is None else Path(output)
+    if target is not None:
+        output_must_be_writable(target)
+        if target.exists() and isinstance(model, (str, Path)):
+            must_not_overwrite(target, Path(model), *weight_files(Path(model)))
+    tell = on_progress or _ignore
+    tell("reading the model")
+    if isinstance(model, (str, Path)):
+        opened = read_model(Path(model))
+    else:
+        require_sound(model, named)
+        opened = model
+    fixed = fix_every_size(opened, chosen.data.shapes)
+    tell("converting")
+    began = time.perf_counter()
+    lite = to_tflite(fixed, named, half=precision == "fp16")
+    seconds = time.perf_counter() - began
+    tell("comparing with ONNX Runtime")
+    dataset, fed_with = sample_inputs(input_tensors(fixed), chosen, must_fit=calibration is not None)
+    runs = min(SAMPLE_INPUTS, len(dataset))
+    parity = measure_parity(fixed.SerializeToString(), lite, [dataset.run_feed(index) for index in range(runs)])
+    require_parity(parity, precision)
+    if target is not None:
+        tell(f"writing {target}")
+        write_whole(target, lite.content)
+    return ConvertReport(
+        content=lite.content,
+        inputs=_file_tensors(lite.inputs),
+        outputs=_file_tensors(lite.outputs),
+        precision=precision,
+        absolute_error=parity.absolute,
+        relative_error=parity.relative,
+        samples=parity.samples,
+        fed_with=fed_with,
+        seconds=seconds,
+        file=target,
+    )
+
+
+def _file_tensors(tensors: Mapping[str, LiteTensor]) -> tuple[FileTensor, ...]:
+    return tuple(
+        FileTensor(name=name, shape=tensor.shape, dtype=tensor.dtype, axes=tensor.order)
+        for name, tensor in tensors.items()
+    )
+
+
+def _ignore(words: str) -> None:
+    """Nobody waits."""

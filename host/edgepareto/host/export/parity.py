@@ -1,0 +1,105 @@
+"""The gate that a .tflite file passes before it leaves the host: run beside ONNX Runtime, on the same inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from edgepareto.host.errors import EvaluationError
+from edgepareto.host.export.tflite import LiteModel
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from numpy.typing import NDArray
+
+__all__ = ["LARGEST_ERROR", "Parity", "measure_parity", "require_parity"]
+
+# Of 32-bit files rounding alone is left; 16-bit weights are off by up to 2^-11 each.
+LARGEST_ERROR = {"fp32": 1e-4, "fp16": 2e-2}
+STDERR = 2
+SMALLEST_SCALE = 1e-6  # outputs below are noise, and compared with this
+Feed = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Of all outputs on all samples. relative: max |seen - expected| / max |expected| of the worst output."""
+
+    absolute: float
+    relative: float
+    samples: int
+
+
+def measure_parity(model: bytes, lite: LiteModel, feeds: Sequence[Feed]) -> Parity:
+    """model: the .onnx file. feeds: as ONNX takes them, one per run; one thread in both runtimes.
+
+    Raises EvaluationError where either runtime refuses its file or the inputs.
+    """
+    expected = _expected(model, feeds)
+    seen = _seen(lite, feeds)
+    absolute = relative = 0.0
+    for name in expected[0]:
+        wanted = np.stack([run[name] for run in expected]).astype(np.float64)
+        got = np.stack([run[name] for run in seen]).astype(np.float64)
+        if wanted.shape != got.shape:
+            raise EvaluationError(
+                f"output {name} has shape {got.shape[1:]} in LiteRT, {wanted.shape[1:]} in ONNX Runtime"
+            )
+        apart = np.abs(got - wanted)
+        worst = float(apart.max(initial=0.0)) if np.isfinite(apart).all() else float("inf")
+        absolute = max(absolute, worst)
+        relative = max(relative, worst / max(float(np.abs(wanted).max(initial=0.0)), SMALLEST_SCALE))
+    return Parity(absolute=absolute, relative=relative, samples=len(feeds))
+
+
+def require_parity(parity: Parity, precision: str) -> None:
+    """Raises EvaluationError where the file computes something else. precision: a key of LARGEST_ERROR."""
+    allowed = LARGEST_ERROR[precision]
+    if not parity.relative <= allowed:
+        raise EvaluationError(
+            f"the .tflite file gives other outputs than ONNX Runtime, relative error {parity.relative:.2g} on "
+            f"{parity.samples} samples, allowed {allowed:g}; it is not written, please report the model"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """LiteRT greets on the process's stderr and has no switch for that (google-ai-edge/LiteRT#7420)."""
+    kept = os.dup(STDERR)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+
+
+def _expected(model: bytes, feeds: Sequence[Feed]) -> list[dict[str, NDArray[np.generic]]]:
+    try:
+        session = open_session(model)
+        names = [output.name for output in session.get_outputs()]
+        return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]
+    except ORT_ERRORS as error:
+        raise EvaluationError(f"ONNX Runtime failed on the model: {str(error).splitlines()[0]}") from error
+
+
+def _seen(lite: LiteModel, feeds: Sequence[Feed]) -> list[dict[str, NDArray[np.generic]]]:
+    """In ONNX's order of axes."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with _quiet():
+            interpreter = Interpreter(model_content=lite.content, num_threads=1)
+            interpreter.allocate_tensors()
+        signature = interpreter.get_signature_runner()
+        runs = []
+        for feed in feeds:
+            interpreter.reset_all_variables()  # the state of fused LSTMs
+            outputs = signature(**{name: lite.input_of(name, feed[name]) for name in lite.inputs})
+            runs.append({name: lite.output_of(name, value) for name, value in outputs.items()})
+    except (RuntimeError, ValueError) as error:
+        raise EvaluationError(f"LiteRT refuses the file: {' '.join(str(error).split())[:300]}") from error
+    return runs

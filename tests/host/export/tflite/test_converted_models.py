@@ -1,0 +1,136 @@
+"""A file gives what ONNX Runtime gives, or there is none: of what exporters write, known architectures, random nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from edgepareto.host.export import input_tensors
+from edgepareto.host.export.parity import measure_parity
+from edgepareto.host.export.tflite import LiteModel, UnsupportedModel, to_tflite
+from edgepareto.host.pruning.inference import ORT_ERRORS
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from models.random_graphs import feeds_of, random_net
+from models.silence import outputs_of
+
+MODELS = Path(__file__).parents[3] / "models"
+EXAMPLES = Path(__file__).parents[4] / "examples"
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+# What is left in 32 bits; of hundreds of layers with random weights a little more.
+ROUNDING = 1e-5
+ILL_CONDITIONED = 1e-3
+EXPRESSED = sorted({*MODELS.glob("*.onnx"), *EXAMPLES.glob("*/*.onnx")} - {MODELS / "gru_loop.keras.onnx"})
+# As their makers publish them; without weights, so that they take theirs by chance. Three more are very large.
+ARCHITECTURES = ("densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet")
+
+
+def closed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Every open size is a number: one sample, eight of anything else."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    weights = {tensor.name for tensor in copy.graph.initializer}
+    for value in copy.graph.input:
+        for place, axis in enumerate(value.type.tensor_type.shape.dim):
+            if value.name not in weights and not axis.HasField("dim_value"):
+                axis.dim_value = 1 if place == 0 else 8
+    return copy
+
+
+def feed_of(model: onnx.ModelProto, seed: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {
+        tensor.name: random.normal(size=tensor.shape).astype(tensor.dtype)
+        if tensor.dtype == np.float32
+        else random.integers(0, 4, tensor.shape).astype(tensor.dtype)
+        for tensor in input_tensors(model)
+    }
+
+
+def relative_error(model: onnx.ModelProto, lite: LiteModel, feeds: list[dict[str, np.ndarray]]) -> float:
+    return measure_parity(model.SerializeToString(), lite, feeds).relative
+
+
+@pytest.mark.parametrize("path", EXPRESSED, ids=lambda path: path.stem)
+def test_a_file_gives_what_onnx_runtime_gives(path: Path):
+    model = closed(onnx.load(path))
+    feeds = [feed_of(model, seed) for seed in range(2)]
+    assert relative_error(model, to_tflite(model), feeds) <= ROUNDING
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_known_architectures_with_weights_by_chance(name: str):
+    model = with_random_weights(onnx.load(LIGHT / f"light_{name}.onnx"))
+    lite = to_tflite(model)
+    assert relative_error(model, lite, [feed_of(model, 0)]) <= ROUNDING
+
+
+def test_a_loop_has_no_counterpart_and_is_named():
+    model = closed(onnx.load(MODELS / "gru_loop.keras.onnx"))
+    with pytest.raises(
+        UnsupportedModel, match=r"net.onnx: LiteRT cannot express Loop; run it with ONNX Runtime"
+    ) as why:
+        to_tflite(model, "net.onnx")
+    assert why.value.operators == {"Loop": 1}
+
+
+@settings(
+    max_examples=250,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+@given(st.data())
+def test_of_any_network_there_is_a_file_that_gives_the_same_or_a_list_of_what_is_missing(data: st.DataObject):
+    model = closed(random_net(lambda options: data.draw(st.integers(0, options - 1))).model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        feeds = feeds_of(model, 1)
+        expected = outputs_of(model, feeds)
+    except (*ORT_ERRORS, onnx.shape_inference.InferenceError):
+        expected = []
+    assume(expected)
+    assume(all(np.isfinite(output).all() for output in expected))
+    try:
+        lite = to_tflite(model)
+    except UnsupportedModel:
+        return
+    error = relative_error(model, lite, [feeds])
+    # A normalisation over equal numbers divides rounding by the root of its epsilon.
+    divides = any(
+        node.op_type.endswith("Normalization") or node.op_type in ("Div", "Sqrt") for node in model.graph.node
+    )
+    assert error <= (ILL_CONDITIONED if divides else 10 * ROUNDING)
+
+
+def with_random_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """In place of the one number that ConstantOfShape gives; logits instead of probabilities, which hide errors."""
+    random = np.random.default_rng(0)
+    shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "ConstantOfShape" or node.input[0] not in shapes:
+            nodes.append(node)
+            continue
+        shape = [int(size) for size in shapes[node.input[0]]]
+        fan_in = max(int(np.prod(shape[1:])), 1)
+        spread = np.sqrt(2 / fan_in) if len(shape) > 1 else 0.1
+        values = random.normal(size=shape) * spread
+        if len(shape) == 1:
+            values = np.abs(values) + 0.9  # variances among them
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), node.output[0]))
+    last = nodes[-1]
+    if last.op_type == "Softmax":
+        nodes.pop()
+        model.graph.output[0].name = last.input[0]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)
+    return model
