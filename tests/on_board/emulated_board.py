@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ RUN_NEEDS = ("qemu-system-aarch64", "qemu-img", "fdtput", "ssh")
 BUILD_TIMEOUT_S = 1800
 TOOLS_MISSING = 3  # build-board's exit code
 COMMAND_TIMEOUT_S = 120
-BOOT_TIMEOUT_S = 180
+ANSWER_TIMEOUT_S = 30
+BOOT_TIMEOUT_S = 300  # as boot-board's own
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 NOT_LISTED = ("/proc", "/sys", "/dev", "/run", "/var/log", "/usr/*/__pycache__")
 # what a system at rest writes: its random seed; the tools' copies of the user database before the last change
 MOVING = (
@@ -62,7 +64,9 @@ class EmulatedBoard:
         listed = subprocess.run(["ssh-keygen", "-lf", str(known)], capture_output=True, text=True, check=True)
         return listed.stdout.split()[1]
 
-    def ssh(self, command: str, *, user: str = "root", stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def ssh(
+        self, command: str, *, user: str = "root", stdin: str = "", timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
         options = {
             "UserKnownHostsFile": self.built / "known_hosts",
             "HostKeyAlias": "board",
@@ -77,7 +81,7 @@ class EmulatedBoard:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
         )
 
     def root(self, command: str, *, stdin: str = "") -> str:
@@ -96,21 +100,32 @@ class EmulatedBoard:
         self.wait_for_ssh()
         self.root(f"date -s @{time.time():.0f}")
 
-    def reset(self) -> None:
-        """As if its power had been cut for a moment."""
+    def cut_power(self) -> None:
+        """For a moment; returns as soon as the next boot answers over ssh, most services to come."""
+        before = self.boot_id()
         self._monitor("system_reset")
+        self._wait_until(BOOT_ID, lambda said: bool(said) and said != before)
 
     def wait_for_ssh(self) -> None:
+        self._wait_until("echo up", lambda said: said == "up")
+
+    def wait_until_booted(self) -> None:
+        """Every service that starts by itself has started, or failed to."""
+        self._wait_until("systemctl is-system-running", lambda said: said in ("running", "degraded"))
+
+    def _wait_until(self, command: str, is_so: Callable[[str], bool]) -> None:
+        """is_so: of what the command says, "" where the board does not answer."""
         deadline = time.monotonic() + BOOT_TIMEOUT_S
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                if self.ssh("echo up").stdout == "up\n":
-                    return
-            assert time.monotonic() < deadline, f"no ssh after {BOOT_TIMEOUT_S} s; see {self.run / 'console.log'}"
+        said = ""
+        while not is_so(said):
+            waited = f"{command}: {said!r} after {BOOT_TIMEOUT_S} s; see {self.run / 'console.log'}"
+            assert time.monotonic() < deadline, waited
+            with suppress(subprocess.TimeoutExpired):  # cut off in mid word: ssh itself would wait for long
+                said = self.ssh(command, timeout_s=ANSWER_TIMEOUT_S).stdout.strip()
             time.sleep(0.3)
 
     def boot_id(self) -> str:
-        return self.root("cat /proc/sys/kernel/random/boot_id").strip()
+        return self.root(BOOT_ID).strip()
 
     def listing(self) -> list[str]:
         """Paths, kinds, modes, owners, sizes and link targets of all that outlives a boot.

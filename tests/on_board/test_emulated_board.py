@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,10 +114,9 @@ def test_a_reboot_in_mid_search_costs_one_batch_and_nothing_else(installed: Inst
     board, user = installed.board, installed.user
     board.root("systemctl add-wants multi-user.target ina219-sim.service && sync")
     boot = board.boot_id()
-    search = user.start("search", "--devices", "pi1", *SMALL)
-    _wait_for_a_worker(installed)
-    board.reset()
-    ran = user.end(search)
+    with _search_that_measures(installed) as search:
+        board.cut_power()
+        ran = user.end(search)
     assert ran.exit_code == 0, ran.stderr
     assert board.boot_id() != boot
     front = json.loads(user.does("front", "--format", "json").stdout)["devices"][0]
@@ -135,10 +136,9 @@ def test_a_colleague_is_let_in_by_grant_waits_in_line_unlocks_and_is_out_after_r
     owner.does("devices", "grant", "pi1", "--ca", certificate, "--as", "ann", "-o", card)
     colleague.does("devices", "add", "pi1", "--card", card)
     colleague.does("devices", "check", "pi1")
-    holder = owner.start("search", "--devices", "pi1", *SMALL)
-    _wait_for_a_worker(installed)
-    colleague.does("devices", "unlock", "pi1", "--yes")
-    assert "unlocked by" in owner.end(holder).stderr
+    with _search_that_measures(installed) as holder:
+        colleague.does("devices", "unlock", "pi1", "--yes")
+        assert "unlocked by" in owner.end(holder).stderr
     assert set(board.root(owners).split()) - set(alone.split()) == {"ann.pem"}
     owner.does("devices", "revoke", "pi1", "--owner", "ann")
     assert board.root(owners) == alone
@@ -147,14 +147,13 @@ def test_a_colleague_is_let_in_by_grant_waits_in_line_unlocks_and_is_out_after_r
 
 
 def test_a_host_killed_in_mid_search_frees_its_board_within_90_seconds(installed: Installed) -> None:
-    search = installed.user.start("search", "--devices", "pi1", *SMALL)
-    _wait_for_a_worker(installed)
-    search.send_signal(signal.SIGKILL)
-    installed.user.end(search)
+    with _search_that_measures(installed) as search:
+        search.kill()
     deadline = time.monotonic() + 90
-    # profile is another owner than a search: it gets the board when the lease has run out
-    while installed.user.types("profile", "model.onnx", "--devices", "pi1", "--preset", "quick").exit_code != 0:
-        assert time.monotonic() < deadline
+    # profile is another owner than a search: it gets the board when the lease has run out, and here waits in no line
+    profile = ("profile", "model.onnx", "--devices", "pi1", "--preset", "quick", "--wait", "0")
+    while (ran := installed.user.types(*profile)).exit_code != 0:
+        assert time.monotonic() < deadline, ran.stderr
 
 
 def test_plain_text_and_foreign_certificates_are_refused(installed: Installed, tmp_path: Path) -> None:
@@ -211,13 +210,25 @@ def _copy_of(user: User, folder: Path) -> User:
 
 
 def _cut_power_for_a_moment(board: EmulatedBoard) -> None:
-    board.reset()
-    board.wait_for_ssh()
-    board.root("systemctl is-system-running --wait || true; systemctl start ina219-sim")
+    board.cut_power()
+    board.wait_until_booted()
+    board.root("systemctl start ina219-sim")
 
 
-def _wait_for_a_worker(installed: Installed) -> None:
-    deadline = time.monotonic() + 300
-    while "edgepareto-worker@" not in installed.board.root("systemctl list-units --no-legend 'edgepareto-worker@*'"):
-        assert time.monotonic() < deadline, "no worker was started"
-        time.sleep(0.5)
+@contextmanager
+def _search_that_measures(installed: Installed) -> Iterator[subprocess.Popen[str]]:
+    """Of the owner, from its first worker on; no later test hears of it. The socket counts its workers, so that none
+    comes and goes between two looks.
+    """
+    workers = "systemctl show --property NAccepted edgepareto-worker.socket"
+    before = installed.board.root(workers)
+    with installed.user.start("search", "--devices", "pi1", *SMALL) as search:
+        try:
+            deadline = time.monotonic() + 300
+            while installed.board.root(workers) == before:
+                assert search.poll() is None, search.communicate()
+                assert time.monotonic() < deadline, "no worker was started"
+                time.sleep(0.5)
+            yield search
+        finally:
+            search.kill()

@@ -56,7 +56,12 @@ class User:
         )
 
     def end(self, process: subprocess.Popen[str]) -> Ran:
-        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        try:
+            stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        except BaseException:  # what still runs would hold the board in the next test
+            process.kill()
+            process.wait()
+            raise
         return Ran(line=" ".join(map(str, process.args)), exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
     def types(self, *words: str) -> Ran:
