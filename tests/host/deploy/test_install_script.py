@@ -241,15 +241,22 @@ def test_power_that_is_cut_anywhere_in_an_upgrade_costs_nothing(board: ScriptBoa
     board.ok("install", bundle(board, "2.0-b"))
 
 
-@pytest.mark.parametrize("verb", ["commit", "rollback"])
-@pytest.mark.parametrize("step", ["rm -rf*/releases/*", "cp -a*", "rm -rf*/before", "sync*"])
+@pytest.mark.parametrize(
+    ("verb", "step"),
+    [
+        *[
+            (verb, step)
+            for verb in ("commit", "rollback")
+            for step in ("rm -rf*/releases/*", "rm -rf*/before", "sync*")
+        ],
+        ("rollback", "cp -a*"),
+    ],
+)
 def test_power_that_is_cut_while_an_upgrade_is_ended_leaves_one_whole_agent(board: ScriptBoard, verb: str, step: str):
     board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
     board.ok("commit")
     old = board.listing()
     board.ok("install", bundle(board, "2.0-b", meter="ina219"))
-    if (verb, step) == ("commit", "cp -a*"):
-        pytest.skip("nothing is copied there")
     board.dies_at(step, verb)
     board.loses_power()
     for name in ("installed", "files/etc/edgepareto/agent.toml"):
