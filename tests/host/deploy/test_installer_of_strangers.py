@@ -127,6 +127,16 @@ def test_a_board_flashed_anew_in_a_rotation_has_not_moved_any_more(pi1: Deployab
     assert rotation.moved == frozenset()
 
 
+def test_nor_has_one_whose_deploy_ends_half_way(pi1: DeployableBoard, wheels: Path):
+    begin_rotation()
+    mark_moved(pi1.board_id)
+    pi1.script.trip("python -m compileall*")
+    refused(wheelhouse=wheels)
+    rotation = open_rotation()
+    assert rotation is not None
+    assert rotation.moved == frozenset()
+
+
 def test_ctrl_c_in_the_middle_puts_the_board_back_before_the_command_ends(pi1: DeployableBoard, wheels: Path):
     before = pi1.script.listing()
     pi1.script.trip("python -m compileall*", hang=True)

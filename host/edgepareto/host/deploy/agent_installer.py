@@ -147,9 +147,10 @@ class _Deployment:
                 has_release = state.release == wheelhouse.release
                 with self._timed("comparing, nothing to send" if has_release else "sending"):
                     self._send(shell, bundle, files, has_release=has_release)
+                if credentials is not None and open_rotation() is not None:
+                    # It may have moved before it was flashed anew. First, for a host can be killed in between.
+                    mark_returned(state.board_id)
                 outcome = self._install(shell, bundle, state)
-            if credentials is not None and open_rotation() is not None:
-                mark_returned(state.board_id)  # it may have moved before it was flashed anew
             info = self._verified(shell, state, outcome, wheelhouse.agent_version)
         device = record_board(device, board_id=state.board_id, changed=self._changed)
         return Deployed(device=device, outcome=outcome, info=info, seconds=self._seconds, notes=tuple(self._notes))
