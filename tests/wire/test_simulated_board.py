@@ -196,7 +196,7 @@ def test_an_agent_that_cannot_start_says_why(tmp_path: Path):
 def test_a_probe_needs_no_lease(tmp_path: Path):
     info = probe(DeviceConfig(name="here", local=True))
     assert (info.name, info.simulated, info.shares_host_cores) == ("here", False, True)
-    assert [runtime.name for runtime in info.runtimes] == ["onnxruntime"]
+    assert [runtime.name for runtime in info.runtimes] == ["onnxruntime", "litert"]
     assert info.memory_bytes > 1 << 28
 
 

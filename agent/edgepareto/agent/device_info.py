@@ -14,6 +14,8 @@ __all__ = ["DeviceInfo", "InstalledRuntime", "agent_version", "boot_id_of", "ins
 BOOT_ID = "proc/sys/kernel/random/boot_id"
 # The wheels that bring the module onnxruntime (onnxruntime.ai, Install) and the libraries that hold its providers.
 ONNX_RUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu")
+# The one that is still made first, as runtime/litert_runtime.py takes them.
+LITERT_WHEELS = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 PROVIDER_LIBRARIES = {
     "libonnxruntime_providers_tensorrt.so": "TensorrtExecutionProvider",
     "libonnxruntime_providers_cuda.so": "CUDAExecutionProvider",
@@ -84,6 +86,10 @@ def boot_id_of(root: Path) -> str | None:
 
 def installed_runtimes() -> tuple[InstalledRuntime, ...]:
     """Found without importing them: a runtime brings numpy and tens of megabytes, which only workers may hold."""
+    return (*_onnx_runtime(), *_litert())
+
+
+def _onnx_runtime() -> tuple[InstalledRuntime, ...]:
     for wheel in ONNX_RUNTIME_WHEELS:
         try:
             version = metadata.version(wheel)
@@ -95,6 +101,13 @@ def installed_runtimes() -> tuple[InstalledRuntime, ...]:
             accelerated = tuple(name for file, name in PROVIDER_LIBRARIES.items() if (libraries / file).exists())
             providers = (*accelerated, "CPUExecutionProvider")
             return (InstalledRuntime(name="onnxruntime", version=version, providers=providers),)
+    return ()
+
+
+def _litert() -> tuple[InstalledRuntime, ...]:
+    for wheel, module in LITERT_WHEELS.items():
+        if util.find_spec(module) is not None:
+            return (InstalledRuntime(name="litert", version=metadata.version(wheel), providers=("XNNPACK", "CPU")),)
     return ()
 
 

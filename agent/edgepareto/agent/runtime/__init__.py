@@ -1,6 +1,14 @@
 """What runs a model: one Protocol, its implementations by name. Importing this room loads no heavy library."""
 
-from edgepareto.agent.runtime.registry import RUNTIME_NAMES, open_runtime
+from edgepareto.agent.runtime.registry import RUNTIME_NAMES, SIMULATED_RUNTIME, open_runtime
 from edgepareto.agent.runtime.runtime import OperatorCost, Runtime, RuntimeOptions, RuntimeUsed
 
-__all__ = ["RUNTIME_NAMES", "OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed", "open_runtime"]
+__all__ = [
+    "RUNTIME_NAMES",
+    "SIMULATED_RUNTIME",
+    "OperatorCost",
+    "Runtime",
+    "RuntimeOptions",
+    "RuntimeUsed",
+    "open_runtime",
+]
