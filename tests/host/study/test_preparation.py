@@ -15,15 +15,9 @@ import pytest
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import DataError, EvaluationError, Failed
 from edgepareto.host.export import sha256_of, write_sample_inputs
-from edgepareto.host.study.evaluate_candidate import (
-    CandidateEvaluator,
-    EvaluationTask,
-    Split,
-    expected_outputs_file,
-    inputs_file,
-    model_file,
-)
+from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, EvaluationTask, Split
 from edgepareto.host.study.inputs import load_inputs
+from edgepareto.host.study.model_files import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.preparation import Preparation, Preparer
 from onnx import numpy_helper
 

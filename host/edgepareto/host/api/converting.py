@@ -51,7 +51,7 @@ def convert(
     express, DataError for calibration that does not fit, WrongUse for an output that cannot be written or would
     overwrite an input, EvaluationError where the outputs differ.
     """
-    from edgepareto.host.export.parity import measure_parity, require_parity  # brings LiteRT
+    from edgepareto.host.export.parity import measure_parity, onnx_outputs, require_parity  # brings LiteRT
     from edgepareto.host.export.tflite import to_tflite
 
     if precision not in PRECISIONS:
@@ -79,8 +79,8 @@ def convert(
     seconds = time.perf_counter() - began
     tell("comparing with ONNX Runtime")
     dataset, fed_with = sample_inputs(input_tensors(fixed), chosen, must_fit=calibration is not None)
-    runs = min(SAMPLE_INPUTS, len(dataset))
-    parity = measure_parity(fixed.SerializeToString(), lite, [dataset.run_feed(index) for index in range(runs)])
+    feeds = [dataset.run_feed(index) for index in range(min(SAMPLE_INPUTS, len(dataset)))]
+    parity = measure_parity(lite, feeds, onnx_outputs(fixed.SerializeToString(), feeds))
     require_parity(parity, precision)
     if target is not None:
         tell(f"writing {target}")

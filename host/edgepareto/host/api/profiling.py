@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -34,12 +34,12 @@ __all__ = ["profile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """A model ready to be sent: as the user named it, and the file with its shapes fixed."""
+    """A model ready to be sent: as the user named it, and its file and samples for each runtime."""
 
     named: Path
     inputs: tuple[InputTensor, ...]
-    entry: BatchEntry
-    samples: Path
+    entries: Mapping[str, BatchEntry]
+    samples: Mapping[str, Path]
     fed_with: str
 
 
@@ -75,6 +75,9 @@ def profile(
     chosen = read_settings(None if settings is None else Path(settings), flags)
     if not chosen.devices:
         raise ConfigError("no device: give --devices NAME[,NAME], or set [devices.NAME] in edgepareto.toml")
+    untold = [device.name for device in chosen.devices if device.runtime == "litert"] if ops else []
+    if untold:
+        raise ConfigError(f"--ops: LiteRT does not tell the time of single operators; leave out {', '.join(untold)}")
     with TemporaryDirectory(prefix="edgepareto-profile-") as scratch:
         folder = Path(scratch)
         prepared = [
@@ -110,7 +113,15 @@ def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_f
         model_sha256=sha256,
         expected_outputs=outputs,
     )
-    return _Prepared(named=model, inputs=inputs, entry=entry, samples=samples, fed_with=fed_with)
+    entries, feeds = {"onnxruntime": entry}, {"onnxruntime": samples}
+    if any(device.runtime == "litert" for device in chosen.devices):
+        from edgepareto.host.export.lite_files import require_expressible, write_lite_files  # brings LiteRT
+
+        lite, feeds["litert"], answers = (folder / f"{number}.tflite{ending}" for ending in ("", ".in.npz", ".out.npz"))
+        require_expressible(fixed, str(model))
+        write_lite_files(file, samples, outputs, lite_model=lite, lite_inputs=feeds["litert"], lite_expected=answers)
+        entries["litert"] = replace(entry, model=lite, model_sha256=sha256_of(lite), expected_outputs=answers)
+    return _Prepared(named=model, inputs=inputs, entries=entries, samples=feeds, fed_with=fed_with)
 
 
 def _batches(prepared: Sequence[_Prepared]) -> Iterator[list[_Prepared]]:
@@ -137,9 +148,9 @@ def _measure(
         request_key=secrets.token_hex(16),
         preset=chosen.search.preset,
         order_seed=chosen.search.seed,
-        anchor=group[0].entry,
-        entries=tuple(model.entry for model in group[1:]),
-        inputs=group[0].samples,
+        anchor=group[0].entries[device.runtime],
+        entries=tuple(model.entries[device.runtime] for model in group[1:]),
+        inputs=group[0].samples[device.runtime],
         runtime=device.runtime,
         threads=device.threads or 0,
         time_operators=ops,

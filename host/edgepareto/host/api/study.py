@@ -68,10 +68,11 @@ class Study:
             return self
         return Study(path=self.path, fronts=replace(self.fronts, devices=(self.front(device).front,)))
 
-    def model_file(self, candidate: CandidateId) -> Path:
+    def model_file(self, candidate: CandidateId, runtime: str = "onnxruntime") -> Path:
+        """The study's own file of it for that runtime, .onnx or .tflite."""
         from edgepareto.host.study import candidate_model  # brings pymoo and grpc
 
-        return candidate_model(self.path, candidate)
+        return candidate_model(self.path, candidate, runtime)
 
     def to_json(self) -> str:
         """The stable interface of `host front --format json`."""
@@ -195,7 +196,9 @@ def export(
     max_latency_ms: float | None = None,
     min_accuracy: float | None = None,
 ) -> ExportedModel:
-    """Write a chosen model to `output` and its card to `output`.json. See `DeviceFrontView.pick`.
+    """Write a chosen model as that device ran it, .onnx or .tflite, to `output`, its card to `output`.json.
+
+    pick and the limits: see `DeviceFrontView.pick`.
 
     Raises WrongUse: unknown device or candidate, nothing within the limits, an output that may not be written.
     """
@@ -203,7 +206,8 @@ def export(
     view = opened.front(device)
     point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
     opened.must_outlive(Path(output))
-    return export_candidate(point, view.front, opened.model_file(point.candidate.id), Path(output), opened.fronts)
+    file = opened.model_file(point.candidate.id, view.front.runtime)
+    return export_candidate(point, view.front, file, Path(output), opened.fronts)
 
 
 def _folder(path: str | Path | None, settings: str | Path | None) -> Path:

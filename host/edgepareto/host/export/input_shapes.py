@@ -12,6 +12,7 @@ from edgepareto.host.errors import ConfigError, ModelError
 __all__ = [
     "InputTensor",
     "class_count",
+    "close_batch",
     "fix_every_size",
     "fix_input_shapes",
     "input_tensors",
@@ -91,6 +92,17 @@ def fix_every_size(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
                 f"say --shape {value.name}={example}"
             )
     return fixed
+
+
+def close_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which an open first axis is 1, as boards measure it. Every other size must be known."""
+    closed = onnx.ModelProto()
+    closed.CopyFrom(model)
+    for value in _inputs(closed):
+        for axis in value.type.tensor_type.shape.dim[:1]:
+            if not axis.HasField("dim_value"):
+                axis.dim_value = 1
+    return closed
 
 
 def require_known_shapes(model: onnx.ModelProto) -> None:

@@ -14,7 +14,7 @@ from edgepareto.host.export.tflite import LiteModel
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_ERROR", "Parity", "measure_parity", "require_parity"]
+__all__ = ["LARGEST_ERROR", "Parity", "measure_parity", "onnx_outputs", "require_parity"]
 
 # Of 32-bit files rounding alone is left; 16-bit weights are off by up to 2^-11 each.
 LARGEST_ERROR = {"fp32": 1e-4, "fp16": 2e-2}
@@ -32,12 +32,21 @@ class Parity:
     samples: int
 
 
-def measure_parity(model: bytes, lite: LiteModel, feeds: Sequence[Feed]) -> Parity:
-    """model: the .onnx file. feeds: as ONNX takes them, one per run; one thread in both runtimes.
+def onnx_outputs(model: bytes, feeds: Sequence[Feed]) -> list[Feed]:
+    """What ONNX Runtime gives, one thread. model: the .onnx file. feeds: one per run. Raises EvaluationError."""
+    try:
+        session = open_session(model)
+        names = [output.name for output in session.get_outputs()]
+        return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]
+    except ORT_ERRORS as error:
+        raise EvaluationError(f"ONNX Runtime failed on the model: {str(error).splitlines()[0]}") from error
 
-    Raises EvaluationError where either runtime refuses its file or the inputs.
+
+def measure_parity(lite: LiteModel, feeds: Sequence[Feed], expected: Sequence[Feed]) -> Parity:
+    """feeds, expected: inputs as ONNX takes them and the outputs that it gives, one per run. One thread.
+
+    Raises EvaluationError where LiteRT refuses the file or the inputs.
     """
-    expected = _expected(model, feeds)
     seen = _seen(lite, feeds)
     absolute = relative = 0.0
     for name in expected[0]:
@@ -75,15 +84,6 @@ def _quiet() -> Iterator[None]:
     finally:
         os.dup2(kept, STDERR)
         os.close(kept)
-
-
-def _expected(model: bytes, feeds: Sequence[Feed]) -> list[dict[str, NDArray[np.generic]]]:
-    try:
-        session = open_session(model)
-        names = [output.name for output in session.get_outputs()]
-        return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]
-    except ORT_ERRORS as error:
-        raise EvaluationError(f"ONNX Runtime failed on the model: {str(error).splitlines()[0]}") from error
 
 
 def _seen(lite: LiteModel, feeds: Sequence[Feed]) -> list[dict[str, NDArray[np.generic]]]:

@@ -33,7 +33,7 @@ from google.protobuf.message import DecodeError
 __all__ = ["PROTOCOL_VERSION", "device_info", "profile_request", "profile_trace", "progress_text"]
 
 PROTOCOL_VERSION = 2  # the newest; 2: queue, unlock and holder of the lease
-PROVIDER = "CPUExecutionProvider"
+PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "litert": "XNNPACK"}
 
 _QUALITIES: dict[int, MeterQuality] = {
     pb.MeterInfo.QUALITY_MEASURED: MeterQuality.MEASURED,
@@ -86,7 +86,7 @@ def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> p
         order_seed=batch.order_seed,
         anchor=_candidate_request(batch.anchor, blobs),
         candidates=[_candidate_request(entry, blobs) for entry in batch.entries],
-        runtime=pb.RuntimeOptions(name=batch.runtime, threads=batch.threads, provider=PROVIDER),
+        runtime=pb.RuntimeOptions(name=batch.runtime, threads=batch.threads, provider=PROVIDERS[batch.runtime]),
         inputs_sha256=blobs[batch.inputs],
         relative_tolerance=batch.relative_tolerance,
         measure_energy=batch.measure_energy,

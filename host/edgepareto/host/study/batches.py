@@ -23,9 +23,10 @@ from edgepareto.host.domain import (
     Purpose,
     reduce_trace,
 )
+from edgepareto.host.export import sha256_of
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyStore
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
-from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.model_files import ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.pace import Pace
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
@@ -168,7 +169,7 @@ class DeviceBatches:
             order_seed=order_seed(self.seed, self.name, self._count),
             anchor=anchor,
             entries=entries,
-            inputs=inputs_file(self.models),
+            inputs=inputs_file(self.models, self.record.config.runtime),
             runtime=self.record.config.runtime,
             threads=self.record.config.threads or 0,
             measure_energy=self.record.has_energy,
@@ -180,13 +181,15 @@ class DeviceBatches:
 
     def _entry(self, candidate: Candidate, purpose: Purpose, attempt: int) -> BatchEntry:
         assert candidate.model_sha256 is not None, "only prepared candidates are measured"
+        runtime = self.record.config.runtime
+        model = model_file(self.models, candidate.model_sha256, runtime)
         return BatchEntry(
             candidate=candidate.id,
             purpose=purpose,
             attempt=attempt,
-            model=model_file(self.models, candidate.model_sha256),
-            model_sha256=candidate.model_sha256,
-            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256),
+            model=model,
+            model_sha256=candidate.model_sha256 if runtime == ONNX_RUNTIME else sha256_of(model),
+            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256, runtime),
         )
 
 

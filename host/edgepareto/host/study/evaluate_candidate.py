@@ -17,8 +17,9 @@ from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import class_count, expected_outputs, fix_input_shapes, read_model, write_whole
 from edgepareto.host.pruning import PreparedModel, analyse, prepare
+from edgepareto.host.study.model_files import LITERT, ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
 
-__all__ = ["CandidateEvaluator", "EvaluationTask", "Split", "expected_outputs_file", "inputs_file", "model_file"]
+__all__ = ["CandidateEvaluator", "EvaluationTask", "Split"]
 
 
 class Split(str, Enum):
@@ -28,25 +29,12 @@ class Split(str, Enum):
     TEST = "test"
 
 
-def model_file(models: Path, sha256: str) -> Path:
-    return models / f"{sha256}.onnx"
-
-
-def expected_outputs_file(models: Path, sha256: str) -> Path:
-    """What the model gives on the sample inputs on the host; a board must give the same."""
-    return models / f"{sha256}.outputs.npz"
-
-
-def inputs_file(models: Path) -> Path:
-    """The sample inputs that every model is run on."""
-    return models / "inputs.npz"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
     """What all candidates of a study share. folder: what relative sources and a user's modules are relative to.
 
-    models: the folder for model files and expected outputs; it holds the sample inputs already.
+    models: the folder for model files and expected outputs; it holds the sample inputs already. runtimes: of the
+    boards; each candidate gets files for all.
     """
 
     model: Path
@@ -54,6 +42,7 @@ class EvaluationTask:
     metric: str
     models: Path
     folder: Path
+    runtimes: tuple[str, ...] = (ONNX_RUNTIME,)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -68,6 +57,7 @@ class EvaluationTask:
             metric=raw["metric"],
             models=Path(raw["models"]),
             folder=Path(raw["folder"]),
+            runtimes=tuple(raw["runtimes"]),
         )
 
 
@@ -97,6 +87,8 @@ class CandidateEvaluator:
             file = model_file(self._task.models, sha256)
             write_whole(file, content)
             expected_outputs(file, inputs_file(self._task.models), expected_outputs_file(self._task.models, sha256))
+            if LITERT in self._task.runtimes:
+                self._write_lite(sha256)
         except EvaluationError as error:
             return Candidate(id=candidate, genome=genome, recipe=recipe, failure=str(error))
         return Candidate(
@@ -107,6 +99,19 @@ class CandidateEvaluator:
             parameters=pruned.parameters,
             bytes=len(content),
             model_sha256=sha256,
+        )
+
+    def _write_lite(self, sha256: str) -> None:
+        from edgepareto.host.export.lite_files import write_lite_files  # brings LiteRT
+
+        models = self._task.models
+        write_lite_files(
+            model_file(models, sha256),
+            inputs_file(models),
+            expected_outputs_file(models, sha256),
+            lite_model=model_file(models, sha256, LITERT),
+            lite_inputs=inputs_file(models, LITERT),
+            lite_expected=expected_outputs_file(models, sha256, LITERT),
         )
 
     def score(self, sha256: str, split: Split) -> Score:

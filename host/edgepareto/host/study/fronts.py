@@ -32,7 +32,7 @@ from edgepareto.host.study.estimates import (
     shrinkage,
     space_of_dense,
 )
-from edgepareto.host.study.evaluate_candidate import model_file
+from edgepareto.host.study.model_files import ONNX_RUNTIME, model_file
 from numpy.typing import NDArray
 
 __all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "stored_search"]
@@ -87,13 +87,13 @@ def irreplaceable(study: Path) -> tuple[Path, ...]:
     return own if identity is None else (*own, Path(identity.model))
 
 
-def candidate_model(study: Path, candidate: CandidateId) -> Path:
-    """The stored .onnx file. Raises StudyError for a candidate that the study does not have."""
+def candidate_model(study: Path, candidate: CandidateId, runtime: str = ONNX_RUNTIME) -> Path:
+    """The stored file for that runtime. Raises StudyError for a candidate that the study does not have."""
     with StudyStore.open_for_reading(study) as store:
         found = store.candidates().get(candidate)
     if found is None or found.model_sha256 is None:
         raise StudyError(f"{study}: has no model of candidate {candidate}; host front lists the ones on a front")
-    return model_file(study / MODELS_FOLDER, found.model_sha256)
+    return model_file(study / MODELS_FOLDER, found.model_sha256, runtime)
 
 
 def _device_front(

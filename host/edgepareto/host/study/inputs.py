@@ -14,6 +14,7 @@ from edgepareto.host.export import class_count, fix_input_shapes, read_model, re
 from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
 from edgepareto.host.study.fronts import MODELS_FOLDER
+from edgepareto.host.study.model_files import LITERT, ONNX_RUNTIME
 
 __all__ = ["StudyInputs", "load_inputs", "search_space"]
 
@@ -47,6 +48,11 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
         )
     if config.data.validation is None:
         raise ConfigError("no validation samples: candidates are scored on them; give --validation, with labels")
+    runtimes = tuple(dict.fromkeys(device.runtime for device in config.devices)) or (ONNX_RUNTIME,)
+    if LITERT in runtimes:
+        from edgepareto.host.export.lite_files import require_expressible  # brings LiteRT
+
+        require_expressible(model, str(config.model))
     analysis = analyse(model)
     classes = class_count(model)
 
@@ -70,6 +76,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             metric=config.search.metric,
             models=config.study / MODELS_FOLDER,
             folder=config.folder,
+            runtimes=runtimes,
         ),
         model_sha256=identity,
         calibration=calibration,

@@ -11,7 +11,7 @@ from edgepareto.host.domain import Candidate
 from edgepareto.host.errors import DataError
 from edgepareto.host.export import class_count, input_tensors, read_model
 from edgepareto.host.store import StudyIdentity, StudyStore
-from edgepareto.host.study.evaluate_candidate import model_file
+from edgepareto.host.study.model_files import model_file
 
 __all__ = ["score_late_members"]
 

@@ -32,9 +32,9 @@ from edgepareto.host.export import pick
 from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
 from edgepareto.host.store import DeviceRecord, StudyIdentity, StudyStore
-from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
 from edgepareto.host.study.late_test_scores import score_late_members
+from edgepareto.host.study.model_files import files_of_model, inputs_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasuring_device import RemeasuringDevice
 
@@ -181,9 +181,10 @@ def _config(record: DeviceRecord, known: Sequence[DeviceConfig]) -> DeviceConfig
 
 def _require_files(study: Path, wanted: Mapping[DeviceFront, Sequence[FrontPoint]]) -> None:
     models = study / MODELS_FOLDER
-    points = (point for front, own in wanted.items() for point in (front.dense, *own))
-    for sha256 in {point.candidate.model_sha256 for point in points} - {None}:
-        for file in (inputs_file(models), model_file(models, str(sha256)), expected_outputs_file(models, str(sha256))):
+    for front, own in wanted.items():
+        shas = {point.candidate.model_sha256 for point in (front.dense, *own)} - {None}
+        needed = [file for sha256 in shas for file in files_of_model(models, str(sha256), [front.runtime])]
+        for file in (inputs_file(models, front.runtime), *needed):
             if not file.is_file():
                 raise StudyError(f"{file}: is gone; delete {models} and make it again with host search --resume")
 

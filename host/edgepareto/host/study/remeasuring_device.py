@@ -20,11 +20,12 @@ from edgepareto.host.domain import (
     reduce_trace,
 )
 from edgepareto.host.errors import DeviceError, DeviceLost
+from edgepareto.host.export import sha256_of
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyIdentity, StudyStore
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
 from edgepareto.host.study.batches import cut
 from edgepareto.host.study.device_health import DeviceHealth
-from edgepareto.host.study.evaluate_candidate import expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.model_files import ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
 from edgepareto.host.study.verdict import board_fault, why_void
@@ -111,7 +112,7 @@ class RemeasuringDevice:
             order_seed=seed,
             anchor=anchor,
             entries=tuple(entries),
-            inputs=inputs_file(self.models),
+            inputs=inputs_file(self.models, self.record.config.runtime),
             runtime=self.record.config.runtime,
             threads=self.record.config.threads or 0,
             measure_energy=self.record.has_energy,
@@ -151,11 +152,13 @@ class RemeasuringDevice:
 
     def _entry(self, candidate: Candidate) -> BatchEntry:
         assert candidate.model_sha256 is not None, "it was measured"
+        runtime = self.record.config.runtime
+        model = model_file(self.models, candidate.model_sha256, runtime)
         return BatchEntry(
             candidate=candidate.id,
             purpose=Purpose.VERIFY,
             attempt=self._attempts[candidate.id],
-            model=model_file(self.models, candidate.model_sha256),
-            model_sha256=candidate.model_sha256,
-            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256),
+            model=model,
+            model_sha256=candidate.model_sha256 if runtime == ONNX_RUNTIME else sha256_of(model),
+            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256, runtime),
         )

@@ -30,6 +30,7 @@ from edgepareto.host.domain.learned_steps import KernelKind, KindProbe, LearnedS
 from edgepareto.host.domain.staircase import COARSE_WIDTHS, REFERENCE_WIDTH, decisive_widths, find_step
 from edgepareto.host.errors import DeviceError
 from edgepareto.host.export import expected_outputs, sha256_of, write_arrays, write_model
+from edgepareto.host.study.model_files import LITERT
 from edgepareto.host.study.probe_models import input_shape, probe_model
 from edgepareto.host.study.profiler import Profiler
 
@@ -138,7 +139,9 @@ class _Bench:
         self._on_progress = on_progress
         self._jobs: defaultdict[int, int] = defaultdict(int)
         self._batches = 0
+        self._is_lite = device.runtime == LITERT
         self._inputs = folder / f"{kind.value}.inputs.npz"
+        self._lite_inputs = folder / f"{kind.value}.inputs.tflite.npz"
         samples = np.random.default_rng(0).random((SAMPLES, *input_shape(kind)), dtype=np.float32)
         write_arrays(self._inputs, {"x": samples})
 
@@ -168,7 +171,7 @@ class _Bench:
             order_seed=self._batches,
             anchor=self._entry(REFERENCE_WIDTH),
             entries=tuple(self._entry(width) for width in widths),
-            inputs=self._inputs,
+            inputs=self._lite_inputs if self._is_lite else self._inputs,
             runtime=self._device.runtime,
             threads=self._device.threads or 0,
             measure_energy=False,
@@ -179,6 +182,8 @@ class _Bench:
         if not outputs.exists():
             write_model(probe_model(self.kind, width), model)
             expected_outputs(model, self._inputs, outputs)
+        if self._is_lite:
+            model, outputs = self._lite_files(model, outputs)
         attempt = self._jobs[width]
         self._jobs[width] += 1
         sha256 = sha256_of(model)
@@ -190,6 +195,17 @@ class _Bench:
             model_sha256=sha256,
             expected_outputs=outputs,
         )
+
+    def _lite_files(self, model: Path, outputs: Path) -> tuple[Path, Path]:
+        from edgepareto.host.export.lite_files import write_lite_files  # brings LiteRT
+
+        lite_model, lite_outputs = model.with_suffix(".tflite"), outputs.with_suffix(".tflite.npz")
+        if not lite_model.exists():
+            write_lite_files(
+                model, self._inputs, outputs,
+                lite_model=lite_model, lite_inputs=self._lite_inputs, lite_expected=lite_outputs,
+            )  # fmt: skip
+        return lite_model, lite_outputs
 
     def _note_incident(self, incident: Incident) -> None:
         self._tell(f"{incident.detail}, {incident.outcome}")

@@ -38,9 +38,9 @@ from edgepareto.host.study.device_course import DeviceCourse
 from edgepareto.host.study.device_report import Listener
 from edgepareto.host.study.device_search import DeviceSearch
 from edgepareto.host.study.energy_wanted import energy_flags
-from edgepareto.host.study.evaluate_candidate import inputs_file
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
+from edgepareto.host.study.model_files import inputs_file
 from edgepareto.host.study.pipeline import Follow, pipelined
 from edgepareto.host.study.preparation import Preparation
 from edgepareto.host.study.profiler import Connect, Profiler
@@ -171,7 +171,7 @@ def _shown_members(study: Path) -> Iterator[CandidateId]:
     """Of the fronts as a user sees them, what was remeasured included, where their files are there."""
     for front in read_fronts(study).devices:
         for point in front.front:
-            if candidate_model(study, point.candidate.id).is_file():
+            if candidate_model(study, point.candidate.id, front.runtime).is_file():
                 yield point.candidate.id
 
 
@@ -200,8 +200,12 @@ def _is_finished(store: StudyStore, config: StudyConfig) -> bool:
     complete = {record.name for record in store.devices() if record.is_complete(config.search)}
     if not {device.name for device in config.devices} <= complete:
         return False
-    points = (point for front in read_fronts(config.study).devices for point in (front.dense, *front.front))
-    return all(candidate_model(config.study, point.candidate.id).is_file() for point in points)
+    fronts = read_fronts(config.study).devices
+    return all(
+        candidate_model(config.study, point.candidate.id, front.runtime).is_file()
+        for front in fronts
+        for point in (front.dense, *front.front)
+    )
 
 
 def _record(

@@ -10,8 +10,9 @@ from dataclasses import replace
 from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe, candidate_id
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.store import StudyStore
-from edgepareto.host.study.evaluate_candidate import Split, expected_outputs_file, model_file
+from edgepareto.host.study.evaluate_candidate import Split
 from edgepareto.host.study.inputs import StudyInputs
+from edgepareto.host.study.model_files import files_of_model
 from edgepareto.host.study.preparation import Preparation, Preparer
 
 __all__ = ["Workshop"]
@@ -132,8 +133,9 @@ class Workshop:
         if candidate.model_sha256 is None:
             return True
         models = self._inputs.task.models
-        needed = (model_file(models, candidate.model_sha256), expected_outputs_file(models, candidate.model_sha256))
-        return all(file.is_file() for file in needed)
+        return all(
+            file.is_file() for file in files_of_model(models, candidate.model_sha256, self._inputs.task.runtimes)
+        )
 
     def _keep(self, candidate: Candidate) -> None:
         self._store.save_candidate(candidate)

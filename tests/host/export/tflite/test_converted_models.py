@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from edgepareto.host.export import input_tensors
-from edgepareto.host.export.parity import measure_parity
+from edgepareto.host.export.parity import measure_parity, onnx_outputs
 from edgepareto.host.export.tflite import LiteModel, UnsupportedModel, to_tflite
 from edgepareto.host.pruning.inference import ORT_ERRORS
 from hypothesis import HealthCheck, assume, given, settings
@@ -50,7 +50,7 @@ def feed_of(model: onnx.ModelProto, seed: int) -> dict[str, np.ndarray]:
 
 
 def relative_error(model: onnx.ModelProto, lite: LiteModel, feeds: list[dict[str, np.ndarray]]) -> float:
-    return measure_parity(model.SerializeToString(), lite, feeds).relative
+    return measure_parity(lite, feeds, onnx_outputs(model.SerializeToString(), feeds)).relative
 
 
 @pytest.mark.parametrize("path", EXPRESSED, ids=lambda path: path.stem)

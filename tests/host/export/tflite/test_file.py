@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import fix_every_size, read_model
-from edgepareto.host.export.parity import Parity, measure_parity, require_parity
+from edgepareto.host.export.parity import Parity, measure_parity, onnx_outputs, require_parity
 from edgepareto.host.export.tflite import LiteModel, UnsupportedModel, to_tflite
 from onnx import TensorProto, helper
 
@@ -60,7 +60,7 @@ def test_16_bit_weights_halve_the_file_and_cost_little(model: onnx.ModelProto):
     whole, half = to_tflite(model), to_tflite(model, half=True)
     assert len(half.content) < 0.6 * len(whole.content)
     feed = {"x": np.random.default_rng(0).random(SHAPE, np.float32)}
-    parity = measure_parity(model.SerializeToString(), half, [feed])
+    parity = measure_parity(half, [feed], onnx_outputs(model.SerializeToString(), [feed]))
     assert 1e-5 < parity.relative < 5e-3
     require_parity(parity, "fp16")
 
@@ -71,7 +71,7 @@ def test_the_gate_lets_no_file_pass_that_computes_something_else(model: onnx.Mod
     last = next(t for t in other.graph.initializer if list(t.dims) == [10])
     last.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(last) + np.float32(0.1), last.name))
     feed = {"x": np.random.default_rng(0).random(SHAPE, np.float32)}
-    parity = measure_parity(model.SerializeToString(), to_tflite(other), [feed])
+    parity = measure_parity(to_tflite(other), [feed], onnx_outputs(model.SerializeToString(), [feed]))
     with pytest.raises(EvaluationError, match=r"other outputs than ONNX Runtime, relative error .* allowed 0.0001"):
         require_parity(parity, "fp32")
     with pytest.raises(EvaluationError, match="relative error nan"):

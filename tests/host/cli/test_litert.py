@@ -1,0 +1,75 @@
+"""A device whose runtime is LiteRT: everything a user does with it, really measured on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from edgepareto.host.export import read_model
+from fakes.models import save
+from onnx import helper
+
+LITE = """
+[devices.lite]
+local = true
+runtime = "litert"
+shared = true
+step = 2
+
+[devices.virtual]
+simulate = "raspberry-pi-4b"
+runtime = "litert"
+"""
+SEARCH = ("search", "--devices", "lite", "--measurements", "4", "--population", "4")
+
+
+@pytest.fixture(autouse=True)
+def with_lite(project: Path) -> None:
+    settings = project / "edgepareto.toml"
+    settings.write_text(settings.read_text() + LITE)
+
+
+def test_a_search_measures_tflite_files_and_export_writes_one(host, project: Path):
+    assert host(*SEARCH).code == 0
+    front = json.loads(host("front", "--format", "json").out)["devices"][0]
+    assert {point["runtime"] for point in front["front"]} == {"litert"}
+    exported = host("export", "--device", "lite", "--pick", "fastest", "-o", "small.tflite")
+    assert exported.code == 0, exported.err
+    assert (project / "small.tflite").read_bytes()[4:8] == b"TFL3"
+    card = json.loads((project / "small.tflite.json").read_text())
+    assert card["runtime"] == "litert"
+    assert any(
+        runtime.startswith("litert ") and runtime.endswith("XNNPACK") for runtime in card["conditions"]["runtimes"]
+    )
+    models = project / "study" / "models"
+    for file in models.glob("*.tflite*"):
+        file.unlink()
+    assert "is gone; search again with --resume" in host("export", "--device", "lite", "-o", "small.tflite").err
+    assert host(*SEARCH, "--resume").code == 0
+    assert host("export", "--device", "lite", "-o", "small.tflite").code == 0
+
+
+def test_what_litert_cannot_express_is_refused_before_a_study_begins(host, project: Path):
+    model = read_model(project / "net.onnx")
+    last = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Softplus", [last], ["soft"]))
+    model.graph.output[0].name = "soft"
+    save(model, project / "net.onnx")
+    for words in (SEARCH, ("profile", "net.onnx", "--devices", "lite")):
+        result = host(*words)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.strip().endswith("net.onnx: LiteRT cannot express Softplus; run it with ONNX Runtime")
+    assert not (project / "study").exists()
+
+
+def test_a_device_without_the_runtime_is_told_in_a_line(host, project: Path):
+    result = host("profile", "net.onnx", "--devices", "virtual")
+    assert result.code == 1
+    assert "virtual: its agent has no runtime litert (it has onnxruntime)" in result.err
+
+
+def test_the_time_of_single_operators_is_not_to_be_had(host, project: Path):
+    result = host("profile", "net.onnx", "--devices", "lite", "--ops")
+    assert (result.code, result.out) == (2, "")
+    assert "--ops: LiteRT does not tell the time of single operators; leave out lite" in result.err
