@@ -15,8 +15,8 @@ from edgepareto.host.errors import ConfigError, EdgeParetoError, WrongUse
 
 if TYPE_CHECKING:
     from edgepareto.host.deploy.agent_installer import Deployed, Report
+    from edgepareto.host.deploy.ask import Ask
     from edgepareto.host.deploy.side_by_side import Errand
-    from edgepareto.host.deploy.ssh import Ask
 
 __all__ = ["DeployResult", "DeployTask", "deploy"]
 

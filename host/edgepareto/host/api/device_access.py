@@ -25,7 +25,8 @@ from edgepareto.host.errors import ConfigError, DeviceError, EdgeParetoError, Wr
 
 if TYPE_CHECKING:
     from edgepareto.host.deploy.agent_state import Owner
-    from edgepareto.host.deploy.ssh import Ask, Shell
+    from edgepareto.host.deploy.ask import Ask
+    from edgepareto.host.deploy.ssh import Shell
 
 __all__ = [
     "board_log",

@@ -16,7 +16,7 @@ from edgepareto.host.config.folder import locked, write_whole
 from edgepareto.host.errors import DeployError
 
 if TYPE_CHECKING:
-    from edgepareto.host.deploy.ssh import Ask
+    from edgepareto.host.deploy.ask import Ask
 
 __all__ = ["KnownKey", "check_host_key", "fingerprint", "known_keys"]
 

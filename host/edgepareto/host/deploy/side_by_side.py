@@ -11,7 +11,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from edgepareto.host.deploy.ssh import Ask
+from edgepareto.host.deploy.ask import Ask
 from edgepareto.host.errors import DeployError
 
 __all__ = ["Errand", "side_by_side"]

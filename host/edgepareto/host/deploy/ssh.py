@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edgepareto.host.config import DeviceConfig
+from edgepareto.host.deploy.ask import Ask
 from edgepareto.host.deploy.host_keys import check_host_key, known_keys
 from edgepareto.host.deploy.ssh_config import Route, find_route
 from edgepareto.host.deploy.ssh_login import log_in
@@ -23,7 +24,7 @@ from edgepareto.host.errors import DeployError
 if TYPE_CHECKING:
     from paramiko import Channel, Transport
 
-__all__ = ["Ask", "CommandResult", "Shell", "SshTarget", "open_shell", "ssh_target"]
+__all__ = ["CommandResult", "Shell", "SshTarget", "open_shell", "ssh_target"]
 
 CONNECT_S = 15.0  # for TCP, for the key exchange, and for each answer while logging in
 KEEPALIVE_S = 10
@@ -41,13 +42,6 @@ class SshTarget:
     destination: str
     port: int | None = None
     key: Path | None = None
-
-
-class Ask(Protocol):
-    """A person at a terminal; absent (None) in scripts. What `secret` returns is never shown or kept."""
-
-    def secret(self, prompt: str) -> str: ...
-    def confirm(self, question: str) -> bool: ...
 
 
 def ssh_target(device: DeviceConfig) -> SshTarget:

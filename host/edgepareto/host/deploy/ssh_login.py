@@ -11,7 +11,7 @@ from edgepareto.host.deploy.ssh_config import Route
 from edgepareto.host.errors import DeployError
 
 if TYPE_CHECKING:
-    from edgepareto.host.deploy.ssh import Ask
+    from edgepareto.host.deploy.ask import Ask
     from paramiko import PKey, Transport
 
 __all__ = ["log_in"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from edgepareto.host.errors import DeployError
 
 if TYPE_CHECKING:
-    from edgepareto.host.deploy.ssh import Ask
+    from edgepareto.host.deploy.ask import Ask
     from paramiko import Channel, SFTPClient, Transport
 
 __all__ = ["CommandResult", "Shell"]
