@@ -229,6 +229,8 @@ def test_what_only_the_owner_of_a_board_can_do_is_not_advised_to_who_has_a_card(
         ((*ADD, "--shunt-ohm", "0"), "--shunt-ohm 0.0: must be a number, more than 0"),
         ((*ADD, "--meter", "ina291"), "did you mean ina219?"),
         ((*ADD, "--key", "none/id"), "--key none/id: there is no such file"),
+        ((*ADD, "--key", "."), "--key .: is a folder; the private key for SSH is wanted"),
+        ((*ADD, "--address", "127.0.0.1:70000"), "has port 70000, allowed are 1 to 65535"),
         ((*ADD, "--address", "\x1b[2Jb:1"), "--address ?[2Jb:1: must read HOST:PORT"),
         ((*ADD, "--card", "x.toml", "--port", "22"), "leave out pi@192.168.1.20, --port"),
         (("devices", "add", "theirs", "--card", "none.toml"), "none.toml: cannot be read"),

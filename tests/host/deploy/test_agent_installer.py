@@ -171,7 +171,11 @@ def test_three_wrong_sudo_passwords_end_in_one_line_and_leave_the_board_as_it_wa
     monkeypatch.setattr("edgepareto.host.cli.deploy.person_here", lambda: person)
     assert main(["deploy", "pi1", "--wheelhouse", str(first), "--quiet"]) == 1
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "host: pi1: sudo did not accept the password of pi; nothing was changed\n")
+    assert (told.out, told.err) == (
+        "",
+        "host: pi1: sudo did not accept the password of pi; nothing was changed; run it again, and if pi may not use "
+        "sudo: an administrator there runs sudo usermod -aG sudo pi\n",
+    )
     assert person.heard == ["pi1: sudo password of pi: "] * 3
     assert pi1.script.listing() == before
     assert known().board_id is None

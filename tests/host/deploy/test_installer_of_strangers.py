@@ -17,7 +17,7 @@ from edgepareto.host.credentials import begin_rotation, mark_moved, open_rotatio
 from edgepareto.host.deploy.agent_installer import Outcome
 from edgepareto.host.deploy.agent_state import grant_owner
 from edgepareto.host.deploy.ssh import open_shell, ssh_target
-from edgepareto.host.errors import DeployError
+from edgepareto.host.errors import DeployError, WrongUse
 from edgepareto.host.fleet import probe
 from fakes.deployable_board import DeployableBoard, deployable_board, give_wheels
 
@@ -135,6 +135,12 @@ def test_nor_has_one_whose_deploy_ends_half_way(pi1: DeployableBoard, wheels: Pa
     rotation = open_rotation()
     assert rotation is not None
     assert rotation.moved == frozenset()
+
+
+def test_two_names_of_one_board_are_told_before_it_is_touched(pi1: DeployableBoard, wheels: Path):
+    add_device("again", pi1.entry)
+    with pytest.raises(WrongUse, match=r"pi1 and again are the same board, pi@127\.0\.0\.1; name one of them"):
+        api.deploy(["pi1", "again"], wheelhouse=wheels)
 
 
 def test_ctrl_c_in_the_middle_puts_the_board_back_before_the_command_ends(pi1: DeployableBoard, wheels: Path):

@@ -162,6 +162,21 @@ def test_an_upload_to_nowhere_is_one_line(shell: Shell) -> None:
         shell.upload([(b"x", "/no/such/folder/x")], lambda done, total: None)
 
 
+@pytest.mark.parametrize("has_sftp", [True, False])
+def test_an_upload_whose_connection_ends_blames_neither_room_nor_rights(
+    board: Board, tmp_path: Path, has_sftp: bool
+) -> None:
+    board.server.has_sftp = has_sftp
+    with open_shell(board.target, ask=None, host_key=board.fingerprint) as shell:
+
+        def hang_up(done: int, total: int) -> None:
+            if done:
+                shell._transport.close()
+
+        with pytest.raises(DeployError, match=r"the SSH connection broke \(.*\); run it again"):
+            shell.upload([(os.urandom(4_000_000), str(tmp_path / "there"))], hang_up)
+
+
 def test_a_board_without_sftp_gets_its_files_too(board: Board, tmp_path: Path) -> None:
     board.server.has_sftp = False
     with open_shell(board.target, ask=None, host_key=board.fingerprint) as shell:

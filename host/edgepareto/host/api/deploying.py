@@ -66,6 +66,11 @@ def deploy(
     from edgepareto.host.deploy.side_by_side import side_by_side
 
     chosen = _chosen(devices, settings)
+    by_board: dict[tuple[str | None, int | None], str] = {}
+    for device in chosen:
+        other = by_board.setdefault((device.ssh, device.ssh_port), device.name)
+        if device.ssh is not None and other != device.name:
+            raise WrongUse(f"{other} and {device.name} are the same board, {device.ssh}; name one of them")
     if host_key is not None and len(chosen) > 1:
         raise WrongUse(f"--host-key is one board's, {len(chosen)} were named; give each its own: host devices add")
     if host_key is not None and HOST_KEY.fullmatch(host_key) is None:

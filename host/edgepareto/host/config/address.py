@@ -38,7 +38,9 @@ def address_problem(address: str) -> str | None:
     if address.startswith(UNIX):
         return None
     match = HOST_PORT.fullmatch(address)
-    if match is None or not 0 < int(match.group(2)) <= LARGEST_PORT or not _is_host(match.group(1)):
+    if match is not None and not 0 < int(match.group(2)) <= LARGEST_PORT:
+        return f"has port {match.group(2)}, allowed are 1 to {LARGEST_PORT}"
+    if match is None or not _is_host(match.group(1)):
         return "must read HOST:PORT or unix:/path"
     return None
 

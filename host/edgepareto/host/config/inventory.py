@@ -56,7 +56,8 @@ def add_device(name: str, entry: Mapping[str, object], *, replace: bool = False)
     if "key" in values:
         key = Path.cwd() / Path(str(values["key"])).expanduser()
         if not key.is_file():
-            raise ConfigError(f"--key {values['key']}: there is no such file; the private key for SSH is wanted")
+            what = "is a folder" if key.is_dir() else "there is no such file"
+            raise ConfigError(f"--key {values['key']}: {what}; the private key for SSH is wanted")
         values["key"] = key
 
     def change(document: TOMLDocument) -> None:

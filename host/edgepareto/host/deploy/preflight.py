@@ -71,7 +71,10 @@ def read_facts(text: str, name: str, *, asked_at_s: float, port: int = AGENT_POR
     try:
         return _facts(one, found, asked_at_s, port)
     except (ValueError, KeyError, IndexError) as error:
-        raise DeployError(f"{name}: its facts make no sense ({error}); please report this board") from error
+        raise DeployError(
+            f"{name}: what its programs tell of it makes no sense ({error}): do python3 --version, uname -m and df -k "
+            "run there as usual? If so, please report this board"
+        ) from error
 
 
 def judge(facts: BoardFacts, wanted: Wanted) -> tuple[Check, ...]:

@@ -296,7 +296,10 @@ class Shell:
             said = _last_line(result.stderr)
             if not any(word in result.stderr.lower() for word in ("try again", "incorrect", "no password")):
                 raise self._sudo_refused(said)
-        raise DeployError(f"{self._name}: sudo did not accept the password of {self._user}; nothing was changed")
+        raise DeployError(
+            f"{self._name}: sudo did not accept the password of {self._user}; nothing was changed; run it again, and "
+            f"if {self._user} may not use sudo: an administrator there runs {self._grants}"
+        )
 
     @property
     def _grants(self) -> str:
@@ -361,6 +364,11 @@ class Shell:
         self._check_size(remote, size, int(arrived))
 
     def _not_uploaded(self, remote: str, error: BaseException) -> DeployError:
+        from paramiko import SSHException
+
+        # What the board says of its disk is an OSError; of these the connection itself is the cause.
+        if isinstance(error, (SSHException, EOFError)) or not self._transport.is_active():
+            return self._broken(error)
         said = " ".join(str(error).split()) or "the connection broke"
         return DeployError(f"{self._name}: {remote} cannot be written ({said}); room and rights there?")
 

@@ -61,7 +61,8 @@ def _knock(name: str, address: str, credentials: ClientCredentials) -> Refused |
         except ssl.SSLError as error:
             return _failed(name, address, credentials, error)
         except OSError as error:
-            why = "nothing answers" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            what = error.strerror or str(error)
+            why = "nothing answers" if isinstance(error, TimeoutError) else f"ends them ({what})"
             raise Unreachable(f"{name}: {address} takes connections, but {why}; host devices check {name}") from error
     return None if is_let_in else _not_let_in(name, address, credentials)
 
