@@ -121,6 +121,19 @@ def test_two_hosts_that_compete_measure_one_after_the_other_and_each_its_own_onc
     assert waiting == [f"pi1: held by {holder}, you are 1st in line"]
 
 
+def test_a_host_that_waits_for_nothing_leaves_no_place_in_line_behind(start_board: StartBoard, tmp_path: Path):
+    """Else the free board is kept for it, and a script that asks again and again is never let in."""
+    board = start_board()
+    with connected(board, tmp_path):
+        with (
+            pytest.raises(DeviceError, match=r"^pi1: in use by ann@laptop study; "),
+            connected(board, tmp_path, owner="bob@desk", wait_s=0),
+        ):
+            pass
+    with connected(board, tmp_path, owner="carl@desk", wait_s=0):
+        pass
+
+
 def test_a_host_that_waits_in_line_heeds_ctrl_c_at_once(start_board: StartBoard, tmp_path: Path):
     board = start_board()
     with connected(board, tmp_path):

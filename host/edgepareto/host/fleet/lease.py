@@ -52,7 +52,8 @@ class HeldLease:
         deadline_s = self._time.now_s() + wait_s
         told = ""
         while True:
-            answer = self._ask(wait=True)
+            # Who waits for nothing leaves no place in line behind: the board would be kept for it, and from everybody.
+            answer = self._ask(wait=wait_s > 0)
             if answer.granted:
                 return
             if self._time.now_s() >= deadline_s:
