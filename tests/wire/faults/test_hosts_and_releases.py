@@ -124,12 +124,12 @@ def test_two_hosts_that_compete_measure_one_after_the_other_and_each_its_own_onc
 def test_a_host_that_waits_for_nothing_leaves_no_place_in_line_behind(start_board: StartBoard, tmp_path: Path):
     """Else the free board is kept for it, and a script that asks again and again is never let in."""
     board = start_board()
-    with connected(board, tmp_path):
-        with (
-            pytest.raises(DeviceError, match=r"^pi1: in use by ann@laptop study; "),
-            connected(board, tmp_path, owner="bob@desk", wait_s=0),
-        ):
-            pass
+    with (
+        connected(board, tmp_path),
+        pytest.raises(DeviceError, match=r"^pi1: in use by ann@laptop study; "),
+        connected(board, tmp_path, owner="bob@desk", wait_s=0),
+    ):
+        pass
     with connected(board, tmp_path, owner="carl@desk", wait_s=0):
         pass
 
