@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeOptions, RuntimeUsed
+from edgepareto.agent.runtime.verdicts import one_line, run_error, wrong_provider
 from numpy.typing import NDArray
 
 __all__ = ["LiteRuntime"]
@@ -22,7 +23,6 @@ IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every file, tensorflow/lite/schema/schem
 XNNPACK, OWN_KERNELS = "XNNPACK", "CPU"
 DELEGATE = "DELEGATE"  # how the interpreter calls what a delegate took over
 Interpreter: TypeAlias = Any  # neither library has types
-_MESSAGE_LENGTH = 400
 
 
 class LiteRuntime:
@@ -34,7 +34,7 @@ class LiteRuntime:
 
     def __init__(self, options: RuntimeOptions) -> None:
         if options.provider not in (XNNPACK, OWN_KERNELS):
-            raise _wrong_provider(options.provider, f"LiteRT has {XNNPACK} and {OWN_KERNELS}")
+            raise wrong_provider(options.provider, f"LiteRT has {XNNPACK} and {OWN_KERNELS}")
         self._options = options
         self._library, self._module = _library()
         self._interpreter: Interpreter = None
@@ -90,7 +90,8 @@ class LiteRuntime:
         except KeyError as error:
             raise WorkerError(Status.LOAD_FAILED, f"the sample inputs lack {error.args[0]}") from error
         except (RuntimeError, ValueError) as error:
-            raise _run_error(error) from error
+            text = one_line(error)
+            raise run_error(text, is_out_of_memory=_says_out_of_memory(text)) from error
 
     def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
         """LiteRT's Python has no profile of its nodes."""
@@ -121,7 +122,7 @@ def _names(interpreter: Interpreter, signatures: Mapping[str, object]) -> tuple[
 
 
 def _load_error(error: Exception) -> WorkerError:
-    text = _one_line(error)
+    text = one_line(error)
     if _says_out_of_memory(text):
         return WorkerError(Status.OOM, f"the model does not fit in memory: {text}")
     if "custom op" in text or "unsupported op" in text or "Didn't find op" in text:
@@ -131,20 +132,5 @@ def _load_error(error: Exception) -> WorkerError:
     return WorkerError(Status.LOAD_FAILED, text)
 
 
-def _run_error(error: Exception) -> WorkerError:
-    text = _one_line(error)
-    if _says_out_of_memory(text):
-        return WorkerError(Status.OOM, f"one inference does not fit in memory: {text}")
-    return WorkerError(Status.LOAD_FAILED, f"the model does not run on the sample inputs: {text}")
-
-
-def _wrong_provider(wanted: str, seen: str) -> WorkerError:
-    return WorkerError(Status.WRONG_PROVIDER, f"provider {wanted} was asked for, {seen}; choose one that it has")
-
-
 def _says_out_of_memory(text: str) -> bool:
     return "bad_alloc" in text or "ailed to allocate" in text
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_MESSAGE_LENGTH]

@@ -14,6 +14,7 @@ from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.external_data import refuse_external_data
 from edgepareto.agent.runtime.onnx_profile import WARM_UP_RUNS, read_profile
 from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeOptions, RuntimeUsed
+from edgepareto.agent.runtime.verdicts import one_line, run_error, wrong_provider
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -27,7 +28,6 @@ _CONFIG = {
     "session.set_denormal_as_zero": "1",
     "session.load_model_format": "ONNX",
 }
-_MESSAGE_LENGTH = 400
 _ORT_ERRORS = (
     ort_errors.EPFail,
     ort_errors.EngineError,
@@ -57,7 +57,7 @@ class OnnxRuntime:
         wanted = self._options.provider
         available = onnxruntime.get_available_providers()
         if wanted not in available:
-            raise _wrong_provider(wanted, f"this build offers {', '.join(available)}")
+            raise wrong_provider(wanted, f"this build offers {', '.join(available)}")
         settings = _session_options(self._options.threads)
         try:
             with warnings.catch_warnings():
@@ -68,7 +68,7 @@ class OnnxRuntime:
         session.disable_fallback()
         used = str(session.get_providers()[0])
         if used != wanted:
-            raise _wrong_provider(wanted, f"the session uses {used}")
+            raise wrong_provider(wanted, f"the session uses {used}")
         _refuse_what_is_no_numbers(session)
         self._session = session
         self._model = model
@@ -86,14 +86,16 @@ class OnnxRuntime:
         try:
             return dict(zip(self._output_names, self._session.run(self._output_names, feed), strict=True))
         except _ORT_ERRORS as error:
-            raise _run_error(error) from error
+            text = one_line(error)
+            raise run_error(text, is_out_of_memory=_says_out_of_memory(text)) from error
 
     def run(self, feed: Mapping[str, NDArray[np.generic]]) -> None:
         assert self._session is not None, "load comes first"
         try:
             self._session.run(self._output_names, feed)
         except _ORT_ERRORS as error:
-            raise _run_error(error) from error
+            text = one_line(error)
+            raise run_error(text, is_out_of_memory=_says_out_of_memory(text)) from error
 
     def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
         """In a session of its own: a profiled one is slower."""
@@ -110,7 +112,8 @@ class OnnxRuntime:
                     session.run(self._output_names, feed)
                 return read_profile(Path(session.end_profiling()))
             except _ORT_ERRORS as error:
-                raise _run_error(error) from error
+                text = one_line(error)
+                raise run_error(text, is_out_of_memory=_says_out_of_memory(text)) from error
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
@@ -149,7 +152,7 @@ def _refuse_what_is_no_numbers(session: onnxruntime.InferenceSession) -> None:
 
 
 def _load_error(error: BaseException) -> WorkerError:
-    text = _one_line(error)
+    text = one_line(error)
     if _says_out_of_memory(text):
         return WorkerError(Status.OOM, f"the model does not fit in memory: {text}")
     # "No Op registered" (an operator of an unknown name or opset) and "not a registered function/op" (of an unknown
@@ -165,20 +168,5 @@ def _load_error(error: BaseException) -> WorkerError:
     return WorkerError(Status.INVALID_MODEL if isinstance(error, malformed) else Status.LOAD_FAILED, text)
 
 
-def _run_error(error: BaseException) -> WorkerError:
-    text = _one_line(error)
-    if _says_out_of_memory(text):
-        return WorkerError(Status.OOM, f"one inference does not fit in memory: {text}")
-    return WorkerError(Status.LOAD_FAILED, f"the model does not run on the sample inputs: {text}")
-
-
-def _wrong_provider(wanted: str, seen: str) -> WorkerError:
-    return WorkerError(Status.WRONG_PROVIDER, f"provider {wanted} was asked for, {seen}; choose one that it has")
-
-
 def _says_out_of_memory(text: str) -> bool:
     return "bad_alloc" in text or "Failed to allocate memory" in text
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:_MESSAGE_LENGTH]
