@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export.tflite import LiteModel
-from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_lite, open_session
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_ERROR", "Parity", "measure_parity", "onnx_outputs", "require_parity"]
+__all__ = ["LARGEST_ERROR", "Feed", "Parity", "lite_outputs", "measure_parity", "onnx_outputs", "require_parity"]
 
 # Of 32-bit files rounding alone is left; 16-bit weights are off by up to 2^-11 each.
 LARGEST_ERROR = {"fp32": 1e-4, "fp16": 2e-2}
-STDERR = 2
 SMALLEST_SCALE = 1e-6  # outputs below are noise, and compared with this
 Feed = Mapping[str, NDArray[np.generic]]
 
@@ -47,7 +43,7 @@ def measure_parity(lite: LiteModel, feeds: Sequence[Feed], expected: Sequence[Fe
 
     Raises EvaluationError where LiteRT refuses the file or the inputs.
     """
-    seen = _seen(lite, feeds)
+    seen = lite_outputs(lite, feeds)
     absolute = relative = 0.0
     for name in expected[0]:
         wanted = np.stack([run[name] for run in expected]).astype(np.float64)
@@ -73,29 +69,12 @@ def require_parity(parity: Parity, precision: str) -> None:
         )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """LiteRT greets on the process's stderr and has no switch for that (google-ai-edge/LiteRT#7420)."""
-    kept = os.dup(STDERR)
+def lite_outputs(lite: LiteModel, feeds: Sequence[Feed]) -> list[Feed]:
+    """What LiteRT gives, in ONNX's order of axes, one thread. Raises EvaluationError."""
     try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), STDERR)
-        yield
-    finally:
-        os.dup2(kept, STDERR)
-        os.close(kept)
-
-
-def _seen(lite: LiteModel, feeds: Sequence[Feed]) -> list[dict[str, NDArray[np.generic]]]:
-    """In ONNX's order of axes."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with _quiet():
-            interpreter = Interpreter(model_content=lite.content, num_threads=1)
-            interpreter.allocate_tensors()
+        interpreter = open_lite(lite.content)
         signature = interpreter.get_signature_runner()
-        runs = []
+        runs: list[Feed] = []
         for feed in feeds:
             interpreter.reset_all_variables()  # the state of fused LSTMs
             outputs = signature(**{name: lite.input_of(name, feed[name]) for name in lite.inputs})

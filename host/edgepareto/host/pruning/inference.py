@@ -1,17 +1,23 @@
-"""ONNX Runtime as the host uses it: one thread, so that the same model gives the same numbers in any process."""
+"""The runtimes as the host uses them: one thread, so that the same model gives the same numbers in any process."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 # Since 1.32 it keeps an id in the user's home and reports home; it reads this as it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-__all__ = ["ORT_ERRORS", "open_session"]
+__all__ = ["ORT_ERRORS", "Interpreter", "fuse", "open_lite", "open_session", "without_stderr"]
+
+Interpreter: TypeAlias = Any  # LiteRT has no types
 
 # They have no common base but Exception.
 ORT_ERRORS = (
@@ -24,14 +30,57 @@ ORT_ERRORS = (
     state.NotImplemented,
     state.RuntimeException,
 )
+STDERR = 2
 FATAL_ONLY = 4  # what it logs besides would stand raw between our own lines; errors are raised as well
 
 
 def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     """Raises one of ORT_ERRORS where the runtime refuses the model."""
+    return _open(model, _options())
+
+
+def fuse(model: bytes, file: Path) -> onnx.ModelProto:
+    """The model after ONNX Runtime's basic rewriting, which no processor matters to: constants folded, a normalisation
+    or an activation a part of the layer before. file: scratch. Raises one of ORT_ERRORS.
+    """
+    options = _options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(file)
+    _open(model, options)
+    return onnx.load(file)
+
+
+def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL_ONLY
+    return options
+
+
+def _open(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     content = str(model) if isinstance(model, Path) else model
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def open_lite(content: bytes) -> Interpreter:
+    """LiteRT with its tensors allocated. Raises RuntimeError or ValueError where it refuses the file."""
+    from ai_edge_litert.interpreter import Interpreter as Opened
+
+    with without_stderr():
+        interpreter = Opened(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextmanager
+def without_stderr() -> Iterator[None]:
+    """LiteRT greets on the process's stderr and has no switch for that (google-ai-edge/LiteRT#7420)."""
+    kept = os.dup(STDERR)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["ELEMENT_TYPES", "Array", "FlatModel", "Table"]
+__all__ = ["ELEMENT_TYPES", "SIGNATURE", "Array", "Buffer", "FlatModel", "Table", "packed"]
 
 Array: TypeAlias = NDArray[Any]
 Table: TypeAlias = Any  # an object of the generated schema, which has no types
@@ -42,7 +42,7 @@ class FlatModel:
         self.tensors: list[Table] = []
         self.operators: list[Table] = []
         self.dtypes: list[str] = []
-        self._buffers: list[_Buffer] = [_Buffer(None)]  # the first is every variable tensor's
+        self._buffers: list[Buffer] = [Buffer(None)]  # the first is every variable tensor's
         self._codes: dict[tuple[int, int], int] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], int] = {}
 
@@ -56,7 +56,7 @@ class FlatModel:
         key = (dtype, value.shape, value.tobytes()) if small else ("", (), b"")
         if small and key in self._small:
             return self._small[key]
-        self._buffers.append(_Buffer(value))
+        self._buffers.append(Buffer(value))
         number = self._add(name, value.shape, dtype, buffer=len(self._buffers) - 1)
         if small:
             self._small[key] = number
@@ -93,11 +93,8 @@ class FlatModel:
         model.version = SCHEMA_VERSION
         model.description = description
         model.operatorCodes = [_operator_code(code, version) for code, version in self._codes]
-        model.subgraphs, model.buffers, model.signatureDefs = [graph], self._buffers, [signature]
-        size = sum(buffer.size for buffer in self._buffers)
-        builder = flatbuffers.Builder(size + (size >> 4) + (1 << 16))
-        builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
-        return bytes(builder.Output())
+        model.subgraphs, model.signatureDefs = [graph], [signature]
+        return packed(model, self._buffers)
 
     def code_of(self, operator: Table) -> str:
         code = list(self._codes)[operator.opcodeIndex][0]
@@ -139,7 +136,16 @@ class FlatModel:
         return len(self.tensors) - 1
 
 
-class _Buffer:
+def packed(model: Table, buffers: Sequence[Buffer]) -> bytes:
+    """The file of a ModelT with these buffers in place of its own."""
+    model.buffers = list(buffers)
+    size = sum(buffer.size for buffer in buffers)
+    builder = flatbuffers.Builder(size + (size >> 4) + (1 << 16))
+    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+class Buffer:
     """In place of the schema's BufferT: aligned, and copied once."""
 
     def __init__(self, value: Array | None) -> None:

@@ -1,0 +1,89 @@
+"""ONNX in, ONNX out, by onnxruntime.quantization."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from edgepareto.host.errors import EvaluationError
+from edgepareto.host.export.parity import Feed
+from edgepareto.host.export.quantize.rules import Method
+from edgepareto.host.export.quantize.samples import calibrating
+from edgepareto.host.pruning.inference import ORT_ERRORS, fuse
+from onnxruntime import quantization
+from onnxruntime.quantization.registry import IntegerOpsRegistry, QDQRegistry, QLinearOpsRegistry
+
+__all__ = ["quantize_onnx"]
+
+PER_CHANNEL_OPSET = 13  # from here on DequantizeLinear has an axis
+PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")  # else it tells the user to do what was done
+WHAT_IT_RAISES = (*ORT_ERRORS, AssertionError, KeyError, IndexError, NotImplementedError, TypeError, ValueError)
+STATIC_TYPES = tuple(sorted({*QDQRegistry, *QLinearOpsRegistry}))
+DYNAMIC_TYPES = tuple(sorted(IntegerOpsRegistry))
+
+
+def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Method, name: str) -> bytes:
+    """The file. The same arguments give the same bytes. name: begins messages.
+
+    STATIC: QuantizeLinear and DequantizeLinear around every operator that ONNX Runtime has in integers, weights per
+    channel. DYNAMIC: MatMul and LSTM weights; feeds are not used.
+    Raises DataError for too few samples, EvaluationError where the quantiser fails.
+    """
+    samples = calibrating(feeds) if method is Method.STATIC else ()
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgepareto-int8-") as folder:
+            prepared, made = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+            onnx.save(_prepared(model, Path(folder)), prepared)
+            if method is Method.STATIC:
+                quantization.quantize_static(
+                    prepared,
+                    made,
+                    _Reader(samples),
+                    per_channel=True,
+                    op_types_to_quantize=list(STATIC_TYPES),
+                )
+            else:
+                quantization.quantize_dynamic(
+                    prepared, made, per_channel=True, op_types_to_quantize=list(DYNAMIC_TYPES)
+                )
+            return _finished(onnx.load(made), model)
+    except WHAT_IT_RAISES as error:
+        raise EvaluationError(f"{name}: ONNX Runtime cannot quantise it: {_first_line(error)}") from error
+
+
+class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
+
+
+def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """Of an opset that can hold it, and with layers and what follows them made one: a range that is thrown away costs
+    accuracy."""
+    newer = model
+    if next((entry.version for entry in model.opset_import if entry.domain == ""), 0) < PER_CHANNEL_OPSET:
+        newer = onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET)
+    fused = fuse(newer.SerializeToString(), folder / "fused.onnx")
+    fused.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
+    return fused
+
+
+def _finished(made: onnx.ModelProto, given: onnx.ModelProto) -> bytes:
+    """Without what only the quantiser needed; boards may have an older ONNX Runtime than this machine."""
+    used = {node.domain for node in made.graph.node} | {""}
+    imports = sorted({(entry.domain, entry.version) for entry in made.opset_import if entry.domain in used})
+    del made.opset_import[:]
+    made.opset_import.extend(onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in imports)
+    del made.metadata_props[:]
+    made.metadata_props.extend(given.metadata_props)
+    made.producer_name, made.producer_version = given.producer_name, given.producer_version
+    del made.graph.value_info[:]
+    return made.SerializeToString(deterministic=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

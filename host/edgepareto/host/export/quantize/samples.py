@@ -1,0 +1,23 @@
+"""How many samples the ranges of activations are learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgepareto.host.errors import DataError
+from edgepareto.host.export.parity import Feed
+
+__all__ = ["CALIBRATION_SAMPLES", "FEWEST_SAMPLES", "calibrating"]
+
+CALIBRATION_SAMPLES = 128  # docs/int8.md: more change accuracy by less than its own noise
+FEWEST_SAMPLES = 8
+
+
+def calibrating(feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """The first of them. Raises DataError where there are too few to tell a range by."""
+    if len(feeds) < FEWEST_SAMPLES:
+        raise DataError(
+            f"int8 learns the ranges of activations from calibration samples; there are {len(feeds)}, it needs "
+            f"{FEWEST_SAMPLES} and uses up to {CALIBRATION_SAMPLES}; give more, labels are not needed"
+        )
+    return feeds[:CALIBRATION_SAMPLES]
