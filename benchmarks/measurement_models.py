@@ -12,7 +12,7 @@ from edgepareto.agent.profiling import BatchRequest, CandidateSpec
 from edgepareto.agent.profiling import Purpose as AgentPurpose
 from edgepareto.agent.runtime import RuntimeOptions
 from edgepareto.host.accuracy import uniform_dataset
-from edgepareto.host.domain import Batch, BatchEntry, CandidateId, Purpose
+from edgepareto.host.domain import Batch, BatchEntry, CandidateId, Deployment, Purpose
 from edgepareto.host.export import expected_outputs, input_tensors, sha256_of, write_model, write_sample_inputs
 from onnx import TensorProto, helper, numpy_helper
 
@@ -51,7 +51,7 @@ class ModelFiles:
             anchor=self.entry(number),
             entries=tuple(other.entry() for other in others),
             inputs=self.inputs,
-            threads=1,
+            deployment=Deployment(threads=1),
         )
 
 
@@ -96,9 +96,6 @@ def request_of(
         order_seed=order_seed,
         anchor=_spec(anchor),
         candidates=tuple(_spec(candidate) for candidate in candidates),
-        runtime=RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider"),
-        inputs=anchor.inputs,
-        relative_tolerance=1e-3,
         measure_energy=measure_energy,
     )
 
@@ -111,4 +108,7 @@ def _spec(files: ModelFiles) -> CandidateSpec:
         model_sha256=files.sha256,
         model=files.model,
         expected_outputs=files.outputs,
+        runtime=RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider"),
+        inputs=files.inputs,
+        relative_tolerance=1e-3,
     )

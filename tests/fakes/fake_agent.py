@@ -40,6 +40,7 @@ INFO = DeviceInfo(
     profile_note="made up",
     host_boot_id="boot-of-the-host",
     fixes_clocks=True,
+    clock_modes=("15W", "25W"),
 )
 DEVICE = Device(info=INFO, meter=METER)
 BOARD = Board(clock=SystemClock(), sys_root=Path("/"), meter=None, default_threads=1, shared=True)

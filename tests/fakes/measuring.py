@@ -89,7 +89,7 @@ def trace_of(spec: CandidateSpec, request: BatchRequest, *, is_anchor: bool, run
         runtime=RuntimeUsed(
             name="onnxruntime",
             version="1.23",
-            provider=request.runtime.provider,
+            provider=spec.runtime.provider,
             threads=1,
             options={"a": "0", "b": "1"},
         ),
@@ -147,6 +147,8 @@ def trace_of(spec: CandidateSpec, request: BatchRequest, *, is_anchor: bool, run
         operators=(OperatorTime(name="conv1", op_type="Conv", total_ns=12_000, runs=10),),
         anchor_ratio=1.01,
         voided=2,
+        build_ns=3_000_000,
+        clock_mode="15W",
     )
 
 

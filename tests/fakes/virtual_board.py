@@ -114,9 +114,6 @@ class VirtualBoard:
             order_seed=7,
             anchor=anchor,
             candidates=tuple(candidates),
-            runtime=RuntimeOptions(name="virtual", threads=1, provider="CPUExecutionProvider"),
-            inputs=self.root / "inputs.npz",
-            relative_tolerance=1e-3,
             measure_energy=False,
             anchor_baseline=baseline,
         )
@@ -153,6 +150,9 @@ class VirtualBoard:
             model_sha256="",
             model=model,
             expected_outputs=self.root / "outputs.npz",
+            runtime=RuntimeOptions(name="virtual", threads=1, provider="CPUExecutionProvider"),
+            inputs=self.root / "inputs.npz",
+            relative_tolerance=1e-3,
         )
 
     def _spawn(self, argv: Sequence[str]) -> _Worker | _Sampler:

@@ -98,8 +98,8 @@ def test_nobody_at_an_address_is_unreachable_with_what_to_do(tmp_path: Path):
 
 def test_a_protocol_version_that_the_host_does_not_know_is_refused(start_agent, monkeypatch):
     agent = start_agent()
-    monkeypatch.setattr(agent_wire, "spoken_version", lambda _: 3)
-    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 3, this host speaks 1 to 2"):
+    monkeypatch.setattr(agent_wire, "spoken_version", lambda _: 4)
+    with pytest.raises(WrongProtocol, match=r"its agent 1\.2\.3 speaks protocol version 4, this host speaks 1 to 3"):
         probe(agent.device)
 
 

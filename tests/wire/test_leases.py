@@ -70,6 +70,6 @@ def test_who_is_unlocked_learns_it_from_its_next_renewal(call: Call):
     assert bob.Unlock(pb.UnlockRequest(by="bob@desk")).ended.owner == "bob@desk other"
 
 
-@pytest.mark.parametrize(("host", "spoken"), [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("host", "spoken"), [(1, 1), (2, 2), (3, 3), (4, 3)])
 def test_an_agent_answers_in_the_newest_version_that_both_know(call: Call, host: int, spoken: int):
     assert holder(call(ANNS), host).protocol_version == spoken

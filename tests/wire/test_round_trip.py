@@ -13,8 +13,9 @@ from edgepareto.agent.errors import MeterStatus, RequestError, Status
 from edgepareto.agent.lease import Holder, Owner
 from edgepareto.agent.power.power_meter import MeterDescription
 from edgepareto.agent.profiling.trace import CandidateSpec, CandidateTrace, Purpose
+from edgepareto.agent.runtime import RuntimeOptions
 from edgepareto.agent.wire import Device
-from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, DeviceName
+from edgepareto.host.domain import AnchorBaseline, Batch, BatchEntry, CandidateId, Deployment, DeviceName
 from edgepareto.host.domain import Purpose as HostPurpose
 from edgepareto.host.fleet import wire as host_wire
 from edgepareto.profiler.v1 import profiler_pb2 as pb
@@ -37,6 +38,9 @@ def full_trace() -> CandidateTrace:
         model_sha256="ab" * 32,
         model=Path("m"),
         expected_outputs=Path("o"),
+        runtime=RuntimeOptions(name="onnxruntime", threads=3, provider="CPUExecutionProvider"),
+        inputs=Path("i"),
+        relative_tolerance=1e-3,
     )
     request = pb.ProfileRequest(
         request_key="k",
@@ -134,6 +138,44 @@ def test_what_a_batch_asks_beside_its_models_reaches_the_agent(tmp_path: Path, g
     assert agent_wire.batch_request(host_wire.profile_request(without, names, ""), blobs).anchor_baseline is None
 
 
+def test_each_candidate_runs_as_its_own_deployment_says_and_else_as_the_batchs(tmp_path: Path):
+    anchor = BatchEntry(
+        candidate=CandidateId("c0"),
+        purpose=HostPurpose.SEARCH,
+        attempt=0,
+        model=tmp_path / "m",
+        model_sha256="ab" * 32,
+        expected_outputs=tmp_path / "o",
+    )
+    lite = replace(
+        anchor,
+        candidate=CandidateId("c1"),
+        deployment=Deployment(runtime="litert", precision="int8", threads=3),
+        inputs=tmp_path / "lite",
+        relative_tolerance=0.1,
+    )
+    batch = Batch(
+        request_key="k",
+        preset="quick",
+        order_seed=7,
+        anchor=anchor,
+        entries=(lite,),
+        inputs=tmp_path / "i",
+        deployment=Deployment(threads=2, clock_mode="15W"),
+    )
+    names = {tmp_path / "o": "ef" * 32, tmp_path / "i": "cd" * 32, tmp_path / "lite": "12" * 32}
+    message = host_wire.profile_request(batch, names, "lease")
+    wanted = agent_wire.blob_names(message)
+    assert wanted == {"ab" * 32, "ef" * 32, "cd" * 32, "12" * 32}
+    asked = agent_wire.batch_request(message, {name: Path(name) for name in wanted})
+    assert asked.clock_mode == "15W"
+    dense, candidate = asked.anchor, asked.candidates[0]
+    assert dense.runtime == RuntimeOptions(name="onnxruntime", threads=2, provider="CPUExecutionProvider")
+    assert (dense.inputs, dense.relative_tolerance) == (Path("cd" * 32), 1e-3)
+    assert candidate.runtime == RuntimeOptions(name="litert", threads=3, provider="XNNPACK", precision="int8")
+    assert (candidate.inputs, candidate.relative_tolerance) == (Path("12" * 32), 0.1)
+
+
 def test_what_is_unknown_is_absent_and_not_zero():
     trace = replace(
         full_trace(),
@@ -179,7 +221,8 @@ def test_every_field_of_the_device_reaches_the_host():
     arrived = host_wire.device_info(device_info(DEVICE), PI1, host_boot_id="another")
     info = DEVICE.info
     common = {f.name for f in fields(arrived)} & {f.name for f in fields(info)}
-    assert len(common) == len(fields(arrived)) - 2  # but for its name and its meter
+    assert len(common) == len(fields(arrived)) - 3  # but for its name, its meter and the version that is spoken
+    assert arrived.protocol == 2
     for name in common - {"runtimes"}:
         assert getattr(arrived, name) == getattr(info, name), name
     assert plain(arrived.runtimes) == plain(info.runtimes)

@@ -34,7 +34,8 @@ class InstalledRuntime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
     """board_id: stable across boots. host_boot_id: boot id of the machine that the agent's process runs on, another
-    thing than the boot_id of a simulated board. None: not known. fixes_clocks: while a lease is held."""
+    thing than the boot_id of a simulated board. None: not known. fixes_clocks: while a lease is held. clock_modes: that
+    a host may ask for."""
 
     agent_version: str
     board_id: str
@@ -51,6 +52,7 @@ class DeviceInfo:
     profile_note: str | None
     host_boot_id: str | None
     fixes_clocks: bool = False
+    clock_modes: tuple[str, ...] = ()
 
 
 def read_device_info(
@@ -106,8 +108,14 @@ def _onnx_runtime() -> tuple[InstalledRuntime, ...]:
 
 def _litert() -> tuple[InstalledRuntime, ...]:
     for wheel, module in LITERT_WHEELS.items():
+        try:
+            version = metadata.version(wheel)
+        except metadata.PackageNotFoundError:
+            continue
         if util.find_spec(module) is not None:
-            return (InstalledRuntime(name="litert", version=metadata.version(wheel), providers=("XNNPACK", "CPU")),)
+            # Their versions overlap, and hosts refuse what only the old one computes wrongly.
+            told = f"{version} ({wheel})" if wheel == "tflite-runtime" else version
+            return (InstalledRuntime(name="litert", version=told, providers=("XNNPACK", "CPU")),)
     return ()
 
 

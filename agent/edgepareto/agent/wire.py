@@ -47,7 +47,8 @@ __all__ = [
     "unlocked",
 ]
 
-PROTOCOL_VERSION = 2  # of the wire. 2: queue, unlock and holder of the lease
+# Of the wire. 2: queue, unlock and holder of the lease. 3: a runtime per candidate, outputs for a score, clock modes.
+PROTOCOL_VERSION = 3
 MEASUREMENT_PROTOCOL = 1  # of the numbers (docs/measurement.md, Protocol): another version is another measurement
 CHUNK_BYTES = 1 << 20  # a result may exceed the 4 MB that gRPC takes in one message
 LONGEST_TEXT = 256  # characters; hosts send hashes, names of files and what they call themselves
@@ -116,6 +117,7 @@ def device_info(device: Device, *, version: int, holder: Holder | None) -> pb.De
         profile_note=info.profile_note,
         host_boot_id=info.host_boot_id,
         fixes_clocks=info.fixes_clocks,
+        clock_modes=info.clock_modes,
         holder=None if holder is None else _holder(holder),
     )
 
@@ -147,9 +149,9 @@ def fingerprint(message: pb.ProfileRequest) -> str:
 
 def blob_names(message: pb.ProfileRequest) -> frozenset[str]:
     """Every blob that the batch needs on the board."""
-    names = {message.inputs_sha256}
+    names: set[str] = set()
     for candidate in (message.anchor, *message.candidates):
-        names |= {candidate.model_sha256, candidate.expected_outputs_sha256}
+        names |= {candidate.model_sha256, candidate.expected_outputs_sha256, _inputs_of(candidate, message)}
     return frozenset(names)
 
 
@@ -161,8 +163,9 @@ def candidate_count(message: pb.ProfileRequest) -> int:
 def check_threads(message: pb.ProfileRequest, device: Device) -> None:
     """Raises RequestError where the board has fewer cores: more threads than these measure the scheduler."""
     cores = device.info.cpu_count
-    if message.runtime.threads > cores:
-        raise RequestError(f"{message.runtime.threads} threads were asked for, this board has {cores} cores")
+    threads = max(_runtime_of(candidate, message).threads for candidate in (message.anchor, *message.candidates))
+    if threads > cores:
+        raise RequestError(f"{threads} threads were asked for, this board has {cores} cores")
 
 
 def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> BatchRequest:
@@ -175,22 +178,16 @@ def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> Batc
         raise RequestError(
             f"a batch holds at most {MAXIMUM_CANDIDATES} candidates; {len(message.candidates)} were sent"
         )
-    if not 0 < message.relative_tolerance < math.inf:
-        raise RequestError(f"relative_tolerance must be above 0 and finite; seen {message.relative_tolerance:g}")
     return BatchRequest(
         request_key=message.request_key,
         preset=message.preset,
         order_seed=message.order_seed,
-        anchor=_spec(message.anchor, blobs),
-        candidates=tuple(_spec(candidate, blobs) for candidate in message.candidates),
-        runtime=RuntimeOptions(
-            name=message.runtime.name, threads=message.runtime.threads, provider=message.runtime.provider
-        ),
-        inputs=blobs[message.inputs_sha256],
-        relative_tolerance=message.relative_tolerance,
+        anchor=_spec(message.anchor, message, blobs),
+        candidates=tuple(_spec(candidate, message, blobs) for candidate in message.candidates),
         measure_energy=message.measure_energy,
         anchor_baseline=_anchor_baseline(message.anchor_baseline) if message.HasField("anchor_baseline") else None,
         time_operators=message.time_operators,
+        clock_mode=message.clock_mode,
     )
 
 
@@ -241,12 +238,18 @@ def result(trace: CandidateTrace, device: Device) -> pb.CandidateResult:
         operators=[_operator(operator) for operator in trace.operators],
         anchor_ratio=trace.anchor_ratio,
         voided=trace.voided,
+        build_ns=trace.build_ns,
+        clock_mode=trace.clock_mode,
     )
 
 
-def _spec(message: pb.CandidateRequest, blobs: Mapping[str, Path]) -> CandidateSpec:
+def _spec(message: pb.CandidateRequest, batch: pb.ProfileRequest, blobs: Mapping[str, Path]) -> CandidateSpec:
     if message.purpose not in _PURPOSES:
         raise RequestError(f"candidate {message.candidate_id}: unknown purpose {message.purpose}")
+    own_tolerance = message.HasField("relative_tolerance")
+    tolerance = message.relative_tolerance if own_tolerance else batch.relative_tolerance
+    if not 0 < tolerance < math.inf:
+        raise RequestError(f"relative_tolerance must be above 0 and finite; seen {tolerance:g}")
     return CandidateSpec(
         candidate_id=message.candidate_id,
         purpose=_PURPOSES[message.purpose],
@@ -254,6 +257,26 @@ def _spec(message: pb.CandidateRequest, blobs: Mapping[str, Path]) -> CandidateS
         model_sha256=message.model_sha256,
         model=blobs[message.model_sha256],
         expected_outputs=blobs[message.expected_outputs_sha256],
+        runtime=_runtime_options(_runtime_of(message, batch)),
+        inputs=blobs[_inputs_of(message, batch)],
+        relative_tolerance=tolerance,
+    )
+
+
+def _runtime_of(message: pb.CandidateRequest, batch: pb.ProfileRequest) -> pb.RuntimeOptions:
+    return message.runtime if message.HasField("runtime") else batch.runtime
+
+
+def _inputs_of(message: pb.CandidateRequest, batch: pb.ProfileRequest) -> str:
+    return message.inputs_sha256 if message.HasField("inputs_sha256") else batch.inputs_sha256
+
+
+def _runtime_options(message: pb.RuntimeOptions) -> RuntimeOptions:
+    return RuntimeOptions(
+        name=message.name,
+        threads=message.threads,
+        provider=message.provider,
+        precision=message.precision or "fp32",
     )
 
 

@@ -102,6 +102,9 @@ class Bench:
             model_sha256="",
             model=path,
             expected_outputs=self.folder / f"{name}.npz",
+            runtime=RuntimeOptions(name="onnxruntime", threads=0, provider="CPUExecutionProvider"),
+            inputs=self.folder / "inputs.npz",
+            relative_tolerance=1e-3,
         )
 
     def request(self, anchor: CandidateSpec, *candidates: CandidateSpec) -> BatchRequest:
@@ -111,9 +114,6 @@ class Bench:
             order_seed=7,
             anchor=anchor,
             candidates=candidates,
-            runtime=RuntimeOptions(name="onnxruntime", threads=0, provider="CPUExecutionProvider"),
-            inputs=self.folder / "inputs.npz",
-            relative_tolerance=1e-3,
             measure_energy=True,
         )
 

@@ -117,9 +117,11 @@ def test_the_sampler_has_a_core_to_itself_or_the_energy_is_tagged(bench: Bench) 
     cpus = sorted(os.sched_getaffinity(0))
     spec = bench.spec("dense")
     request = bench.request(spec)
-    crowded = replace(request, runtime=replace(request.runtime, threads=len(cpus)))
-    (trace,) = bench.measure(crowded, bench.board(with_meter=True))
-    assert "ENERGY_SHARED_CORES" in trace.tags
+    on_every_core = replace(spec, runtime=replace(spec.runtime, threads=len(cpus)))
+    crowded = bench.request(on_every_core, bench.spec("beside it"))
+    taking_all, beside_it = bench.measure(crowded, bench.board(with_meter=True))
+    assert "ENERGY_SHARED_CORES" in taking_all.tags
+    assert ("ENERGY_SHARED_CORES" in beside_it.tags) == (len(cpus) == 1), "it is measured as in any other batch"
     if len(cpus) > 1:
         bench.started.clear()
         (trace,) = bench.measure(request, bench.board(with_meter=True))

@@ -170,7 +170,7 @@ def test_an_anchor_that_dies_while_timed_makes_the_batch_void(bench: Bench) -> N
 
 def test_a_provider_that_the_board_lacks_is_no_number(bench: Bench) -> None:
     options = RuntimeOptions(name="onnxruntime", threads=1, provider="CUDAExecutionProvider")
-    (trace,) = bench.measure(replace(bench.request(bench.spec("dense")), runtime=options))
+    (trace,) = bench.measure(bench.request(replace(bench.spec("dense"), runtime=options)))
     assert trace.status is Status.WRONG_PROVIDER
     assert trace.blocks == ()
 

@@ -91,7 +91,7 @@ class _Batch:
         self._before = self._after = read_conditions(context.board.sys_root)
         self._contention: float | None = None
         self._watch = BoardWatch(context)
-        cores = self._share_out_cores()
+        cores = tuple(self._share_out_cores(job) for job in context.jobs)
         self._energy = EnergyRounds(context, self._watch, self._start_sampler(cores, deadline, spawn))
         self._workers = Workers(
             context, cores=cores, spawn=spawn_worker, deadline=deadline, wait_for_others=self._energy.wait_until_ready
@@ -181,20 +181,22 @@ class _Batch:
         baseline = self._context.request.anchor_baseline
         return anchor_ratio(self._anchor.blocks, baseline, boot_id=boot_id, governor=governor)
 
-    def _start_sampler(self, cores: Cores, deadline: Deadline, spawn: Spawn) -> SamplerClient | None:
+    def _start_sampler(self, cores: Sequence[Cores], deadline: Deadline, spawn: Spawn) -> SamplerClient | None:
         board, meter = self._context.board, self._context.board.meter
         if meter is None or not self._context.request.measure_energy:
             return None
-        command = sampler_command(meter, simulation=board.simulation, cpu=cores.sampler, sys_root=board.sys_root)
+        cpu = next((core.sampler for core in cores if core.sampler is not None), None)
+        command = sampler_command(meter, simulation=board.simulation, cpu=cpu, sys_root=board.sys_root)
         return SamplerClient(command, spawn=spawn, deadline=deadline, cancelled=self._context.cancelled)
 
-    def _share_out_cores(self) -> Cores:
+    def _share_out_cores(self, job: Job) -> Cores:
+        """By its own threads and nobody else's, so that a number does not depend on what is measured beside it."""
         board, request = self._context.board, self._context.request
         if board.simulation is not None or board.meter is None or not request.measure_energy:
             return Cores()
-        cores = share_out_cores(request.runtime.threads or board.default_threads)
+        cores = share_out_cores(job.spec.runtime.threads or board.default_threads)
         if cores is None:
-            self._context.tag(ENERGY_SHARED_CORES)
+            job.tags.add(ENERGY_SHARED_CORES)
         return cores or Cores()
 
     def _obey(self, judgement: Judgement) -> None:

@@ -72,16 +72,17 @@ class Job:
     def wait_until_ready(self) -> None:
         self.ask(lambda worker: worker.wait_until_ready())
 
-    def validate(self, request: BatchRequest, *, pinned: Mapping[str, str]) -> None:
+    def validate(self, *, pinned: Mapping[str, str]) -> None:
         """Load, run once, compare the outputs. pinned: what the worker was bound to, reported with the options."""
 
         def steps(worker: WorkerClient) -> None:
-            loaded = worker.load(Load(model=str(self.spec.model.absolute()), inputs=str(request.inputs.absolute())))
+            inputs = str(self.spec.inputs.absolute())
+            loaded = worker.load(Load(model=str(self.spec.model.absolute()), inputs=inputs))
             self.runtime = replace(loaded.runtime, options={**loaded.runtime.options, **pinned})
             self.load_ns = loaded.load_ns or None  # a simulated board's clock stands still meanwhile: not known
             self.first_run_ns = loaded.first_run_ns
             expected = str(self.spec.expected_outputs.absolute())
-            check = Check(expected=expected, relative_tolerance=request.relative_tolerance)
+            check = Check(expected=expected, relative_tolerance=self.spec.relative_tolerance)
             self.output_error = worker.check(check).output_error
 
         self.ask(steps)
@@ -186,4 +187,5 @@ class Job:
             operators=self.operators,
             anchor_ratio=anchor_ratio,
             voided=self.voided,
+            clock_mode=request.clock_mode,
         )

@@ -32,7 +32,10 @@ class Purpose(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateSpec:
-    """One model of a batch. attempt: 0 for its first job on this device; the anchor counts its batches."""
+    """One model of a batch and how it runs. attempt: 0 for its first job on this device; the anchor counts its batches.
+
+    inputs: .npz, one key per input; row i of the first axis is fed as it stands.
+    """
 
     candidate_id: str
     purpose: Purpose
@@ -40,6 +43,9 @@ class CandidateSpec:
     model_sha256: str
     model: Path
     expected_outputs: Path
+    runtime: RuntimeOptions
+    inputs: Path
+    relative_tolerance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +59,8 @@ class AnchorBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """inputs: .npz, one key per input; row i of the first axis is fed as it stands. order_seed fixes every order.
-
-    anchor_baseline None: not known yet. time_operators: also the time of each operator, after the latency rounds.
+    """order_seed fixes every order. anchor_baseline None: not known yet. clock_mode: one of the board's, kept for the
+    whole batch; empty: as the board is. time_operators: also the time of each operator, after the latency rounds.
     """
 
     request_key: str
@@ -63,12 +68,10 @@ class BatchRequest:
     order_seed: int
     anchor: CandidateSpec
     candidates: tuple[CandidateSpec, ...]
-    runtime: RuntimeOptions
-    inputs: Path
-    relative_tolerance: float
     measure_energy: bool
     anchor_baseline: AnchorBaseline | None = None
     time_operators: bool = False
+    clock_mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,8 @@ class CandidateTrace:
     """One job. Where status is not OK, `message` says why and blocks may be empty. Idle windows are in every trace.
 
     anchor_ratio: the anchor's latency in this batch over its baseline. voided: blocks and windows measured again.
+    build_ns: a provider made an engine of the model, which load_ns does not count; None: it made none, or kept one.
+    clock_mode: that was set for the batch.
     """
 
     spec: CandidateSpec
@@ -137,6 +142,8 @@ class CandidateTrace:
     operators: tuple[OperatorTime, ...] = ()
     anchor_ratio: float | None = None
     voided: int = 0
+    build_ns: int | None = None
+    clock_mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

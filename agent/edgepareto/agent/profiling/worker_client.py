@@ -69,7 +69,8 @@ def worker_command(
     runtime: RuntimeOptions, *, job: str, simulation: Path | None, cpus: Sequence[int] | None
 ) -> tuple[str, ...]:
     command = [sys.executable, "-m", WORKER_MODULE, "--runtime", runtime.name]
-    command += ["--threads", str(runtime.threads), "--provider", runtime.provider, "--job", job]
+    command += ["--threads", str(runtime.threads), "--provider", runtime.provider]
+    command += ["--precision", runtime.precision, "--job", job]
     if simulation is not None:
         command += ["--board", str(simulation.absolute())]
     if cpus:

@@ -39,14 +39,15 @@ def share_out_cores(threads: int) -> Cores | None:
 class Workers:
     """Starts and ends them. `open` and `crowded_out` name the jobs that must be measured later, beside fewer others.
 
-    wait_for_others: called once the workers are up, for what else is starting at the same time.
+    cores: one per job of the batch. wait_for_others: called once the workers are up, for what else is starting at the
+    same time.
     """
 
     def __init__(
         self,
         context: BatchContext,
         *,
-        cores: Cores,
+        cores: Sequence[Cores],
         spawn: Spawn,
         deadline: Deadline,
         wait_for_others: Callable[[], None],
@@ -57,8 +58,6 @@ class Workers:
         self._deadline = deadline
         self._wait_for_others = wait_for_others
         self._started: list[WorkerClient] = []
-        asked = context.request.runtime
-        self._runtime = replace(asked, threads=asked.threads or context.board.default_threads)
         # What a simulated board's workers use is this machine's memory.
         self._free_bytes = None if context.board.simulation is not None else self._available_bytes()
 
@@ -136,11 +135,13 @@ class Workers:
     def _load(self, job: Job) -> None:
         if job.is_measurable and job.runtime is None:
             self._context.tell("validate", job)
-            job.validate(self._context.request, pinned=self._cores.described)
+            job.validate(pinned=self._cores[job.index].described)
 
     def _start_worker(self, job: Job) -> WorkerClient:
+        asked = job.spec.runtime
+        runtime = replace(asked, threads=asked.threads or self._context.board.default_threads)
         command = worker_command(
-            self._runtime, job=job.key, simulation=self._context.board.simulation, cpus=self._cores.workers
+            runtime, job=job.key, simulation=self._context.board.simulation, cpus=self._cores[job.index].workers
         )
         worker = WorkerClient(
             command,

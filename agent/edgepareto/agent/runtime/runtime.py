@@ -18,11 +18,13 @@ __all__ = ["OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeOptions:
-    """What the host asked for. threads 0: the device's default."""
+    """What the host asked for. threads 0: the device's default. precision: fp32, fp16 or int8: of the model's weights
+    and, where the provider chooses it (TensorRT), of its arithmetic."""
 
     name: str
     threads: int
     provider: str
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ def worker_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--provider", required=True)
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--job", required=True, metavar="CANDIDATE/PURPOSE/ATTEMPT")
     parser.add_argument("--board", type=Path, help="folder of a simulated board")
     parser.add_argument("--cpus", help="run only on these, as 1,2,3")
@@ -69,7 +70,12 @@ def serve(arguments: argparse.Namespace, *, store: Path | None = None) -> int:
     # After the affinity is set: importing numpy starts threads.
     from edgepareto.agent.worker.model_runs import ModelRuns
 
-    options = RuntimeOptions(name=arguments.runtime, threads=arguments.threads, provider=arguments.provider)
+    options = RuntimeOptions(
+        name=arguments.runtime,
+        threads=arguments.threads,
+        provider=arguments.provider,
+        precision=arguments.precision,
+    )
     try:
         _check_place(store, arguments.board)
         runtime = open_runtime(options, board=arguments.board, job=arguments.job)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import DeviceConfig, Flags, Settings, read_settings
-from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, Purpose, reduce_trace
+from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, Deployment, Purpose, reduce_trace
 from edgepareto.host.errors import ConfigError
 from edgepareto.host.export import (
     InputTensor,
@@ -151,8 +151,7 @@ def _measure(
         anchor=group[0].entries[device.runtime],
         entries=tuple(model.entries[device.runtime] for model in group[1:]),
         inputs=group[0].samples[device.runtime],
-        runtime=device.runtime,
-        threads=device.threads or 0,
+        deployment=Deployment(runtime=device.runtime, threads=device.threads or 0),
         time_operators=ops,
     )
     name = client.info.name

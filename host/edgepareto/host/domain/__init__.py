@@ -3,6 +3,7 @@
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.circumstances import Circumstances, circumstances
+from edgepareto.host.domain.deployment import LITERT, ONNX_RUNTIME, PRECISIONS, RUNTIMES, Deployment
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
@@ -26,8 +27,12 @@ from edgepareto.host.domain.trace import (
 
 __all__ = [
     "CRITERIA",
+    "LITERT",
     "MAXIMUM_BATCH",
+    "ONNX_RUNTIME",
+    "PRECISIONS",
     "RECOVERIES",
+    "RUNTIMES",
     "Activity",
     "AnchorBaseline",
     "Batch",
@@ -38,6 +43,7 @@ __all__ = [
     "Circumstances",
     "Conditions",
     "Constraints",
+    "Deployment",
     "DeviceFront",
     "DeviceInfo",
     "DeviceName",

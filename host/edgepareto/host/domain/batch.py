@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.host.domain.candidate import CandidateId
+from edgepareto.host.domain.deployment import AS_SET, Deployment
 from edgepareto.host.domain.trace import Purpose
 
 __all__ = ["MAXIMUM_BATCH", "AnchorBaseline", "Batch", "BatchEntry"]
@@ -15,9 +16,10 @@ MAXIMUM_BATCH = 5  # beside the anchor; every model stays loaded for the whole b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEntry:
-    """A model file to measure and the outputs it must give on the batch's inputs (.npz, one key per output).
+    """A model file to measure and the outputs it must give on its inputs (.npz, one key per output).
 
-    attempt: 0 for the first job of this candidate on this device; the anchor counts its batches.
+    attempt: 0 for the first job of this candidate on this device; the anchor counts its batches. deployment, inputs,
+    relative_tolerance None: the batch's.
     """
 
     candidate: CandidateId
@@ -26,6 +28,9 @@ class BatchEntry:
     model: Path
     model_sha256: str
     expected_outputs: Path
+    deployment: Deployment | None = None
+    inputs: Path | None = None
+    relative_tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,7 @@ class Batch:
     anchor: BatchEntry
     entries: tuple[BatchEntry, ...]
     inputs: Path
-    runtime: str = "onnxruntime"
-    threads: int = 0  # 0: the device's default
+    deployment: Deployment = AS_SET
     relative_tolerance: float = 1e-3
     measure_energy: bool = True
     anchor_baseline: AnchorBaseline | None = None

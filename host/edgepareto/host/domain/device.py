@@ -43,7 +43,8 @@ class RuntimeVersion:
 class DeviceInfo:
     """A device's agent about itself. `meter` None: none found. `shares_host_cores`: not while the host computes.
 
-    fixes_clocks: while a lease is held, because the board's owner allows it.
+    fixes_clocks: while a lease is held, because the board's owner allows it. clock_modes: that a host may ask for.
+    protocol: version of the wire that both sides speak.
     """
 
     name: DeviceName
@@ -62,3 +63,5 @@ class DeviceInfo:
     shares_host_cores: bool
     profile_note: str | None = None
     fixes_clocks: bool = False
+    clock_modes: tuple[str, ...] = ()
+    protocol: int = 1

@@ -152,7 +152,8 @@ class ProfileTrace:
 
     operators: where they were asked for. anchor_ratio: the anchor's latency in this batch over its baseline on this
     boot. voided: blocks and windows that were void (throttling, a meter's fault) and measured again. protocol: the
-    version of the wire and of how it was measured; older traces do not name it, they are of the first.
+    version of the wire and of how it was measured; older traces do not name it, they are of the first. build_ns: a
+    provider made an engine of the model on the board, which load_ns does not count. clock_mode: set for the batch.
     """
 
     candidate: CandidateId
@@ -186,3 +187,5 @@ class ProfileTrace:
     anchor_ratio: float | None = None
     voided: int = 0
     protocol: int = 1
+    build_ns: int | None = None
+    clock_mode: str = ""

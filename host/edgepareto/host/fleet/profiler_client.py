@@ -290,4 +290,6 @@ class ProfilerClient:
 
 def _data_files(batch: Batch) -> set[Path]:
     """Files whose hash does not stand in the batch."""
-    return {batch.inputs, batch.anchor.expected_outputs, *(entry.expected_outputs for entry in batch.entries)}
+    entries = (batch.anchor, *batch.entries)
+    inputs = {batch.inputs if entry.inputs is None else entry.inputs for entry in entries}
+    return {batch.inputs, *inputs, *(entry.expected_outputs for entry in entries)}

@@ -13,6 +13,7 @@ from edgepareto.host.domain import (
     BatchEntry,
     CandidateId,
     Conditions,
+    Deployment,
     DeviceInfo,
     DeviceName,
     LatencyBlock,
@@ -32,8 +33,15 @@ from google.protobuf.message import DecodeError
 
 __all__ = ["PROTOCOL_VERSION", "device_info", "profile_request", "profile_trace", "progress_text"]
 
-PROTOCOL_VERSION = 2  # the newest; 2: queue, unlock and holder of the lease
-PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "litert": "XNNPACK"}
+# The newest. 2: queue, unlock and holder of the lease. 3: a runtime per candidate, outputs for a score, clock modes.
+PROTOCOL_VERSION = 3
+# What the agent calls a runtime, and its provider.
+ON_THE_WIRE = {
+    "onnxruntime": ("onnxruntime", "CPUExecutionProvider"),
+    "litert": ("litert", "XNNPACK"),
+    "onnxruntime-cuda": ("onnxruntime", "CUDAExecutionProvider"),
+    "onnxruntime-tensorrt": ("onnxruntime", "TensorrtExecutionProvider"),
+}
 
 _QUALITIES: dict[int, MeterQuality] = {
     pb.MeterInfo.QUALITY_MEASURED: MeterQuality.MEASURED,
@@ -74,11 +82,13 @@ def device_info(message: pb.DeviceInfo, name: DeviceName, *, host_boot_id: str |
         shares_host_cores=message.shares_host_cores or (same_machine and not message.simulated),
         profile_note=message.profile_note if message.HasField("profile_note") else None,
         fixes_clocks=message.fixes_clocks,
+        clock_modes=tuple(message.clock_modes),
+        protocol=message.protocol_version,
     )
 
 
 def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> pb.ProfileRequest:
-    """blobs: the sha256 of the batch's inputs and of every file of expected outputs."""
+    """blobs: the sha256 of the inputs and of every file of expected outputs."""
     return pb.ProfileRequest(
         lease_id=lease_id,
         request_key=batch.request_key,
@@ -86,12 +96,13 @@ def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> p
         order_seed=batch.order_seed,
         anchor=_candidate_request(batch.anchor, blobs),
         candidates=[_candidate_request(entry, blobs) for entry in batch.entries],
-        runtime=pb.RuntimeOptions(name=batch.runtime, threads=batch.threads, provider=PROVIDERS[batch.runtime]),
+        runtime=_runtime_options(batch.deployment),
         inputs_sha256=blobs[batch.inputs],
         relative_tolerance=batch.relative_tolerance,
         measure_energy=batch.measure_energy,
         anchor_baseline=None if batch.anchor_baseline is None else _anchor_baseline(batch.anchor_baseline),
         time_operators=batch.time_operators,
+        clock_mode=batch.deployment.clock_mode,
     )
 
 
@@ -140,6 +151,8 @@ def profile_trace(data: bytes, device: DeviceName) -> ProfileTrace:
         anchor_ratio=message.anchor_ratio if message.HasField("anchor_ratio") else None,
         voided=message.voided,
         protocol=message.protocol_version,
+        build_ns=message.build_ns if message.HasField("build_ns") else None,
+        clock_mode=message.clock_mode,
     )
 
 
@@ -150,7 +163,15 @@ def _candidate_request(entry: BatchEntry, blobs: Mapping[Path, str]) -> pb.Candi
         attempt=entry.attempt,
         model_sha256=entry.model_sha256,
         expected_outputs_sha256=blobs[entry.expected_outputs],
+        runtime=None if entry.deployment is None else _runtime_options(entry.deployment),
+        inputs_sha256=None if entry.inputs is None else blobs[entry.inputs],
+        relative_tolerance=entry.relative_tolerance,
     )
+
+
+def _runtime_options(deployment: Deployment) -> pb.RuntimeOptions:
+    name, provider = ON_THE_WIRE[deployment.runtime]
+    return pb.RuntimeOptions(name=name, threads=deployment.threads, provider=provider, precision=deployment.precision)
 
 
 def _anchor_baseline(baseline: AnchorBaseline) -> pb.AnchorBaseline:

@@ -149,6 +149,7 @@ class DeviceRecord:
                 **{
                     **info,
                     "runtimes": tuple(runtimes),
+                    "clock_modes": tuple(info.get("clock_modes", ())),
                     "meter": meter and Meter(**{**meter, "quality": MeterQuality(meter["quality"])}),
                 }
             ),

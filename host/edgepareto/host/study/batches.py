@@ -16,6 +16,7 @@ from edgepareto.host.domain import (
     BatchEntry,
     Candidate,
     CandidateId,
+    Deployment,
     DeviceName,
     Incident,
     Job,
@@ -170,8 +171,7 @@ class DeviceBatches:
             anchor=anchor,
             entries=entries,
             inputs=inputs_file(self.models, self.record.config.runtime),
-            runtime=self.record.config.runtime,
-            threads=self.record.config.threads or 0,
+            deployment=Deployment(runtime=self.record.config.runtime, threads=self.record.config.threads or 0),
             measure_energy=self.record.has_energy,
             anchor_baseline=self._baselines.present(),
         )

@@ -21,6 +21,7 @@ from edgepareto.host.domain import (
     Batch,
     BatchEntry,
     CandidateId,
+    Deployment,
     Incident,
     ProfileTrace,
     Purpose,
@@ -172,8 +173,7 @@ class _Bench:
             anchor=self._entry(REFERENCE_WIDTH),
             entries=tuple(self._entry(width) for width in widths),
             inputs=self._lite_inputs if self._is_lite else self._inputs,
-            runtime=self._device.runtime,
-            threads=self._device.threads or 0,
+            deployment=Deployment(runtime=self._device.runtime, threads=self._device.threads or 0),
             measure_energy=False,
         )
 

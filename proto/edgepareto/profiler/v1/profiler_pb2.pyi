@@ -129,7 +129,7 @@ class MeterInfo(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., quality: _Optional[_Union[MeterInfo.Quality, str]] = ..., address: _Optional[int] = ..., shunt_ohm: _Optional[float] = ..., config: _Optional[int] = ..., calibration: _Optional[int] = ..., rail: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class DeviceInfo(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id", "fixes_clocks", "holder")
+    __slots__ = ("protocol_version", "agent_version", "board_id", "boot_id", "board", "simulated", "architecture", "os", "cpu_count", "memory_bytes", "runtimes", "meter", "default_threads", "shares_host_cores", "profile_note", "host_boot_id", "fixes_clocks", "holder", "clock_modes")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     BOARD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class DeviceInfo(_message.Message):
     HOST_BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     FIXES_CLOCKS_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MODES_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     board_id: str
@@ -166,7 +167,8 @@ class DeviceInfo(_message.Message):
     host_boot_id: str
     fixes_clocks: bool
     holder: LeaseHolder
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ..., fixes_clocks: bool = ..., holder: _Optional[_Union[LeaseHolder, _Mapping]] = ...) -> None: ...
+    clock_modes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., board: _Optional[str] = ..., simulated: bool = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., default_threads: _Optional[int] = ..., shares_host_cores: bool = ..., profile_note: _Optional[str] = ..., host_boot_id: _Optional[str] = ..., fixes_clocks: bool = ..., holder: _Optional[_Union[LeaseHolder, _Mapping]] = ..., clock_modes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LeaseHolder(_message.Message):
     __slots__ = ("owner", "fingerprint", "expires_in_s", "waiting")
@@ -277,31 +279,39 @@ class UploadBlobResponse(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class CandidateRequest(_message.Message):
-    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "expected_outputs_sha256")
+    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "expected_outputs_sha256", "runtime", "inputs_sha256", "relative_tolerance")
     CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_OUTPUTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     candidate_id: str
     purpose: Purpose
     attempt: int
     model_sha256: str
     expected_outputs_sha256: str
-    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., expected_outputs_sha256: _Optional[str] = ...) -> None: ...
+    runtime: RuntimeOptions
+    inputs_sha256: str
+    relative_tolerance: float
+    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., expected_outputs_sha256: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ..., inputs_sha256: _Optional[str] = ..., relative_tolerance: _Optional[float] = ...) -> None: ...
 
 class RuntimeOptions(_message.Message):
-    __slots__ = ("name", "threads", "provider")
+    __slots__ = ("name", "threads", "provider", "precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     threads: int
     provider: str
-    def __init__(self, name: _Optional[str] = ..., threads: _Optional[int] = ..., provider: _Optional[str] = ...) -> None: ...
+    precision: str
+    def __init__(self, name: _Optional[str] = ..., threads: _Optional[int] = ..., provider: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class ProfileRequest(_message.Message):
-    __slots__ = ("lease_id", "request_key", "preset", "order_seed", "anchor", "candidates", "runtime", "inputs_sha256", "relative_tolerance", "measure_energy", "anchor_baseline", "time_operators")
+    __slots__ = ("lease_id", "request_key", "preset", "order_seed", "anchor", "candidates", "runtime", "inputs_sha256", "relative_tolerance", "measure_energy", "anchor_baseline", "time_operators", "clock_mode")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_KEY_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -314,6 +324,7 @@ class ProfileRequest(_message.Message):
     MEASURE_ENERGY_FIELD_NUMBER: _ClassVar[int]
     ANCHOR_BASELINE_FIELD_NUMBER: _ClassVar[int]
     TIME_OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MODE_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
     request_key: str
     preset: str
@@ -326,7 +337,8 @@ class ProfileRequest(_message.Message):
     measure_energy: bool
     anchor_baseline: AnchorBaseline
     time_operators: bool
-    def __init__(self, lease_id: _Optional[str] = ..., request_key: _Optional[str] = ..., preset: _Optional[str] = ..., order_seed: _Optional[int] = ..., anchor: _Optional[_Union[CandidateRequest, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateRequest, _Mapping]]] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ..., inputs_sha256: _Optional[str] = ..., relative_tolerance: _Optional[float] = ..., measure_energy: bool = ..., anchor_baseline: _Optional[_Union[AnchorBaseline, _Mapping]] = ..., time_operators: bool = ...) -> None: ...
+    clock_mode: str
+    def __init__(self, lease_id: _Optional[str] = ..., request_key: _Optional[str] = ..., preset: _Optional[str] = ..., order_seed: _Optional[int] = ..., anchor: _Optional[_Union[CandidateRequest, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateRequest, _Mapping]]] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ..., inputs_sha256: _Optional[str] = ..., relative_tolerance: _Optional[float] = ..., measure_energy: bool = ..., anchor_baseline: _Optional[_Union[AnchorBaseline, _Mapping]] = ..., time_operators: bool = ..., clock_mode: _Optional[str] = ...) -> None: ...
 
 class AnchorBaseline(_message.Message):
     __slots__ = ("latency_ns", "boot_id", "governor")
@@ -488,7 +500,7 @@ class RuntimeUsed(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CandidateResult(_message.Message):
-    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "status", "message", "tags", "preset", "protocol_version", "job_id", "runtime", "load_ns", "first_run_ns", "output_error", "blocks", "meter_status", "meter", "windows", "before", "after", "peak_rss_bytes", "order_seed", "board_id", "boot_id", "agent_version", "anchor", "simulated", "operators", "anchor_ratio", "voided")
+    __slots__ = ("candidate_id", "purpose", "attempt", "model_sha256", "status", "message", "tags", "preset", "protocol_version", "job_id", "runtime", "load_ns", "first_run_ns", "output_error", "blocks", "meter_status", "meter", "windows", "before", "after", "peak_rss_bytes", "order_seed", "board_id", "boot_id", "agent_version", "anchor", "simulated", "operators", "anchor_ratio", "voided", "build_ns", "clock_mode")
     CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -519,6 +531,8 @@ class CandidateResult(_message.Message):
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
     ANCHOR_RATIO_FIELD_NUMBER: _ClassVar[int]
     VOIDED_FIELD_NUMBER: _ClassVar[int]
+    BUILD_NS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MODE_FIELD_NUMBER: _ClassVar[int]
     candidate_id: str
     purpose: Purpose
     attempt: int
@@ -549,7 +563,47 @@ class CandidateResult(_message.Message):
     operators: _containers.RepeatedCompositeFieldContainer[OperatorTime]
     anchor_ratio: float
     voided: int
-    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., message: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., preset: _Optional[str] = ..., protocol_version: _Optional[int] = ..., job_id: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeUsed, _Mapping]] = ..., load_ns: _Optional[int] = ..., first_run_ns: _Optional[int] = ..., output_error: _Optional[float] = ..., blocks: _Optional[_Iterable[_Union[LatencyBlock, _Mapping]]] = ..., meter_status: _Optional[_Union[MeterStatus, str]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., windows: _Optional[_Iterable[_Union[PowerWindow, _Mapping]]] = ..., before: _Optional[_Union[Conditions, _Mapping]] = ..., after: _Optional[_Union[Conditions, _Mapping]] = ..., peak_rss_bytes: _Optional[int] = ..., order_seed: _Optional[int] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., anchor: bool = ..., simulated: bool = ..., operators: _Optional[_Iterable[_Union[OperatorTime, _Mapping]]] = ..., anchor_ratio: _Optional[float] = ..., voided: _Optional[int] = ...) -> None: ...
+    build_ns: int
+    clock_mode: str
+    def __init__(self, candidate_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., attempt: _Optional[int] = ..., model_sha256: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., message: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., preset: _Optional[str] = ..., protocol_version: _Optional[int] = ..., job_id: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeUsed, _Mapping]] = ..., load_ns: _Optional[int] = ..., first_run_ns: _Optional[int] = ..., output_error: _Optional[float] = ..., blocks: _Optional[_Iterable[_Union[LatencyBlock, _Mapping]]] = ..., meter_status: _Optional[_Union[MeterStatus, str]] = ..., meter: _Optional[_Union[MeterInfo, _Mapping]] = ..., windows: _Optional[_Iterable[_Union[PowerWindow, _Mapping]]] = ..., before: _Optional[_Union[Conditions, _Mapping]] = ..., after: _Optional[_Union[Conditions, _Mapping]] = ..., peak_rss_bytes: _Optional[int] = ..., order_seed: _Optional[int] = ..., board_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., anchor: bool = ..., simulated: bool = ..., operators: _Optional[_Iterable[_Union[OperatorTime, _Mapping]]] = ..., anchor_ratio: _Optional[float] = ..., voided: _Optional[int] = ..., build_ns: _Optional[int] = ..., clock_mode: _Optional[str] = ...) -> None: ...
+
+class ComputeOutputsRequest(_message.Message):
+    __slots__ = ("lease_id", "model_sha256", "inputs_sha256", "runtime")
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    lease_id: str
+    model_sha256: str
+    inputs_sha256: str
+    runtime: RuntimeOptions
+    def __init__(self, lease_id: _Optional[str] = ..., model_sha256: _Optional[str] = ..., inputs_sha256: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeOptions, _Mapping]] = ...) -> None: ...
+
+class ComputeOutputsEvent(_message.Message):
+    __slots__ = ("progress", "outputs", "done")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    progress: ComputeOutputsProgress
+    outputs: bytes
+    done: ComputeOutputsDone
+    def __init__(self, progress: _Optional[_Union[ComputeOutputsProgress, _Mapping]] = ..., outputs: _Optional[bytes] = ..., done: _Optional[_Union[ComputeOutputsDone, _Mapping]] = ...) -> None: ...
+
+class ComputeOutputsProgress(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    def __init__(self, rows: _Optional[int] = ...) -> None: ...
+
+class ComputeOutputsDone(_message.Message):
+    __slots__ = ("status", "message", "runtime")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    status: Status
+    message: str
+    runtime: RuntimeUsed
+    def __init__(self, status: _Optional[_Union[Status, str]] = ..., message: _Optional[str] = ..., runtime: _Optional[_Union[RuntimeUsed, _Mapping]] = ...) -> None: ...
 
 class OperatorTime(_message.Message):
     __slots__ = ("name", "op_type", "total_ns", "runs")

@@ -79,6 +79,11 @@ class ProfilerStub(object):
                 request_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.FetchResultRequest.SerializeToString,
                 response_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ProfileEvent.FromString,
                 _registered_method=True)
+        self.ComputeOutputs = channel.unary_stream(
+                '/edgepareto.profiler.v1.Profiler/ComputeOutputs',
+                request_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsRequest.SerializeToString,
+                response_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsEvent.FromString,
+                _registered_method=True)
 
 
 class ProfilerServicer(object):
@@ -144,6 +149,13 @@ class ProfilerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ComputeOutputs(self, request, context):
+        """What a model gives on the board for every row of the inputs. Nothing is timed. Version 3.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +203,11 @@ def add_ProfilerServicer_to_server(servicer, server):
                     servicer.FetchResult,
                     request_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.FetchResultRequest.FromString,
                     response_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ProfileEvent.SerializeToString,
+            ),
+            'ComputeOutputs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ComputeOutputs,
+                    request_deserializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsRequest.FromString,
+                    response_serializer=edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsEvent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -436,6 +453,33 @@ class Profiler(object):
             '/edgepareto.profiler.v1.Profiler/FetchResult',
             edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.FetchResultRequest.SerializeToString,
             edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ProfileEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeOutputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/edgepareto.profiler.v1.Profiler/ComputeOutputs',
+            edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsRequest.SerializeToString,
+            edgepareto_dot_profiler_dot_v1_dot_profiler__pb2.ComputeOutputsEvent.FromString,
             options,
             channel_credentials,
             insecure,
