@@ -51,8 +51,8 @@ def convert(
     express, DataError for calibration that does not fit, WrongUse for an output that cannot be written or would
     overwrite an input, EvaluationError where the outputs differ.
     """
-    from edgepareto.host.export.parity import measure_parity, onnx_outputs, require_parity  # brings LiteRT
-    from edgepareto.host.export.tflite import to_tflite
+    from edgepareto.host.export.lite_model import make_lite_model  # brings LiteRT
+    from edgepareto.host.export.parity import measure_parity, onnx_outputs, require_parity
 
     if precision not in PRECISIONS:
         guess = did_you_mean(precision, PRECISIONS)
@@ -73,14 +73,15 @@ def convert(
         require_sound(model, named)
         opened = model
     fixed = fix_every_size(opened, chosen.data.shapes)
-    tell("converting")
-    began = time.perf_counter()
-    lite = to_tflite(fixed, named, half=precision == "fp16")
-    seconds = time.perf_counter() - began
-    tell("comparing with ONNX Runtime")
     dataset, fed_with = sample_inputs(input_tensors(fixed), chosen, must_fit=calibration is not None)
     feeds = [dataset.run_feed(index) for index in range(min(SAMPLE_INPUTS, len(dataset)))]
-    parity = measure_parity(lite, feeds, onnx_outputs(fixed.SerializeToString(), feeds))
+    expected = onnx_outputs(fixed.SerializeToString(), feeds)
+    tell("converting")
+    began = time.perf_counter()
+    lite = make_lite_model(fixed, named, feeds, expected, half=precision == "fp16")
+    seconds = time.perf_counter() - began
+    tell("comparing with ONNX Runtime")
+    parity = measure_parity(lite, feeds, expected)
     require_parity(parity, precision)
     if target is not None:
         tell(f"writing {target}")
@@ -95,6 +96,7 @@ def convert(
         samples=parity.samples,
         fed_with=fed_with,
         seconds=seconds,
+        writer=lite.writer,
         file=target,
     )
 

@@ -9,17 +9,18 @@ import onnx
 from edgepareto.host.errors import EvaluationError, ModelError
 from edgepareto.host.export.arrays import write_arrays
 from edgepareto.host.export.input_shapes import close_batch
+from edgepareto.host.export.lite_model import make_lite_model, require_lite_model
 from edgepareto.host.export.onnx_file import read_model, write_whole
 from edgepareto.host.export.parity import Feed, measure_parity, require_parity
-from edgepareto.host.export.tflite import LiteTensor, to_tflite
+from edgepareto.host.export.tflite import LiteTensor
 from numpy.typing import NDArray
 
 __all__ = ["require_expressible", "write_lite_files"]
 
 
 def require_expressible(model: onnx.ModelProto, name: str) -> None:
-    """Raises ModelError, UnsupportedModel with what LiteRT lacks."""
-    to_tflite(close_batch(model), name)
+    """Raises ModelError with what LiteRT lacks."""
+    require_lite_model(close_batch(model), name)
 
 
 def write_lite_files(
@@ -31,7 +32,7 @@ def write_lite_files(
     """
     feeds, wanted = _rows(inputs), _rows(expected)
     try:
-        lite = to_tflite(close_batch(read_model(model)), model.name)
+        lite = make_lite_model(close_batch(read_model(model)), model.name, feeds, wanted)
     except ModelError as error:
         raise EvaluationError(str(error)) from error
     require_parity(measure_parity(lite, feeds, wanted), "fp32")

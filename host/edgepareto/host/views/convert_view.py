@@ -34,7 +34,7 @@ class ConvertReport:
     """A conversion. content: the .tflite file. file: None where it was not written. seconds: of the conversion alone.
 
     absolute_error, relative_error: of the worst output on the samples, beside ONNX Runtime; relative: max |difference|
-    / max |expected|. fed_with: `calibration` or seeded `uniform` numbers.
+    / max |expected|. fed_with: `calibration` or seeded `uniform` numbers. writer: EdgePareto or onnx2tf.
     """
 
     content: bytes = field(repr=False)
@@ -46,6 +46,7 @@ class ConvertReport:
     samples: int
     fed_with: str
     seconds: float
+    writer: str
     file: Path | None
 
 
@@ -61,6 +62,7 @@ def convert_json(report: ConvertReport) -> str:
         "samples": report.samples,
         "fed_with": report.fed_with,
         "seconds": report.seconds,
+        "writer": report.writer,
     }
     if report.file is not None:
         record["file"] = str(report.file)
@@ -72,7 +74,8 @@ def convert_text(report: ConvertReport) -> Iterator[Text]:
         for tensor in tensors:
             moved = f", axes {', '.join(map(str, tensor.axes))} of the ONNX model" if tensor.is_moved else ""
             yield Text(f"{title:7} {tensor.name} {tensor.shape} {tensor.dtype}{moved}")
-    size = f"{len(report.content) / MEGABYTE:.2f} MB, {report.precision}, converted in {report.seconds * 1e3:.0f} ms"
+    size = f"{len(report.content) / MEGABYTE:.2f} MB, {report.precision}"
+    size += f", converted by {report.writer} in {report.seconds * 1e3:.0f} ms"
     yield Text(size if report.file is None else f"{report.file}: {size}")
     samples = "calibration samples" if report.fed_with == "calibration" else "samples of seeded uniform numbers"
     yield Text(

@@ -56,6 +56,7 @@ class LiteModel:
     content: bytes = field(repr=False)
     inputs: Mapping[str, LiteTensor]
     outputs: Mapping[str, LiteTensor]
+    writer: str = WRITER
 
     def input_of(self, name: str, value: Array) -> Array:
         """What ONNX's input is in the file's order of axes and type."""
