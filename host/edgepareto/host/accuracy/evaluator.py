@@ -1,45 +1,60 @@
-"""Scoring with ONNX Runtime on the host: one thread, so that the same file gives the same number anywhere, any time."""
+"""Scoring on the host, with the runtime that the file is for: one thread, so that the same file gives the same number
+anywhere, any time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from edgepareto.host.accuracy.dataset import Array, Dataset
 from edgepareto.host.accuracy.metrics import Metric, Predict, Score
 from edgepareto.host.errors import EvaluationError
-from edgepareto.host.pruning.inference import ORT_ERRORS, open_session
+from edgepareto.host.pruning.inference import ORT_ERRORS, open_lite, open_session
 
-__all__ = ["predictor", "score"]
+__all__ = ["LiteFile", "predictor", "score"]
+
+Shape = Sequence["int | str | None"]
+Run = Callable[[Mapping[str, Array]], Array]
 
 
-def score(model: bytes | Path, dataset: Dataset, metric: Metric, *, batch: int = 100) -> Score:
-    """The metric of a model on a dataset. Deterministic: one thread, fixed batches.
+class LiteTensor(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def order(self) -> tuple[int, ...]: ...
 
-    Raises EvaluationError where ONNX Runtime refuses the model, and what the metric raises.
+
+class LiteFile(Protocol):
+    """A .tflite file, and how its tensors lie beside those of the ONNX model that it was made from."""
+
+    @property
+    def content(self) -> bytes: ...
+    @property
+    def inputs(self) -> Mapping[str, LiteTensor]: ...
+    @property
+    def outputs(self) -> Mapping[str, LiteTensor]: ...
+    def input_of(self, name: str, value: Array) -> Array: ...
+    def output_of(self, name: str, value: Array) -> Array: ...
+
+
+def score(model: bytes | Path | LiteFile, dataset: Dataset, metric: Metric, *, batch: int = 100) -> Score:
+    """The metric of a model on a dataset: an .onnx file in ONNX Runtime, a .tflite file in LiteRT. Deterministic: one
+    thread, fixed batches.
+
+    Raises EvaluationError where the runtime refuses the model, and what the metric raises.
     """
     return metric(predictor(model, batch=batch), dataset)
 
 
-def predictor(model: bytes | Path, *, batch: int = 100) -> Predict:
+def predictor(model: bytes | Path | LiteFile, *, batch: int = 100) -> Predict:
     """The model as a function of any number of samples, run `batch` at a time where its batch axis is symbolic.
 
     A fixed batch axis is filled by repeating the last sample, whose outputs are dropped. An input without a batch axis
-    is run sample by sample.
+    is run sample by sample. A .tflite file takes and gives what its ONNX model does.
     """
-    try:
-        session = open_session(model)
-    except ORT_ERRORS as error:
-        raise EvaluationError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
-    shapes: dict[str, list[int | str | None]] = {value.name: value.shape for value in session.get_inputs()}
-    output = session.get_outputs()[0].name
-
-    def run(feed: Mapping[str, Array]) -> Array:
-        try:
-            return np.asarray(session.run([output], dict(feed))[0])
-        except ORT_ERRORS as error:
-            raise EvaluationError(f"ONNX Runtime failed on the model: {_first_line(error)}") from error
+    run, shapes = _of_onnx(model) if isinstance(model, (bytes, Path)) else _of_lite(model)
 
     def predict(inputs: Mapping[str, Array]) -> Array:
         samples = len(next(iter(inputs.values())))
@@ -61,7 +76,54 @@ def predictor(model: bytes | Path, *, batch: int = 100) -> Predict:
     return predict
 
 
-def _whole_row(array: Array, index: int, shape: list[int | str | None]) -> Array:
+def _of_onnx(model: bytes | Path) -> tuple[Run, Mapping[str, Shape]]:
+    """How one run goes, to the first output, and the inputs' shapes."""
+    try:
+        session = open_session(model)
+    except ORT_ERRORS as error:
+        raise EvaluationError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
+    output = session.get_outputs()[0].name
+
+    def run(feed: Mapping[str, Array]) -> Array:
+        try:
+            return np.asarray(session.run([output], dict(feed))[0])
+        except ORT_ERRORS as error:
+            raise EvaluationError(f"ONNX Runtime failed on the model: {_first_line(error)}") from error
+
+    return run, {value.name: value.shape for value in session.get_inputs()}
+
+
+def _of_lite(lite: LiteFile) -> tuple[Run, Mapping[str, Shape]]:
+    """As `_of_onnx`, in the ONNX model's order of axes."""
+    try:
+        interpreter = open_lite(lite.content)
+        signature = interpreter.get_signature_runner()
+    except (RuntimeError, ValueError) as error:
+        raise EvaluationError(f"LiteRT does not load the model: {_first_line(error)}") from error
+    places = {name: int(one["index"]) for name, one in signature.get_input_details().items()}
+    first = next(iter(lite.outputs))
+    output = int(signature.get_output_details()[first]["index"])
+    has_state = any(
+        "SEQUENCE" in str(node["op_name"]) for node in interpreter._get_ops_details()
+    )  # the only way to ask
+
+    def run(feed: Mapping[str, Array]) -> Array:
+        try:
+            if has_state:  # an LSTM's outlives an inference
+                interpreter.reset_all_variables()
+            for name, place in places.items():
+                interpreter.set_tensor(place, lite.input_of(name, feed[name]))
+            interpreter.invoke()
+            return lite.output_of(first, interpreter.get_tensor(output))
+        except (RuntimeError, ValueError) as error:
+            raise EvaluationError(f"LiteRT failed on the model: {_first_line(error)}") from error
+
+    return run, {
+        name: [tensor.shape[axis] for axis in np.argsort(tensor.order)] for name, tensor in lite.inputs.items()
+    }
+
+
+def _whole_row(array: Array, index: int, shape: Shape) -> Array:
     """Sample `index` as the input takes it: the row itself, or with a batch axis of 1 where the input has one."""
     return array[index] if array.ndim - 1 == len(shape) else array[index : index + 1]
 

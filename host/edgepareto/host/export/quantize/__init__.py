@@ -1,8 +1,9 @@
 """8-bit integers in place of 32-bit floats, by each runtime's own quantiser; what it may not be used for, and a gate.
 
-    method = int8_method(model)                          # static or dynamic, by what the model is made of
-    if reason := refusal(runtime="litert", library="ai-edge-litert", version="2.3.0", precision="int8", method=method):
+    kind = model_kind(model)
+    if reason := refusal(runtime="litert", library="ai-edge-litert", version="2.3.0", precision="int8", kind=kind):
         ...                                              # this precision is no choice on that board
+    method = kind.method                                 # static or dynamic
     content = quantize_onnx(model, feeds, method=method, name="resnet.onnx")
     lite = quantize_lite(to_tflite(model, "resnet.onnx"), feeds, method=method, name="resnet.onnx")
     require_fidelity(measure_fidelity(onnx_outputs(floats, feeds), lite_outputs(lite, feeds)), "resnet.onnx")
@@ -13,7 +14,7 @@ feeds: one run's inputs each, as ONNX takes them; at least FEWEST_SAMPLES, of wh
 from edgepareto.host.export.quantize.fidelity import Fidelity, measure_fidelity, require_fidelity
 from edgepareto.host.export.quantize.lite_quantizer import quantize_lite
 from edgepareto.host.export.quantize.onnx_quantizer import quantize_onnx
-from edgepareto.host.export.quantize.rules import Method, int8_method, refusal
+from edgepareto.host.export.quantize.rules import Method, ModelKind, int8_method, model_kind, refusal
 from edgepareto.host.export.quantize.samples import CALIBRATION_SAMPLES, FEWEST_SAMPLES
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "FEWEST_SAMPLES",
     "Fidelity",
     "Method",
+    "ModelKind",
     "int8_method",
     "measure_fidelity",
+    "model_kind",
     "quantize_lite",
     "quantize_onnx",
     "refusal",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -13,15 +15,17 @@ from edgepareto.host.export.quantize.rules import Method
 from edgepareto.host.export.quantize.samples import calibrating
 from edgepareto.host.pruning.inference import ORT_ERRORS, fuse
 from onnxruntime import quantization
-from onnxruntime.quantization.registry import IntegerOpsRegistry, QDQRegistry, QLinearOpsRegistry
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 __all__ = ["quantize_onnx"]
 
 PER_CHANNEL_OPSET = 13  # from here on DequantizeLinear has an axis
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")  # else it tells the user to do what was done
 WHAT_IT_RAISES = (*ORT_ERRORS, AssertionError, KeyError, IndexError, NotImplementedError, TypeError, ValueError)
-STATIC_TYPES = tuple(sorted({*QDQRegistry, *QLinearOpsRegistry}))
-DYNAMIC_TYPES = tuple(sorted(IntegerOpsRegistry))
+# Normalisations have no integer kernel: around them only time and accuracy are lost.
+IN_FLOAT = {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}
+STATIC_TYPES = tuple(sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT))
+DYNAMIC_TYPES = ("Attention", "LSTM", "MatMul")  # ConvInteger is slower than a convolution in floats
 
 
 def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Method, name: str) -> bytes:
@@ -33,7 +37,7 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
     """
     samples = calibrating(feeds) if method is Method.STATIC else ()
     try:
-        with tempfile.TemporaryDirectory(prefix="edgepareto-int8-") as folder:
+        with tempfile.TemporaryDirectory(prefix="edgepareto-int8-") as folder, _silence():
             prepared, made = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
             onnx.save(_prepared(model, Path(folder)), prepared)
             if method is Method.STATIC:
@@ -51,6 +55,23 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
             return _finished(onnx.load(made), model)
     except WHAT_IT_RAISES as error:
         raise EvaluationError(f"{name}: ONNX Runtime cannot quantise it: {_first_line(error)}") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """It tells the root logger of what it leaves alone, and would set up logging for the whole process to do so."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+
+    def drop(record: logging.LogRecord) -> bool:
+        return False
+
+    root.addHandler(handler)
+    root.addFilter(drop)
+    try:
+        yield
+    finally:
+        root.removeFilter(drop)
+        root.removeHandler(handler)
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
