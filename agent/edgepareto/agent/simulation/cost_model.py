@@ -7,7 +7,7 @@ published latencies of whole models, so what one operator costs is an inference 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
 
@@ -22,6 +22,8 @@ class OpKind(str, Enum):
     GROUPED = "grouped"
     FULLY_CONNECTED = "fully_connected"
     ELEMENTWISE = "elementwise"
+    ACTIVATION = "activation"  # of one tensor, after a layer: what some runtimes compute within it
+    CONCAT = "concat"
     POOL = "pool"
 
 
@@ -37,6 +39,7 @@ class Operator:
 
     outputs: elements of the output. reduction: multiply-accumulates per output element, 0 where it only moves data.
     channels: output channels, the width that kernels pad. moved: elements read and written without the weights.
+    reads_image: a convolution of at most four input channels.
     """
 
     kind: OpKind
@@ -45,6 +48,7 @@ class Operator:
     channels: int
     moved: int
     weights: int = 0
+    reads_image: bool = False
 
     @property
     def macs(self) -> int:
@@ -53,13 +57,28 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadCosts:
-    """The constants for one number of threads. Rates count two operations per multiply-accumulate."""
+    """The constants for one number of threads. Rates count two operations per multiply-accumulate.
+
+    image_flops_per_s: of convolutions that read an image, which leave a GPU's matrix units idle; None: as others.
+    elementwise_dispatch_s: of what has no arithmetic to speak of; None: as the rest.
+    """
 
     flops_per_s: Mapping[OpKind, float]
     bytes_per_s: float
     weight_stream_bytes_per_s: float  # fully connected layers
     dispatch_s: float
     extra_reduction: float  # K0 of docs/board-facts.md
+    image_flops_per_s: float | None = None
+    elementwise_dispatch_s: float | None = None
+
+    def rate(self, operator: Operator) -> float:
+        if operator.reads_image and self.image_flops_per_s is not None:
+            return self.image_flops_per_s
+        return self.flops_per_s[operator.kind]
+
+    def at_clock(self, share: float) -> ThreadCosts:
+        rates = {kind: rate * share for kind, rate in self.flops_per_s.items()}
+        return replace(self, flops_per_s=rates, dispatch_s=self.dispatch_s / share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +87,7 @@ class CostTable:
 
     channel_step: kernels pad output channels to it: the staircase that a step probe finds.
     additive: arithmetic and memory are added (docs/board-facts.md 5a) instead of the slower one counting (5b).
-    rows: by number of threads; at least one thread.
+    rows: by number of threads; at least one thread. free: kinds that the runtime computes within their neighbours.
     """
 
     channel_step: int
@@ -76,6 +95,12 @@ class CostTable:
     bytes_per_element: int
     fixed_s: float
     rows: Mapping[int, ThreadCosts]
+    free: frozenset[OpKind] = frozenset()
+
+    def at_clock(self, share: float) -> CostTable:
+        """With the cores at that share of the clock that this table is of: memory has a clock of its own."""
+        rows = {threads: costs.at_clock(share) for threads, costs in self.rows.items()}
+        return replace(self, fixed_s=self.fixed_s / share, rows=rows)
 
     def latency_s(self, operators: Iterable[Operator], threads: int) -> float:
         """One inference without noise.
@@ -104,17 +129,21 @@ def operator_cost_s(operator: Operator, table: CostTable, costs: ThreadCosts) ->
     On an additive board the sum, where what a convolution moves stands in its rate already and is not counted twice:
     with this reading the published latencies come out as docs/board-facts.md says (tests/agent/simulation).
     """
-    arithmetic_s = 0.0
+    if operator.kind in table.free:
+        return 0.0
+    arithmetic_s, dispatch_s = 0.0, costs.dispatch_s
+    if not operator.reduction and costs.elementwise_dispatch_s is not None:
+        dispatch_s = costs.elementwise_dispatch_s
     if operator.reduction:
         padded_channels = ceil(operator.channels / table.channel_step) * table.channel_step
         padded_outputs = operator.outputs * padded_channels / operator.channels
         reduction = operator.reduction + (costs.extra_reduction if operator.kind in _GEMM_KINDS else 0.0)
-        arithmetic_s = 2 * padded_outputs * reduction / costs.flops_per_s[operator.kind]
+        arithmetic_s = 2 * padded_outputs * reduction / costs.rate(operator)
     is_weight_stream = operator.kind is OpKind.FULLY_CONNECTED
     weight_rate = costs.weight_stream_bytes_per_s if is_weight_stream else costs.bytes_per_s
     memory_s = table.bytes_per_element * (operator.moved / costs.bytes_per_s + operator.weights / weight_rate)
     if not table.additive:
-        return max(arithmetic_s, memory_s) + costs.dispatch_s
+        return max(arithmetic_s, memory_s) + dispatch_s
     if operator.reduction and not is_weight_stream:
-        return arithmetic_s + costs.dispatch_s
-    return arithmetic_s + memory_s + costs.dispatch_s
+        return arithmetic_s + dispatch_s
+    return arithmetic_s + memory_s + dispatch_s

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from math import sqrt
 
 from edgepareto.agent.errors import ConfigError
@@ -17,7 +18,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["BOARD_NAMES", "BoardProfile", "PowerProfile", "Supply", "ThermalProfile", "load_profile"]
+__all__ = [
+    "BOARD_NAMES",
+    "BoardProfile",
+    "ClockProfile",
+    "PowerMode",
+    "PowerProfile",
+    "Supply",
+    "ThermalProfile",
+    "load_profile",
+]
 
 BOARD_NAMES = ("raspberry-pi-zero-2w", "raspberry-pi-4b", "raspberry-pi-5", "jetson-nano", "jetson-orin-nano")
 
@@ -75,24 +85,67 @@ class ThermalProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerMode:
+    """Of nvpmodel: what it caps the cores' clock to, and how many of them are on."""
+
+    name: str
+    frequency_hz: int
+    cores: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockProfile:
+    """What the cores' clock may be set to, and their voltage at some of these, ascending.
+
+    available_hz: as cpufreq offers them. power_modes: nvpmodel's, by number; the first is the board as it is.
+    """
+
+    full_hz: int
+    available_hz: tuple[int, ...]
+    volts_at_hz: tuple[tuple[int, float], ...]
+    power_modes: tuple[PowerMode, ...]
+
+    def dynamic_share(self, frequency_hz: int) -> float:
+        """Of the watts above idle at the full clock: they go with f V^2."""
+        full = self.full_hz * self._volts(self.full_hz) ** 2
+        return frequency_hz * self._volts(frequency_hz) ** 2 / full
+
+    def _volts(self, frequency_hz: int) -> float:
+        """Linear between the known ones, and beyond them that of the nearest."""
+        pairs = self.volts_at_hz
+        if frequency_hz <= pairs[0][0]:
+            return pairs[0][1]
+        for (low_hz, low_v), (high_hz, high_v) in pairwise(pairs):
+            if frequency_hz <= high_hz:
+                return low_v + (high_v - low_v) * (frequency_hz - low_hz) / (high_hz - low_hz)
+        return pairs[-1][1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardProfile:
     """note: what the costs were fitted on, in words for users. model, compatible: as the device tree names the board.
 
-    power_mode: nvpmodel's, None on a board without one. fan_level: of a fan kept at one speed, None without a fan.
+    fan_level: of a fan kept at one speed, None without a fan.
     """
 
     name: str
     note: str
     model: str
     compatible: tuple[str, ...]
-    power_mode: str | None
     fan_level: int | None
     cpu_count: int
     memory_bytes: int
     default_threads: int
     power: PowerProfile
     thermal: ThermalProfile
+    clocks: ClockProfile
     costs: CostTable
+
+    @property
+    def clocks_hz(self) -> tuple[int, ...]:
+        """Every clock that the cores may ever have, the highest first."""
+        modes = (mode.frequency_hz for mode in self.clocks.power_modes)
+        return tuple(sorted({*self.thermal.clocks_hz, *self.clocks.available_hz, *modes}, reverse=True))
 
     @property
     def has_throttle_bits(self) -> bool:
@@ -107,13 +160,15 @@ def load_profile(name: str) -> BoardProfile:
         raise ConfigError(f"no simulated board is called {name!r}: known are {', '.join(BOARD_NAMES)}")
     text = (files("edgepareto.agent.simulation") / "boards" / f"{name}.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
-    hardware, power, thermal, costs = (document[table] for table in ("hardware", "power", "thermal", "costs"))
+    hardware, power, thermal, clocks, costs = (
+        document[table] for table in ("hardware", "power", "thermal", "clocks", "costs")
+    )
+    full_hz = int(_constant(hardware, "frequency_hz"))
     return BoardProfile(
         name=document["name"],
         note=document["note"],
         model=document["model"],
         compatible=tuple(document["compatible"]),
-        power_mode=document.get("power_mode"),
         fan_level=int(_constant(hardware, "fan_level")) if "fan_level" in hardware else None,
         cpu_count=int(_constant(hardware, "cpu_count")),
         memory_bytes=int(_constant(hardware, "memory_bytes")),
@@ -134,7 +189,13 @@ def load_profile(name: str) -> BoardProfile:
             time_constant_s=_constant(thermal, "time_constant_s"),
             throttle_c=_constant(thermal, "throttle_c"),
             hysteresis_k=_constant(thermal, "hysteresis_k"),
-            clocks_hz=(int(_constant(hardware, "frequency_hz")), *_steps(thermal, "throttled_hz")),
+            clocks_hz=(full_hz, *_steps(thermal, "throttled_hz")),
+        ),
+        clocks=ClockProfile(
+            full_hz=full_hz,
+            available_hz=_steps(clocks, "available_hz"),
+            volts_at_hz=_pairs(clocks, "volts_at_hz"),
+            power_modes=tuple(_power_mode(name, mode) for name, mode in document.get("power_modes", {}).items()),
         ),
         costs=CostTable(
             channel_step=int(_constant(costs, "channel_step")),
@@ -144,6 +205,11 @@ def load_profile(name: str) -> BoardProfile:
             rows={int(threads): _thread_costs(row) for threads, row in costs["threads"].items()},
         ),
     )
+
+
+def _power_mode(name: str, table: Mapping[str, Mapping[str, float | str]]) -> PowerMode:
+    frequency_hz, cores = int(_constant(table, "frequency_hz")), int(_constant(table, "cores"))
+    return PowerMode(name=name, frequency_hz=frequency_hz, cores=cores)
 
 
 def _thread_costs(row: Mapping[str, Mapping[str, float | str]]) -> ThreadCosts:
@@ -168,3 +234,9 @@ def _steps(table: Mapping[str, Mapping[str, Sequence[int]]], name: str) -> tuple
     entry = table[name]
     assert entry["source"], f"{name} has no source"
     return tuple(entry["value"])
+
+
+def _pairs(table: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], name: str) -> tuple[tuple[int, float], ...]:
+    entry = table[name]
+    assert entry["source"], f"{name} has no source"
+    return tuple((int(hz), volt) for hz, volt in entry["value"])

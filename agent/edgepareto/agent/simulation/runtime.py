@@ -14,6 +14,7 @@ from edgepareto.agent.simulation.board_file import read_settings
 from edgepareto.agent.simulation.clock import BoardTime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
 from edgepareto.agent.simulation.operators import list_operators, named_operators
+from edgepareto.agent.simulation.sysfs import read_set_clock
 from edgepareto.agent.simulation.worker_faults import end_badly, strikes
 from numpy.typing import NDArray
 
@@ -42,8 +43,12 @@ class SimulatedRuntime:
         self._profile = settings.profile
         self._faults = settings.faults
         self._candidate = job.partition("/")[0]
-        self._threads = min(options.threads or self._profile.default_threads, self._profile.cpu_count)
-        self._busy_w = self._profile.power.busy_w(self._threads)
+        clocks, power = self._profile.clocks, self._profile.power
+        clock = read_set_clock(board / "sys", self._profile)  # it stays as long as a worker lives
+        self._costs = self._profile.costs.at_clock(clock.frequency_hz / clocks.full_hz)
+        self._threads = min(options.threads or self._profile.default_threads, clock.cores)
+        dynamic_w = power.busy_w(self._threads) - power.idle_w
+        self._busy_w = power.idle_w + dynamic_w * clocks.dynamic_share(clock.frequency_hz)
         self._key = np.frombuffer(settings.digest("job", job)[:16], dtype=np.uint64)
         self._time = BoardTime(board, settings)
         # One thread: only the outputs come from it, and this machine's cores are not the board's.
@@ -81,7 +86,7 @@ class SimulatedRuntime:
         """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them."""
         assert self._model is not None, "load comes first"
         named = named_operators(self._model, feeds[0])
-        table, threads = self._profile.costs, self._threads
+        table, threads = self._costs, self._threads
         nothing = Operator(kind=OpKind.ELEMENTWISE, outputs=1, reduction=0, channels=1, moved=0)
         between_s = table.latency_s((nothing,), threads)
         noise = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, 2]))
@@ -114,4 +119,4 @@ class SimulatedRuntime:
     def _cost_ns(self, feed: Mapping[str, NDArray[np.generic]]) -> float:
         assert self._model is not None, "load comes first"
         self._real.run(feed)  # with its verdict where the model does not run
-        return self._profile.costs.latency_s(list_operators(self._model, feed), self._threads) * 1e9
+        return self._costs.latency_s(list_operators(self._model, feed), self._threads) * 1e9

@@ -16,11 +16,11 @@ from math import exp
 from pathlib import Path
 
 from edgepareto.agent.simulation.board_file import BoardSettings
-from edgepareto.agent.simulation.sysfs import SysTree
+from edgepareto.agent.simulation.sysfs import SysTree, read_set_clock
 
 __all__ = ["MOST_CLOCKS", "Effect", "Surroundings"]
 
-MOST_CLOCKS = 8  # a board's full clock and those that it is throttled to
+MOST_CLOCKS = 8  # that a board may have, set or throttled
 _LOOK_NS = 100_000_000
 _STEP_NS = 1_000_000_000  # between two steps down, assumed: the firmware looks about once a second
 _SHOWN_STEP_C = 0.5  # a Raspberry Pi's sensor steps by about half a degree
@@ -31,13 +31,13 @@ _BUSY = 1.05  # times the idle power
 _UNDERVOLTAGE, _THROTTLED = 1 << 0, 1 << 2
 _SINCE_BOOT = 16  # bits up: the same, and it stays
 
-# looked_ns, temperature, clock, stepped_ns, bits; shown: temperature, clock, bits; then ns at each clock.
-_STATE = struct.Struct(f"<qdqqqdqq{MOST_CLOCKS}q")
+# looked_ns, temperature, set clock, clock, stepped_ns, bits; shown: temperature, clock, bits; then ns at each clock.
+_STATE = struct.Struct(f"<qdqqqqdqq{MOST_CLOCKS}q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """From a look to the next, at look_ns. stretch: times longer that a run takes. clock: share of the full one."""
+    """From a look to the next, at look_ns. stretch: times longer that a run takes. clock: share of the one set."""
 
     look_ns: int
     stretch: float
@@ -60,12 +60,17 @@ class Surroundings:
         if self._faults.hot:
             rise_k = self._thermal.resistance_k_per_w * profile.power.first_core_w
             self._rest_c = self._thermal.throttle_c - _HOT_SHARE * rise_k
-        self._tree = SysTree(folder / "sys", profile)
+        self._profile = profile
+        self._clocks_hz = profile.clocks_hz
+        self._root = folder / "sys"
+        self._tree = SysTree(self._root, profile)
 
     def begin(self) -> Effect:
-        """A batch begins: as after a boot, at the temperature of rest."""
-        self._keep(_State(temperature_c=self._rest_c, at_clock_ns=[0] * MOST_CLOCKS), 0, everything=True)
-        return self._effect(0, 0)
+        """A batch begins: as after a boot, at the temperature of rest and the clock that is set now."""
+        set_clock = self._clocks_hz.index(read_set_clock(self._root, self._profile).frequency_hz)
+        state = _State(temperature_c=self._rest_c, set_clock=set_clock, clock=set_clock, at_clock_ns=[0] * MOST_CLOCKS)
+        self._keep(state, 0, everything=True)
+        return self._effect(0, state)
 
     def look(self, now_ns: int, drawn_wns: float) -> Effect:
         """drawn_wns: watts x nanoseconds since the last look."""
@@ -79,27 +84,33 @@ class Surroundings:
             -passed_ns / 1e9 / self._thermal.time_constant_s
         )
         state.clock = self._throttle(state, now_ns)
-        now = _THROTTLED if state.clock else 0
+        now = _THROTTLED if state.clock != state.set_clock else 0
         if self._faults.undervoltage and mean_w > _BUSY * self._idle_w:
             now |= _UNDERVOLTAGE
         state.bits = now | state.bits >> _SINCE_BOOT << _SINCE_BOOT | now << _SINCE_BOOT
         self._keep(state, now_ns)
-        return self._effect(now_ns, state.clock)
+        return self._effect(now_ns, state)
 
     def _throttle(self, state: _State, now_ns: int) -> int:
         """Place of the clock: a step down at the limit and every second above it, back up below the hysteresis."""
         clock, limit_c = state.clock, self._thermal.throttle_c
         if state.temperature_c >= limit_c:
-            if not clock or now_ns - state.stepped_ns >= _STEP_NS:
-                clock = min(clock + 1, len(self._thermal.clocks_hz) - 1)
+            if clock == state.set_clock or now_ns - state.stepped_ns >= _STEP_NS:
+                clock = self._step_below(clock)
                 state.stepped_ns = now_ns
         elif state.temperature_c < limit_c - self._thermal.hysteresis_k:
-            clock = 0
+            clock = state.set_clock
         start_ns, end_ns = self._span()
-        return max(clock, 1) if start_ns <= now_ns < end_ns else clock
+        is_struck = start_ns <= now_ns < end_ns and clock == state.set_clock
+        return self._step_below(clock) if is_struck else clock
 
-    def _effect(self, now_ns: int, clock: int) -> Effect:
-        share = self._thermal.clocks_hz[clock] / self._thermal.clocks_hz[0]
+    def _step_below(self, clock: int) -> int:
+        """The next lower clock that the board throttles to; the same where there is none."""
+        lower = [hz for hz in self._thermal.clocks_hz if hz < self._clocks_hz[clock]]
+        return self._clocks_hz.index(max(lower)) if lower else clock
+
+    def _effect(self, now_ns: int, state: _State) -> Effect:
+        share = self._clocks_hz[state.clock] / self._clocks_hz[state.set_clock]
         slower = 1 + self._faults.drift_per_s * now_ns / 1e9
         edges = [edge_ns for edge_ns in self._span() if edge_ns > now_ns]
         return Effect(
@@ -117,7 +128,7 @@ class Surroundings:
 
     def _keep(self, state: _State, now_ns: int, *, everything: bool = False) -> None:
         """Show what changed by a visible step in the fake tree, and remember the rest."""
-        tree, clocks = self._tree, self._thermal.clocks_hz
+        tree, clocks = self._tree, self._clocks_hz
         if everything or abs(state.temperature_c - state.shown_c) >= _SHOWN_STEP_C:
             state.shown_c = state.temperature_c
             tree.show_temperature(state.shown_c)
@@ -133,12 +144,14 @@ class Surroundings:
         _STATE.pack_into(self._memory, self._offset, *state.fields())
 
     def _state(self) -> _State:
-        (looked_ns, temperature_c, clock, stepped_ns, bits, shown_c, shown_clock, shown_bits, *at_clock_ns) = (
-            _STATE.unpack_from(self._memory, self._offset)
+        looked_ns, temperature_c, set_clock, clock, stepped_ns, bits, *more = _STATE.unpack_from(
+            self._memory, self._offset
         )
+        shown_c, shown_clock, shown_bits, *at_clock_ns = more
         return _State(
             looked_ns=looked_ns,
             temperature_c=temperature_c,
+            set_clock=set_clock,
             clock=clock,
             stepped_ns=stepped_ns,
             bits=bits,
@@ -151,12 +164,14 @@ class Surroundings:
 
 @dataclass(slots=True, kw_only=True)
 class _State:
-    """clock: place in the profile's clocks, 0 the full one. bits: as get_throttled. shown: what the tree has."""
+    """set_clock, clock: places in the profile's clocks, of the one that is set and of the present one. bits: as
+    get_throttled. shown: what the tree has."""
 
     temperature_c: float
+    set_clock: int
+    clock: int
     at_clock_ns: list[int]
     looked_ns: int = 0
-    clock: int = 0
     stepped_ns: int = 0
     bits: int = 0
     shown_c: float = 0.0
@@ -167,6 +182,7 @@ class _State:
         return (
             self.looked_ns,
             self.temperature_c,
+            self.set_clock,
             self.clock,
             self.stepped_ns,
             self.bits,

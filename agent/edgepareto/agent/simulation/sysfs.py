@@ -3,6 +3,8 @@
 Kernel documentation: thermal/sysfs-api, admin-guide/pm/cpufreq, cpu-freq/cpufreq-stats; get_throttled is the Raspberry
 Pi firmware driver's. What changes is written in place by one call, which costs a microsecond and not a tenth of a
 millisecond as a new file does, and leaves a reader in no doubt.
+
+What the agent writes there counts: the limits of cpufreq, and nvpmodel, are how a board's clocks are set.
 """
 
 from __future__ import annotations
@@ -11,16 +13,20 @@ import os
 import shutil
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.simulation.profile import BoardProfile
 
-__all__ = ["SysTree", "write_sys_tree"]
+__all__ = ["SetClock", "SysTree", "read_set_clock", "write_sys_tree"]
 
 _ZONE = "sys/class/thermal/thermal_zone0"
 _FAN = "sys/class/thermal/cooling_device0"
 _POLICY = "sys/devices/system/cpu/cpufreq/policy0"
 _THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_HIGHEST = _POLICY + "/scaling_max_freq"
+_POWER_MODE = "var/lib/nvpmodel/status"
+_NVPMODEL = "usr/sbin/nvpmodel"
 _NS_PER_TICK = 10_000_000  # USER_HZ is 100, in /proc/stat and in time_in_state
 
 
@@ -45,11 +51,12 @@ def write_sys_tree(root: Path, profile: BoardProfile, boot_id: str, *, available
     cpus = range(profile.cpu_count)
     _write(root / _POLICY / "related_cpus", " ".join(map(str, cpus)))
     _write(root / _POLICY / "scaling_governor", "performance")
-    clocks_khz = [clock_hz // 1000 for clock_hz in profile.thermal.clocks_hz]
-    _write(root / _POLICY / "scaling_available_frequencies", " ".join(map(str, sorted(clocks_khz))))
-    _write(root / _POLICY / "cpuinfo_min_freq", str(min(clocks_khz)))
+    _write(root / _POLICY / "scaling_available_governors", "performance powersave")
+    available_khz = sorted(hz // 1000 for hz in profile.clocks.available_hz)
+    _write(root / _POLICY / "scaling_available_frequencies", " ".join(map(str, available_khz)))
+    _write(root / _POLICY / "cpuinfo_min_freq", str(available_khz[0]))
     for name in ("scaling_min_freq", "scaling_max_freq", "cpuinfo_max_freq"):
-        _write(root / _POLICY / name, str(clocks_khz[0]))
+        _write(root / _POLICY / name, str(profile.clocks.full_hz // 1000))
     for cpu in cpus:
         folder = root / f"sys/devices/system/cpu/cpu{cpu}"
         folder.mkdir()
@@ -58,10 +65,27 @@ def write_sys_tree(root: Path, profile: BoardProfile, boot_id: str, *, available
         _write(root / _FAN / "type", "pwm-fan")
         _write(root / _FAN / "max_state", "4")
         _write(root / _FAN / "cur_state", str(profile.fan_level))
-    if profile.power_mode is not None:
-        _write(root / "etc/nvpmodel.conf", f"< POWER_MODEL ID=0 NAME={profile.power_mode} >")
-        _write(root / "var/lib/nvpmodel/status", "pmode:0000")
+    if profile.clocks.power_modes:
+        _write_nvpmodel(root, profile)
     SysTree(root, profile).show_cpu_time(0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetClock:
+    """What the cores' clock is set to, as long as nothing throttles it, and how many of them are on."""
+
+    frequency_hz: int
+    cores: int
+
+
+def read_set_clock(root: Path, profile: BoardProfile) -> SetClock:
+    """As the kernel would take what stands in the tree: the nearest clock that the board has and that is allowed."""
+    allowed_hz = int((root / _HIGHEST).read_text()) * 1000
+    frequency_hz = max((hz for hz in profile.clocks_hz if hz <= allowed_hz), default=profile.clocks_hz[-1])
+    if not profile.clocks.power_modes:
+        return SetClock(frequency_hz=frequency_hz, cores=profile.cpu_count)
+    mode = profile.clocks.power_modes[int((root / _POWER_MODE).read_text().partition(":")[2])]
+    return SetClock(frequency_hz=min(frequency_hz, mode.frequency_hz), cores=mode.cores)
 
 
 class SysTree:
@@ -114,6 +138,24 @@ class SysTree:
 def _close(files: Mapping[str, int]) -> None:
     for file in files.values():
         os.close(file)
+
+
+def _write_nvpmodel(root: Path, profile: BoardProfile) -> None:
+    """Its names and its choice, and the program itself, which is all that may change them."""
+    modes = profile.clocks.power_modes
+    names = "\n".join(f"< POWER_MODEL ID={number} NAME={mode.name} >" for number, mode in enumerate(modes))
+    _write(root / "etc/nvpmodel.conf", names)
+    _write(root / _POWER_MODE, "pmode:0000")
+    cases = " ".join(f"{number}) khz={mode.frequency_hz // 1000} ;;" for number, mode in enumerate(modes))
+    lines = (
+        "#!/bin/sh",
+        'cd "${0%/*}/../.." && [ "$1" = -m ] || exit 1',
+        f"case $2 in {cases} *) exit 1 ;; esac",
+        f"for limit in min max; do echo $khz > {_POLICY}/scaling_${{limit}}_freq; done",
+        f'printf "pmode:%04d\\n" "$2" > {_POWER_MODE}',
+    )
+    _write(root / _NVPMODEL, "\n".join(lines))
+    (root / _NVPMODEL).chmod(0o755)
 
 
 def _write(path: Path, text: str, *, end: str = "\n") -> None:
