@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
 
-__all__ = ["CostTable", "OpKind", "Operator", "ThreadCosts", "operator_cost_s"]
+__all__ = ["ARITHMETIC_KINDS", "CostTable", "OpKind", "Operator", "ThreadCosts", "operator_cost_s"]
 
 
 class OpKind(str, Enum):
@@ -31,6 +31,7 @@ class OpKind(str, Enum):
 _GEMM_KINDS = frozenset(
     {OpKind.CONV_3X3, OpKind.CONV, OpKind.POINTWISE, OpKind.GROUPED, OpKind.FULLY_CONNECTED},
 )
+ARITHMETIC_KINDS = _GEMM_KINDS | {OpKind.DEPTHWISE}  # those that have a rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class ThreadCosts:
         return self.flops_per_s[operator.kind]
 
     def at_clock(self, share: float) -> ThreadCosts:
+        """Of the cores; no table of theirs has figures for images or element-wise dispatch apart."""
+        assert self.image_flops_per_s is None, "a GPU has a clock of its own"
         rates = {kind: rate * share for kind, rate in self.flops_per_s.items()}
         return replace(self, flops_per_s=rates, dispatch_s=self.dispatch_s / share)
 

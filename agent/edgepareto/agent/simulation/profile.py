@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import sqrt
 
 from edgepareto.agent.errors import ConfigError
-from edgepareto.agent.simulation.cost_model import CostTable, OpKind, ThreadCosts
+from edgepareto.agent.simulation.cost_model import ARITHMETIC_KINDS, CostTable, ThreadCosts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -213,9 +213,8 @@ def _power_mode(name: str, table: Mapping[str, Mapping[str, float | str]]) -> Po
 
 
 def _thread_costs(row: Mapping[str, Mapping[str, float | str]]) -> ThreadCosts:
-    with_arithmetic = [kind for kind in OpKind if kind not in (OpKind.ELEMENTWISE, OpKind.POOL)]
     return ThreadCosts(
-        flops_per_s={kind: _constant(row, f"{kind.value}_gflops") * 1e9 for kind in with_arithmetic},
+        flops_per_s={kind: _constant(row, f"{kind.value}_gflops") * 1e9 for kind in ARITHMETIC_KINDS},
         bytes_per_s=_constant(row, "memory_gb_per_s") * 1e9,
         weight_stream_bytes_per_s=_constant(row, "weight_stream_gb_per_s") * 1e9,
         dispatch_s=_constant(row, "dispatch_us") / 1e6,
