@@ -41,7 +41,7 @@ def test_a_batch_is_void_where_nothing_was_measured_for_no_fault_of_the_candidat
 def test_every_condition_that_voids_comes_with_something_to_do_and_is_told_it_once():
     conditions = (
         *(Status.THROTTLED, Status.UNDERVOLTAGE, Status.TOO_HOT),
-        *(Status.CONTENDED, Status.ANCHOR_DRIFT, Status.WRONG_PROVIDER),
+        *(Status.CONTENDED, Status.ANCHOR_DRIFT, Status.WRONG_PROVIDER, Status.WRONG_CLOCK),
     )
     for status in conditions:
         silent, advising = (

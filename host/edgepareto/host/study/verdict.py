@@ -22,6 +22,7 @@ ADVICE = {  # where the agent gives none: its messages have theirs behind a semi
     Status.CONTENDED: "stop what else runs on it",
     Status.ANCHOR_DRIFT: "let it rest, and see what else runs on it, its fan and its governor",
     Status.WRONG_PROVIDER: "install the runtime that has the provider that was asked for",
+    Status.WRONG_CLOCK: "see what else sets its clocks, or take that mode out of its clock_modes",
 }
 
 

@@ -31,6 +31,7 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONTENDED: _ClassVar[Status]
     ANCHOR_DRIFT: _ClassVar[Status]
     WRONG_PROVIDER: _ClassVar[Status]
+    WRONG_CLOCK: _ClassVar[Status]
     BOARD_REBOOTED: _ClassVar[Status]
     LEASE_LOST: _ClassVar[Status]
     BUSY: _ClassVar[Status]
@@ -66,6 +67,7 @@ TOO_HOT: Status
 CONTENDED: Status
 ANCHOR_DRIFT: Status
 WRONG_PROVIDER: Status
+WRONG_CLOCK: Status
 BOARD_REBOOTED: Status
 LEASE_LOST: Status
 BUSY: Status
