@@ -3,7 +3,9 @@
 from edgepareto.host.export.tflite.operators import (
     activation,
     convolution,
+    einsum,
     elementwise,
+    indexing,
     matrix,
     normalization,
     pooling,
@@ -18,7 +20,9 @@ from edgepareto.host.export.tflite.operators import (
 __all__ = [
     "activation",
     "convolution",
+    "einsum",
     "elementwise",
+    "indexing",
     "matrix",
     "normalization",
     "pooling",

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Conversion
+from edgepareto.host.export.tflite.operators.builtin import apply, number, shape_of
 from edgepareto.host.export.tflite.registry import converts
 from edgepareto.host.pruning.normal_form import float_attribute, int_attribute, text_attribute
 
 __all__ = ["apply_activation"]
 
-PLAIN = {
-    "Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "Elu": "ELU", "HardSwish": "HARD_SWISH",
-}  # fmt: skip
+PLAIN = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "HardSwish": "HARD_SWISH"}
 FUSED = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": schema.ActivationFunctionType.RELU6}
 TAKES_ACTIVATION = (
     "CONV_2D",
@@ -27,86 +26,155 @@ TAKES_ACTIVATION = (
     "MUL",
 )  # others have the field alone
 INFINITE = float("inf")
+SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875  # ONNX's defaults, operator Selu-6
+NEAR_ZERO = 0.05
+ERF_NEAR_ZERO = [2 / math.sqrt(math.pi) * factor for factor in (1, -1 / 3, 1 / 10)]  # next term below 1e-9 of the value
+# 2 artanh(z) / z in powers of z^2, z up to 1/3: interpolated at Chebyshev's points, off by 4e-9 of the value
+ARTANH_TWICE = (2.00000000768, 0.66666321641, 0.40024595230, 0.27965157755, 0.28157778314)
 
 
-@converts("Sigmoid", "Tanh", "Relu", "HardSwish")
+@converts(*PLAIN)
 def apply_activation(c: Conversion, node: onnx.NodeProto) -> None:
-    if node.op_type == "Relu" and _fused(c, node, "RELU"):
-        return
-    options = schema.HardSwishOptionsT() if node.op_type == "HardSwish" else None
-    _unary(c, node, PLAIN[node.op_type], options)
+    if node.op_type != "Relu" or not _fused(c, node, "RELU"):
+        _elementwise(c, node, lambda x: apply(c, PLAIN[node.op_type], x))
 
 
-@converts("Elu")
+@converts("Elu", "Selu", "Celu")
 def apply_elu(c: Conversion, node: onnx.NodeProto) -> None:
-    """TFLite's has alpha 1."""
-    alpha = float_attribute(node, "alpha", 1.0)
-    if alpha == 1:
-        _unary(c, node, "ELU")
-        return
-    x = c.placed(node.input[0])
-    grown = _compute(c, "ELU", [x.tensor], x.stored)
-    low = _compute(c, "MINIMUM", [grown, _number(c, 0)], x.stored, schema.MaximumMinimumOptionsT())
-    high = _compute(c, "RELU", [x.tensor], x.stored)
-    scaled = _compute(c, "MUL", [low, _number(c, alpha)], x.stored, schema.MulOptionsT())
-    c.give(node.output[0], _compute(c, "ADD", [high, scaled], x.stored, schema.AddOptionsT()), x.order)
+    """gamma * (max(0, x) + alpha * (exp(min(0, x) / width) - 1)); TFLite's has 1 for each of them."""
+    alpha, gamma, width = float_attribute(node, "alpha", 1.0), 1.0, 1.0
+    if node.op_type == "Selu":
+        alpha, gamma = float_attribute(node, "alpha", SELU_ALPHA), float_attribute(node, "gamma", SELU_GAMMA)
+    elif node.op_type == "Celu":
+        width = alpha
+
+    def made(x: int) -> int:
+        if (alpha, gamma, width) == (1, 1, 1):
+            return apply(c, "ELU", x)
+        grown = apply(c, "ELU", x if width == 1 else apply(c, "MUL", x, number(c, 1 / width)))
+        low = apply(c, "MUL", apply(c, "MINIMUM", grown, number(c, 0)), number(c, alpha * gamma))
+        high = apply(c, "RELU", x)
+        return apply(c, "ADD", high if gamma == 1 else apply(c, "MUL", high, number(c, gamma)), low)
+
+    _elementwise(c, node, made)
+
+
+@converts("Softplus")
+def apply_softplus(c: Conversion, node: onnx.NodeProto) -> None:
+    """max(0, x) + log(1 + e) with e = exp(-|x|), written as 2 artanh(z) with z = e / (2 + e).
+
+    XNNPACK's logarithm near 1 is off by 2e-7 (LiteRT 2.3.0), which may be more than all there is.
+    """
+
+    def made(x: int) -> int:
+        e = apply(c, "EXP", apply(c, "NEG", apply(c, "ABS", x)))
+        z = apply(c, "DIV", e, apply(c, "ADD", e, number(c, 2)))
+        logarithm = apply(c, "MUL", z, _polynomial(c, apply(c, "MUL", z, z), ARTANH_TWICE))
+        return apply(c, "ADD", apply(c, "RELU", x), logarithm)
+
+    _elementwise(c, node, made)
+
+
+@converts("Mish")
+def apply_mish(c: Conversion, node: onnx.NodeProto) -> None:
+    """x * tanh(log(1 + e)) = x * n / (n + 2) with e = exp(x), n = e * (e + 2); from 20 on the factor is 1."""
+
+    def made(x: int) -> int:
+        e = apply(c, "EXP", apply(c, "MINIMUM", x, number(c, 20)))
+        n = apply(c, "MUL", e, apply(c, "ADD", e, number(c, 2)))
+        return apply(c, "MUL", x, apply(c, "DIV", n, apply(c, "ADD", n, number(c, 2))))
+
+    _elementwise(c, node, made)
+
+
+@converts("Softsign")
+def apply_softsign(c: Conversion, node: onnx.NodeProto) -> None:
+    _elementwise(c, node, lambda x: apply(c, "DIV", x, apply(c, "ADD", apply(c, "ABS", x), number(c, 1))))
+
+
+@converts("ThresholdedRelu")
+def apply_thresholded_relu(c: Conversion, node: onnx.NodeProto) -> None:
+    alpha = number(c, float_attribute(node, "alpha", 1.0))
+    _elementwise(c, node, lambda x: apply(c, "SELECT_V2", apply(c, "GREATER", x, alpha), x, number(c, 0)))
+
+
+@converts("Erf")
+def apply_erf(c: Conversion, node: onnx.NodeProto) -> None:
+    """From GELU(z) = z / 2 * (1 + erf(z / sqrt 2)), which loses digits near zero; there its series."""
+
+    def made(x: int) -> int:
+        z = apply(c, "MUL", x, number(c, math.sqrt(2)))
+        twice = apply(c, "MUL", apply(c, "GELU", z), number(c, 2))
+        far = apply(c, "DIV", apply(c, "SUB", twice, z), z)
+        near = apply(c, "MUL", x, _polynomial(c, apply(c, "MUL", x, x), ERF_NEAR_ZERO))
+        is_near = apply(c, "LESS", apply(c, "ABS", x), number(c, NEAR_ZERO))
+        return apply(c, "SELECT_V2", is_near, near, far)
+
+    _elementwise(c, node, made)
 
 
 @converts("Clip")
 def clip(c: Conversion, node: onnx.NodeProto) -> None:
     low, high = _bounds(c, node)
-    if (low, high) == (0, 6) and _fused(c, node, "RELU6"):
+    named = {(0.0, 6.0): "RELU6", (0.0, INFINITE): "RELU"}.get((low, high))
+    if named and _fused(c, node, named):
         return
-    if (low, high) == (0, INFINITE) and _fused(c, node, "RELU"):
-        return
-    x = c.placed(node.input[0])
-    made = x.tensor
-    if (low, high) == (0, 6):
-        made = _compute(c, "RELU6", [made], x.stored)
-    elif (low, high) == (0, INFINITE):
-        made = _compute(c, "RELU", [made], x.stored)
-    else:
-        kind = c.dtype_of(x.tensor)
-        for code, bound in (("MAXIMUM", low), ("MINIMUM", high)):
-            if not math.isinf(bound):
-                number = c.flat.constant(np.array(bound, kind), code.lower())
-                made = c.compute(code, [made, number], x.stored, kind, schema.MaximumMinimumOptionsT())
-    if made == x.tensor:
-        made = c.reshaped_copy(made, x.stored)
-    c.give(node.output[0], made, x.order)
+
+    def made(x: int) -> int:
+        kind = c.dtype_of(x)
+        if named and kind == "float32":
+            return apply(c, named, x)
+        bounds = [pair for pair in (("MAXIMUM", low), ("MINIMUM", high)) if not math.isinf(pair[1])]
+        clipped = x
+        for code, bound in bounds:
+            clipped = apply(c, code, clipped, number(c, bound, kind))
+        return clipped if bounds else c.reshaped_copy(x, shape_of(c, x))
+
+    _elementwise(c, node, made)
 
 
 @converts("LeakyRelu")
 def apply_leaky_relu(c: Conversion, node: onnx.NodeProto) -> None:
     options = schema.LeakyReluOptionsT()
     options.alpha = float_attribute(node, "alpha", 0.01)
-    _unary(c, node, "LEAKY_RELU", options)
+    _elementwise(c, node, lambda x: c.compute("LEAKY_RELU", [x], shape_of(c, x), "float32", options))
 
 
 @converts("PRelu")
 def apply_prelu(c: Conversion, node: onnx.NodeProto) -> None:
-    x = c.placed(node.input[0])
-    slope = c.need_constant(node, 1, "slope")
-    full = slope.reshape((1,) * (len(x.shape) - slope.ndim) + slope.shape).transpose(x.order)
-    made = _compute(c, "PRELU", [x.tensor, c.weights(full[0], f"{node.input[1]}_slope")], x.stored)
-    c.give(node.output[0], made, x.order)
+    """TFLite's has one slope per place of the last axis as it lies; others are max(0, x) + slope * min(0, x)."""
+    order = c.placed(node.input[0]).order
+    slope = c.in_rank(node.input[1], order)
+    value = c.constant(node.input[1])
+
+    def made(x: int) -> int:
+        sizes = shape_of(c, slope)
+        if value is not None and math.prod(sizes) == (sizes[-1] if sizes else 1) == shape_of(c, x)[-1]:
+            row = c.weights(value.reshape((1,) * (len(order) - 2) + (-1,)), f"{node.input[1]}_slope")
+            return c.compute("PRELU", [x, row], shape_of(c, x), "float32")
+        low = apply(c, "MUL", apply(c, "MINIMUM", x, number(c, 0)), slope)
+        return apply(c, "ADD", apply(c, "RELU", x), low)
+
+    _elementwise(c, node, made)
 
 
 @converts("Gelu")
 def apply_gelu(c: Conversion, node: onnx.NodeProto) -> None:
     options = schema.GeluOptionsT()
     options.approximate = text_attribute(node, "approximate", "none") == "tanh"
-    _unary(c, node, "GELU", options)
+    _elementwise(c, node, lambda x: c.compute("GELU", [x], shape_of(c, x), "float32", options))
 
 
 @converts("HardSigmoid")
 def apply_hard_sigmoid(c: Conversion, node: onnx.NodeProto) -> None:
     """max(0, min(1, alpha x + beta))."""
-    x = c.placed(node.input[0])
     alpha, beta = float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)
-    scaled = _compute(c, "MUL", [x.tensor, _number(c, alpha)], x.stored, schema.MulOptionsT())
-    moved = _compute(c, "ADD", [scaled, _number(c, beta)], x.stored, schema.AddOptionsT())
-    c.give(node.output[0], _compute(c, "RELU_0_TO_1", [moved], x.stored), x.order)
+
+    def made(x: int) -> int:
+        scaled = apply(c, "MUL", x, number(c, alpha))
+        return apply(c, "RELU_0_TO_1", apply(c, "ADD", scaled, number(c, beta)))
+
+    _elementwise(c, node, made)
 
 
 @converts("Softmax", "LogSoftmax")
@@ -123,14 +191,14 @@ def apply_softmax(c: Conversion, node: onnx.NodeProto) -> None:
     code = "SOFTMAX" if node.op_type == "Softmax" else "LOG_SOFTMAX"
     if c.opset < 13 and axis != len(shape) - 1:
         flat = (math.prod(shape[:axis]), math.prod(shape[axis:]))
-        made = _compute(c, code, [c.reshaped(c.plain(name), flat)], flat, options)
+        made = c.compute(code, [c.reshaped(c.plain(name), flat)], flat, "float32", options)
         c.give_plain(node.output[0], c.reshaped(made, shape))
         return
     order = c.placed(name).order
     if order[-1] != axis:
         order = (*(other for other in order if other != axis), axis)
     stored = [shape[a] for a in order]
-    c.give(node.output[0], _compute(c, code, [c.ordered(name, order)], stored, options), order)
+    c.give(node.output[0], c.compute(code, [c.ordered(name, order)], stored, "float32", options), order)
 
 
 def _fused(c: Conversion, node: onnx.NodeProto, code: str) -> bool:
@@ -161,14 +229,15 @@ def _bounds(c: Conversion, node: onnx.NodeProto) -> tuple[float, float]:
     return (-INFINITE if low <= lowest else low), (INFINITE if high >= largest else high)
 
 
-def _unary(c: Conversion, node: onnx.NodeProto, code: str, options: object = None) -> None:
+def _polynomial(c: Conversion, x: int, coefficients: Sequence[float]) -> int:
+    """Lowest power first."""
+    *lower, highest = coefficients
+    total = number(c, highest)
+    for coefficient in reversed(lower):
+        total = apply(c, "ADD", apply(c, "MUL", total, x), number(c, coefficient))
+    return total
+
+
+def _elementwise(c: Conversion, node: onnx.NodeProto, made: Callable[[int], int]) -> None:
     x = c.placed(node.input[0])
-    c.give(node.output[0], c.compute(code, [x.tensor], x.stored, c.dtype_of(x.tensor), options), x.order)
-
-
-def _compute(c: Conversion, code: str, inputs: list[int], stored: Sequence[int], options: object = None) -> int:
-    return c.compute(code, inputs, stored, "float32", options)
-
-
-def _number(c: Conversion, value: float) -> int:
-    return c.flat.constant(np.array(value, np.float32), "number")
+    c.give(node.output[0], made(x.tensor), x.order)

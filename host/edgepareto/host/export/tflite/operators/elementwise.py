@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Conversion
+from edgepareto.host.export.tflite.operators.builtin import apply, number
 from edgepareto.host.export.tflite.registry import converts
 from edgepareto.host.export.tflite.unsupported import Unsupported
 from edgepareto.host.pruning.normal_form import int_attribute
@@ -13,56 +13,38 @@ from edgepareto.host.pruning.normal_form import int_attribute
 __all__ = ["combine"]
 
 BINARY = {
-    "Add": ("ADD", schema.AddOptionsT),
-    "Sub": ("SUB", schema.SubOptionsT),
-    "Mul": ("MUL", schema.MulOptionsT),
-    "Div": ("DIV", schema.DivOptionsT),
-    "Pow": ("POW", schema.PowOptionsT),
-    "Max": ("MAXIMUM", schema.MaximumMinimumOptionsT),
-    "Min": ("MINIMUM", schema.MaximumMinimumOptionsT),
-    "Equal": ("EQUAL", schema.EqualOptionsT),
-    "Less": ("LESS", schema.LessOptionsT),
-    "Greater": ("GREATER", schema.GreaterOptionsT),
-    "LessOrEqual": ("LESS_EQUAL", schema.LessEqualOptionsT),
-    "GreaterOrEqual": ("GREATER_EQUAL", schema.GreaterEqualOptionsT),
-    "And": ("LOGICAL_AND", schema.LogicalAndOptionsT),
-    "Or": ("LOGICAL_OR", schema.LogicalOrOptionsT),
-    "Sum": ("ADD", schema.AddOptionsT),
-}
+    "Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Pow": "POW", "Max": "MAXIMUM", "Min": "MINIMUM",
+    "Sum": "ADD", "Mean": "ADD", "Equal": "EQUAL", "Less": "LESS", "Greater": "GREATER",
+    "LessOrEqual": "LESS_EQUAL", "GreaterOrEqual": "GREATER_EQUAL",
+    "And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL",
+}  # fmt: skip
 UNARY = {
-    "Sqrt": ("SQRT", None), "Exp": ("EXP", schema.ExpOptionsT), "Log": ("LOG", None),
-    "Neg": ("NEG", schema.NegOptionsT),
-    "Abs": ("ABS", schema.AbsOptionsT), "Floor": ("FLOOR", None), "Ceil": ("CEIL", None), "Sin": ("SIN", None),
-    "Cos": ("COS", schema.CosOptionsT), "Not": ("LOGICAL_NOT", schema.LogicalNotOptionsT),
+    "Sqrt": "SQRT", "Exp": "EXP", "Log": "LOG", "Neg": "NEG", "Abs": "ABS", "Floor": "FLOOR", "Ceil": "CEIL",
+    "Round": "ROUND", "Sign": "SIGN", "Sin": "SIN", "Cos": "COS", "Not": "LOGICAL_NOT",
 }  # fmt: skip
 
 
 @converts(*BINARY)
 def combine(c: Conversion, node: onnx.NodeProto) -> None:
-    """Max, Min and Sum of more than two are computed pair by pair."""
-    code, options = BINARY[node.op_type]
+    """More than two are computed pair by pair; ONNX's exponents may be of a type of their own."""
     order = c.common_order(node.input)
-    total = c.in_rank(node.input[0], order)
-    stored = list(c.stored(node.output[0], order))
-    dtype = c.dtype(node.output[0])
-    for name in node.input[1:]:
-        last = name == node.input[-1]
-        shape = stored if last else _broadcast(c, total, c.in_rank(name, order))
-        made = options()
-        if code == "SUB" or code == "ADD":
-            made.potScaleInt16 = False
-        total = c.compute(code, [total, c.in_rank(name, order)], shape, dtype, made)
-    if len(node.input) == 1:
-        total = c.reshaped_copy(total, stored)
+    total, *others = (c.in_rank(name, order) for name in node.input)
+    if node.op_type == "Pow" and c.dtype_of(others[0]) != c.dtype_of(total):
+        exponent = c.need_constant(node, 1, "exponent is of another type and")
+        others = [c.flat.constant(exponent.astype(c.dtype_of(total)), "exponent")]
+    for other in others:
+        total = apply(c, BINARY[node.op_type], total, other)
+    if not others:
+        total = c.reshaped_copy(total, c.stored(node.output[0], order))
+    elif node.op_type == "Mean":
+        total = apply(c, "DIV", total, number(c, len(node.input)))
     c.give(node.output[0], total, order)
 
 
 @converts(*UNARY)
-def apply(c: Conversion, node: onnx.NodeProto) -> None:
-    code, options = UNARY[node.op_type]
+def transform(c: Conversion, node: onnx.NodeProto) -> None:
     x = c.placed(node.input[0])
-    made = c.compute(code, [x.tensor], x.stored, c.dtype_of(x.tensor), None if options is None else options())
-    c.give(node.output[0], made, x.order)
+    c.give(node.output[0], apply(c, UNARY[node.op_type], x.tensor), x.order)
 
 
 @converts("Identity", "Dropout")
@@ -76,24 +58,13 @@ def keep(c: Conversion, node: onnx.NodeProto) -> None:
 @converts("Reciprocal")
 def invert(c: Conversion, node: onnx.NodeProto) -> None:
     x = c.placed(node.input[0])
-    one = c.flat.constant(np.array(1, np.float32), "one")
-    c.give(node.output[0], c.compute("DIV", [one, x.tensor], x.stored, "float32", schema.DivOptionsT()), x.order)
-
-
-@converts("Erf")
-def refuse_erf(c: Conversion, node: onnx.NodeProto) -> None:
-    """TFLite has it inside of GELU alone, which folding.py looks for."""
-    del c, node
-    raise Unsupported("Erf outside of a GELU")
+    c.give(node.output[0], apply(c, "DIV", number(c, 1), x.tensor), x.order)
 
 
 @converts("Where")
 def choose(c: Conversion, node: onnx.NodeProto) -> None:
     order = c.common_order(node.input)
-    inputs = [c.in_rank(name, order) for name in node.input]
-    stored = c.stored(node.output[0], order)
-    made = c.compute("SELECT_V2", inputs, stored, c.dtype(node.output[0]), schema.SelectV2OptionsT())
-    c.give(node.output[0], made, order)
+    c.give(node.output[0], apply(c, "SELECT_V2", *(c.in_rank(name, order) for name in node.input)), order)
 
 
 @converts("Cast")
@@ -110,7 +81,3 @@ def cast(c: Conversion, node: onnx.NodeProto) -> None:
     options.inDataType = c.flat.tensors[x.tensor].type
     options.outDataType = c.element_type(wanted)
     c.give(node.output[0], c.compute("CAST", [x.tensor], x.stored, wanted, options), x.order)
-
-
-def _broadcast(c: Conversion, first: int, second: int) -> list[int]:
-    return list(np.broadcast_shapes(tuple(c.flat.tensors[first].shape), tuple(c.flat.tensors[second].shape)))

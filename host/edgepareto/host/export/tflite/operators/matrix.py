@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Array, Conversion
+from edgepareto.host.export.tflite.operators.builtin import apply, number
 from edgepareto.host.export.tflite.placement import plain
 from edgepareto.host.export.tflite.registry import converts
-from edgepareto.host.export.tflite.unsupported import Unsupported
 from edgepareto.host.pruning.normal_form import float_attribute, int_attribute
 
 __all__ = ["multiply", "multiply_and_add"]
@@ -19,15 +19,13 @@ __all__ = ["multiply", "multiply_and_add"]
 @converts("Gemm")
 def multiply_and_add(c: Conversion, node: onnx.NodeProto) -> None:
     a, b = node.input[0], node.input[1]
-    alpha, beta = float_attribute(node, "alpha", 1.0), float_attribute(node, "beta", 1.0)
-    matrix = c.need_constant(node, 1, "second matrix")
+    matrix, bias = c.constant(b), _constant_row(c, node)
+    if matrix is None or bias is None:
+        _multiply_computed(c, node)
+        return
+    alpha = float_attribute(node, "alpha", 1.0)
     if int_attribute(node, "transB", 0) == 0:
         matrix = matrix.T
-    third = node.input[2] if len(node.input) > 2 and node.input[2] else ""
-    bias = c.constant(third) if third else np.zeros(matrix.shape[0], np.float32)
-    if bias is None or bias.size not in (1, matrix.shape[0]):
-        raise Unsupported("Gemm whose third input is no constant row")
-    bias = np.broadcast_to(np.float32(beta) * bias.reshape(-1), (matrix.shape[0],)).astype(np.float32)
     matrix = (np.float32(alpha) * matrix).astype(np.float32) if alpha != 1 else matrix
     shape = c.shape(node.output[0])
     if int_attribute(node, "transA", 0):
@@ -36,6 +34,36 @@ def multiply_and_add(c: Conversion, node: onnx.NodeProto) -> None:
         rows, matrix = _rows(c, a, matrix)
     made = _fully_connected(c, rows, c.weights(matrix, f"{b}_rows"), c.weights(bias, f"{node.output[0]}_bias"), shape)
     c.give_plain(node.output[0], made)
+
+
+def _constant_row(c: Conversion, node: onnx.NodeProto) -> Array | None:
+    """What the third input adds to every row; None where it is computed, or differs from row to row."""
+    width = c.shape(node.output[0])[1]
+    if len(node.input) < 3 or not node.input[2]:
+        return np.zeros(width, np.float32)
+    value = c.constant(node.input[2])
+    if value is None or value.size not in (1, width) or value.shape[-1:] not in ((), (1,), (width,)):
+        return None
+    beta = np.float32(float_attribute(node, "beta", 1.0))
+    return np.broadcast_to(beta * value.reshape(-1), (width,)).astype(np.float32)
+
+
+def _multiply_computed(c: Conversion, node: onnx.NodeProto) -> None:
+    left, right = (
+        c.ordered(name, (1, 0) if int_attribute(node, turned, 0) else (0, 1))
+        for name, turned in zip(node.input, ("transA", "transB"), strict=False)
+    )
+    shape = c.shape(node.output[0])
+    made = c.compute("BATCH_MATMUL", [left, right], shape, "float32", schema.BatchMatMulOptionsT())
+    made = _times(c, made, float_attribute(node, "alpha", 1.0))
+    if len(node.input) > 2 and node.input[2]:
+        third = _times(c, c.in_rank(node.input[2], plain(2)), float_attribute(node, "beta", 1.0))
+        made = apply(c, "ADD", made, third)
+    c.give_plain(node.output[0], made)
+
+
+def _times(c: Conversion, tensor: int, factor: float) -> int:
+    return tensor if factor == 1 else apply(c, "MUL", tensor, number(c, factor))
 
 
 @converts("MatMul")
@@ -49,14 +77,16 @@ def multiply(c: Conversion, node: onnx.NodeProto) -> None:
         bias = c.weights(row, f"{node.output[0]}_bias")
         c.give_plain(node.output[0], _fully_connected(c, rows, c.weights(matrix, f"{b}_rows"), bias, shape))
         return
-    if min(len(c.shape(a)), len(c.shape(b))) < 2:
-        raise Unsupported("MatMul of a vector")
-    rank = max(len(c.shape(a)), len(c.shape(b)))
-    left, turned_left = _last_two(c, a, rank)
-    right, turned_right = _last_two(c, b, rank)
+    rank = max(len(c.shape(a)), len(c.shape(b)), 2)
+    left, turned_left = _last_two(c, a, rank, vector=(1, -1))
+    right, turned_right = _last_two(c, b, rank, vector=(-1, 1))
     options = schema.BatchMatMulOptionsT()
     options.adjX, options.adjY = turned_left, turned_right
-    c.give_plain(node.output[0], c.compute("BATCH_MATMUL", [left, right], shape, "float32", options))
+    whole = list(shape)  # a vector was made a matrix
+    whole[len(whole) :] = [1] * (len(c.shape(b)) == 1)
+    whole[len(whole) - 1 : len(whole) - 1] = [1] * (len(c.shape(a)) == 1)
+    made = c.compute("BATCH_MATMUL", [left, right], whole, "float32", options)
+    c.give_plain(node.output[0], c.reshaped(made, shape))
 
 
 def _rows(c: Conversion, name: str, matrix: Array) -> tuple[int, Array]:
@@ -68,9 +98,11 @@ def _rows(c: Conversion, name: str, matrix: Array) -> tuple[int, Array]:
     return c.reshaped(source.tensor, (source.shape[0], matrix.shape[1])), turned
 
 
-def _last_two(c: Conversion, name: str, rank: int) -> tuple[int, bool]:
-    """In ONNX's order, but for the last two axes, which may lie turned."""
+def _last_two(c: Conversion, name: str, rank: int, *, vector: tuple[int, int]) -> tuple[int, bool]:
+    """In ONNX's order, but for the last two axes, which may lie turned. vector: the shape of what has one axis."""
     shape = c.shape(name)
+    if len(shape) == 1:
+        return c.reshaped(c.plain(name), [1] * (rank - 2) + [shape[0] if size < 0 else size for size in vector]), False
     order = plain(len(shape))
     turned = (*order[:-2], order[-1], order[-2])
     if name not in c.constants and len(shape) == rank and c.placed(name).order == turned:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Array, Conversion
+from edgepareto.host.export.tflite.operators.builtin import apply, number, reduced, to_power, to_root
 from edgepareto.host.export.tflite.placement import channels_last
 from edgepareto.host.export.tflite.registry import converts
 from edgepareto.host.export.tflite.unsupported import Unsupported
-from edgepareto.host.pruning.normal_form import float_attribute, int_attribute
+from edgepareto.host.pruning.normal_form import float_attribute, int_attribute, ints_attribute
 
-__all__ = ["normalise_batch", "normalise_layer"]
+__all__ = ["normalise_batch", "normalise_groups", "normalise_layer", "normalise_length"]
+
+DEVIATION_EPSILON = 1e-9  # of operator MeanVarianceNormalization-13
 
 
 @converts("BatchNormalization")
@@ -21,42 +27,65 @@ def normalise_batch(c: Conversion, node: onnx.NodeProto) -> None:
     factor = gain / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
     x = c.placed(node.input[0])
     name = node.output[0]
-    scaled = c.compute(
-        "MUL", [x.tensor, _per_channel(c, factor, x.order, f"{name}_factor")], x.stored, "float32", schema.MulOptionsT()
-    )
+    scaled = apply(c, "MUL", x.tensor, _per_channel(c, factor, x.order, f"{name}_factor"))
     offset = _per_channel(c, shift - mean * factor, x.order, f"{name}_offset")
-    c.give(name, c.compute("ADD", [scaled, offset], x.stored, "float32", schema.AddOptionsT()), x.order)
+    c.give(name, apply(c, "ADD", scaled, offset), x.order)
 
 
 @converts("LayerNormalization")
 def normalise_layer(c: Conversion, node: onnx.NodeProto) -> None:
     """Over the last axes: (x - mean) / sqrt(variance + epsilon), then gain and shift."""
-    name, shape = node.input[0], c.shape(node.input[0])
     if any(node.output[1:]):
         raise Unsupported("LayerNormalization with more than one output")
-    first = int_attribute(node, "axis", -1) % len(shape)
-    x = c.placed(name)
-    axes = [x.order.index(axis) for axis in range(first, len(shape))]
+    x = c.placed(node.input[0])
+    first = int_attribute(node, "axis", -1) % len(x.shape)
+    axes = [x.order.index(axis) for axis in range(first, len(x.shape))]
     made = _standardised(c, x.tensor, axes, float_attribute(node, "epsilon", 1e-5))
-    for position, (code, options) in enumerate((("MUL", schema.MulOptionsT), ("ADD", schema.AddOptionsT)), start=1):
-        if len(node.input) > position and node.input[position]:
-            made = c.compute(code, [made, c.in_rank(node.input[position], x.order)], x.stored, "float32", options())
+    for code, name in zip(("MUL", "ADD"), node.input[1:], strict=False):
+        if name:
+            made = apply(c, code, made, c.in_rank(name, x.order))
     c.give(node.output[0], made, x.order)
 
 
-@converts("InstanceNormalization")
-def normalise_instance(c: Conversion, node: onnx.NodeProto) -> None:
+@converts("InstanceNormalization", "GroupNormalization")
+def normalise_groups(c: Conversion, node: onnx.NodeProto) -> None:
+    """Each group of channels over all places, as an axis of its own between; an instance is a group of one channel."""
     shape = c.shape(node.input[0])
-    order = channels_last(len(shape))
-    image = c.channels_last(node.input[0])
-    made = _standardised(c, image, list(range(1, len(shape) - 1)), float_attribute(node, "epsilon", 1e-5))
-    stored = [shape[axis] for axis in order]
+    channels = shape[1]
+    groups = channels if node.op_type == "InstanceNormalization" else int_attribute(node, "num_groups", 1)
     gain, shift = c.need_constant(node, 1, "scale"), c.need_constant(node, 2, "shift")
-    made = c.compute("MUL", [made, c.weights(gain, f"{node.output[0]}_gain")], stored, "float32", schema.MulOptionsT())
-    made = c.compute(
-        "ADD", [made, c.weights(shift, f"{node.output[0]}_shift")], stored, "float32", schema.AddOptionsT()
-    )
-    c.give(node.output[0], made, order)
+    order = channels_last(len(shape))
+    x, epsilon = c.ordered(node.input[0], order), float_attribute(node, "epsilon", 1e-5)
+    places = list(range(1, len(shape) - 1))
+    if groups == channels:
+        made = _standardised(c, x, places, epsilon)
+    else:
+        torn = c.reshaped(x, (shape[0], math.prod(shape[2:]), groups, channels // groups))
+        made = c.reshaped(_standardised(c, torn, [1, 3], epsilon), [shape[axis] for axis in order])
+    # Before opset 21 a group normalisation had one scale per group.
+    gain, shift = (np.repeat(values, channels // values.size) for values in (gain, shift))
+    made = apply(c, "MUL", made, c.weights(gain, f"{node.output[0]}_gain"))
+    c.give(node.output[0], apply(c, "ADD", made, c.weights(shift, f"{node.output[0]}_shift")), order)
+
+
+@converts("MeanVarianceNormalization")
+def normalise_mean_and_variance(c: Conversion, node: onnx.NodeProto) -> None:
+    x = c.placed(node.input[0])
+    axes = [x.order.index(axis % len(x.shape)) for axis in ints_attribute(node, "axes") or (0, 2, 3)]
+    centred, variance = _moments(c, x.tensor, axes)
+    deviation = apply(c, "ADD", apply(c, "SQRT", variance), number(c, DEVIATION_EPSILON))
+    c.give(node.output[0], apply(c, "DIV", centred, deviation), x.order)
+
+
+@converts("LpNormalization")
+def normalise_length(c: Conversion, node: onnx.NodeProto) -> None:
+    """What has no length stays zero."""
+    x = c.placed(node.input[0])
+    p = int_attribute(node, "p", 2)
+    axis = x.order.index(int_attribute(node, "axis", -1) % len(x.shape))
+    length = to_root(c, reduced(c, "SUM", to_power(c, x.tensor, p), [axis]), p)
+    length = apply(c, "MAXIMUM", length, number(c, float(np.finfo(np.float32).tiny)))
+    c.give(node.output[0], apply(c, "DIV", x.tensor, length), x.order)
 
 
 @converts("LRN")
@@ -79,24 +108,15 @@ def normalise_local_response(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(node.output[0], made, order)
 
 
-def _standardised(c: Conversion, tensor: int, axes: list[int], epsilon: float) -> int:
-    stored = list(c.flat.tensors[tensor].shape)
-    reduced = [1 if axis in axes else size for axis, size in enumerate(stored)]
-    over = c.flat.constant(np.array(axes, np.int32), "axes")
-    mean = c.compute("MEAN", [tensor, over], reduced, "float32", _keeping())
-    centred = c.compute("SUB", [tensor, mean], stored, "float32", schema.SubOptionsT())
-    squared = c.compute("MUL", [centred, centred], stored, "float32", schema.MulOptionsT())
-    variance = c.compute("MEAN", [squared, over], reduced, "float32", _keeping())
-    small = c.flat.constant(np.array(epsilon, np.float32), "epsilon")
-    steadied = c.compute("ADD", [variance, small], reduced, "float32", schema.AddOptionsT())
-    root = c.compute("RSQRT", [steadied], reduced, "float32")
-    return c.compute("MUL", [centred, root], stored, "float32", schema.MulOptionsT())
+def _standardised(c: Conversion, tensor: int, axes: Sequence[int], epsilon: float) -> int:
+    centred, variance = _moments(c, tensor, axes)
+    return apply(c, "MUL", centred, apply(c, "RSQRT", apply(c, "ADD", variance, number(c, epsilon))))
 
 
-def _keeping() -> object:
-    options = schema.ReducerOptionsT()
-    options.keepDims = True
-    return options
+def _moments(c: Conversion, tensor: int, axes: Sequence[int]) -> tuple[int, int]:
+    """The tensor less its mean, and its variance."""
+    centred = apply(c, "SUB", tensor, reduced(c, "MEAN", tensor, axes))
+    return centred, reduced(c, "MEAN", apply(c, "MUL", centred, centred), axes)
 
 
 def _per_channel(c: Conversion, values: Array, order: tuple[int, ...], name: str) -> int:

@@ -1,4 +1,4 @@
-"""LSTM and RNN as TFLite's fused operators, GRU, which it lacks, step by step.
+"""LSTM and RNN as TFLite's fused operators; GRU, which it lacks, and first states of their own step by step.
 
 The fused operators keep their state between inferences: whoever runs the file resets its variables before each.
 """
@@ -11,16 +11,26 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Array, Conversion
+from edgepareto.host.export.tflite.flat_model import Table
+from edgepareto.host.export.tflite.operators.builtin import (
+    apply,
+    integers,
+    joined,
+    number,
+    parts_of,
+    shape_of,
+    sliced,
+)
 from edgepareto.host.export.tflite.registry import converts
 from edgepareto.host.export.tflite.unsupported import Unsupported
 from edgepareto.host.pruning.normal_form import float_attribute, int_attribute, text_attribute
 
 __all__ = ["gru", "lstm", "rnn"]
 
-TANH = schema.ActivationFunctionType.TANH
 ONNX_OF_FUSED = (0, 2, 3, 1)  # ONNX keeps the gates i, o, f, c; TFLite wants i, f, c, o
 LONGEST_UNROLLED = 256  # steps; beyond, a file of thousands of operators would be slower than useful
 Direction = Callable[[int, int], int]
+Step = Callable[[int, str, int, list[int]], list[int]]  # direction, name, what the input adds, states -> new states
 
 
 @converts("LSTM")
@@ -28,113 +38,146 @@ def lstm(c: Conversion, node: onnx.NodeProto) -> None:
     _require_common(c, node, ("Sigmoid", "Tanh", "Tanh"))
     if int_attribute(node, "input_forget", 0):
         raise Unsupported("LSTM with coupled gates (input_forget)")
+    peephole = c.need_constant(node, 7, "peephole") if len(node.input) > 7 and node.input[7] else None
     if _has_own_start(c, node) or (len(node.output) > 2 and c.readers[node.output[2]]):
+        if peephole is not None:
+            raise Unsupported("LSTM with peepholes and a state of its own")
         _lstm_step_by_step(c, node)
         return
     weight, recurrent, bias = _weights(c, node)
-    peephole = c.need_constant(node, 7, "peephole") if len(node.input) > 7 and node.input[7] else None
-    hidden = recurrent.shape[-1]
-    steps, batch, _ = c.shape(node.input[0])
 
-    def direction(data: int, number: int) -> int:
-        name = f"{node.output[0] or node.output[1]}_{number}"
-        gates = [_gate(weight[number], gate, hidden) for gate in ONNX_OF_FUSED]
-        again = [_gate(recurrent[number], gate, hidden) for gate in ONNX_OF_FUSED]
-        summed = bias[number, : 4 * hidden] + bias[number, 4 * hidden :]
-        offsets = [_gate(summed, gate, hidden) for gate in ONNX_OF_FUSED]
-        peeps = [-1, -1, -1]
+    def arrays(number: int) -> list[Array | None]:
+        summed = bias[number].reshape(2, -1).sum(axis=0)
+        gates = [np.split(values, 4) for values in (weight[number], recurrent[number], summed)]
+        first, again, offsets = ([parts[gate] for gate in ONNX_OF_FUSED] for parts in gates)
+        peeps: list[Array | None] = [None] * 3
         if peephole is not None:  # ONNX i, o, f; TFLite i, f, o
-            peeps = [c.weights(_gate(peephole[number], gate, hidden), f"{name}_peephole{gate}") for gate in (0, 2, 1)]
-        inputs = [
-            data,
-            *(c.weights(gate, f"{name}_w{i}") for i, gate in enumerate(gates)),
-            *(c.weights(gate, f"{name}_r{i}") for i, gate in enumerate(again)),
-            *peeps,
-            *(c.weights(gate, f"{name}_b{i}") for i, gate in enumerate(offsets)),
-            -1, -1,
-            c.flat.tensor(f"{name}_hidden", (batch, hidden), "float32", state=True),
-            c.flat.tensor(f"{name}_cell", (batch, hidden), "float32", state=True),
-            -1, -1, -1, -1,
-        ]  # fmt: skip
-        options = schema.UnidirectionalSequenceLSTMOptionsT()
-        options.fusedActivationFunction, options.timeMajor = TANH, True
-        return c.compute("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, (steps, batch, hidden), "float32", options)
+            peeps = [np.split(peephole[number], 3)[gate] for gate in (0, 2, 1)]
+        return [*first, *again, *peeps, *offsets, None, None]
 
-    _give_directions(c, node, direction, hidden)
+    options = schema.UnidirectionalSequenceLSTMOptionsT()
+    options.fusedActivationFunction = schema.ActivationFunctionType.TANH
+    _give_fused(c, node, "UNIDIRECTIONAL_SEQUENCE_LSTM", options, arrays, ("hidden", "cell"))
 
 
 @converts("RNN")
 def rnn(c: Conversion, node: onnx.NodeProto) -> None:
-    _require_common(c, node, ("Tanh",))
-    if _has_own_start(c, node):
-        raise Unsupported("RNN whose first state is not zero")
+    activation = _require_common(c, node, ("Tanh",), ("Relu",))[0].upper()
     weight, recurrent, bias = _weights(c, node)
-    hidden = recurrent.shape[-1]
-    steps, batch, _ = c.shape(node.input[0])
-
-    def direction(data: int, number: int) -> int:
-        name = f"{node.output[0] or node.output[1]}_{number}"
-        inputs = [
-            data,
-            c.weights(weight[number], f"{name}_w"),
-            c.weights(recurrent[number], f"{name}_r"),
-            c.weights(bias[number, :hidden] + bias[number, hidden:], f"{name}_b"),
-            c.flat.tensor(f"{name}_hidden", (batch, hidden), "float32", state=True),
-        ]
+    if not _has_own_start(c, node):
         options = schema.SequenceRNNOptionsT()
-        options.fusedActivationFunction, options.timeMajor = TANH, True
-        return c.compute("UNIDIRECTIONAL_SEQUENCE_RNN", inputs, (steps, batch, hidden), "float32", options)
+        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
+        _give_fused(
+            c, node, "UNIDIRECTIONAL_SEQUENCE_RNN", options,
+            lambda number: [weight[number], recurrent[number], bias[number].reshape(2, -1).sum(axis=0)], ("hidden",),
+        )  # fmt: skip
+        return
 
-    _give_directions(c, node, direction, hidden)
+    def step(number: int, name: str, part: int, states: list[int]) -> list[int]:
+        again = _dense(c, states[0], recurrent[number], None, f"{name}_r")
+        return [apply(c, activation, apply(c, "ADD", part, again))]
+
+    _give_unrolled(c, node, lambda number: bias[number].reshape(2, -1).sum(axis=0), step)
 
 
 @converts("GRU")
 def gru(c: Conversion, node: onnx.NodeProto) -> None:
-    """ONNX's equations (operator GRU-14); gates z, r, h. What the input adds is one product for all steps."""
+    """ONNX's equations (operator GRU-14); gates z, r, h."""
     _require_common(c, node, ("Sigmoid", "Tanh"))
-    weight, recurrent, bias = _weights(c, node)
+    _, recurrent, bias = _weights(c, node)
     hidden = recurrent.shape[-1]
-    steps, batch, features = c.shape(node.input[0])
-    if steps > LONGEST_UNROLLED:
-        raise Unsupported(f"GRU over {steps} steps, {LONGEST_UNROLLED} are possible")
     reset_last = int_attribute(node, "linear_before_reset", 0) == 1
+
+    def first_bias(number: int) -> Array:
+        """Only the last gate's second bias may stand inside the reset."""
+        own, again = np.split(bias[number], 2)
+        outside = 2 * hidden if reset_last else 3 * hidden
+        return np.concatenate([own[:outside] + again[:outside], own[outside:]])
+
+    def step(number: int, name: str, part: int, states: list[int]) -> list[int]:
+        both, last = np.split(recurrent[number], [2 * hidden])
+        x_zr, x_h = parts_of(c, part, [2 * hidden, hidden], 1)
+        opened = apply(c, "LOGISTIC", apply(c, "ADD", x_zr, _dense(c, states[0], both, None, f"{name}_zr")))
+        z, r = parts_of(c, opened, [hidden, hidden], 1)
+        if reset_last:
+            inner = apply(c, "MUL", r, _dense(c, states[0], last, bias[number, 5 * hidden :], f"{name}_h"))
+        else:
+            inner = _dense(c, apply(c, "MUL", r, states[0]), last, None, f"{name}_h")
+        new = apply(c, "TANH", apply(c, "ADD", x_h, inner))
+        fresh = apply(c, "MUL", apply(c, "SUB", number_one, z), new)
+        return [apply(c, "ADD", fresh, apply(c, "MUL", z, states[0]))]
+
+    number_one = number(c, 1)
+    _give_unrolled(c, node, first_bias, step)
+
+
+def _lstm_step_by_step(c: Conversion, node: onnx.NodeProto) -> None:
+    """For what the fused operator has not: a first state that is given, and the last cell state as an output."""
+    _, recurrent, bias = _weights(c, node)
+    hidden = recurrent.shape[-1]
+
+    def step(number: int, name: str, part: int, states: list[int]) -> list[int]:
+        gates = apply(c, "ADD", part, _dense(c, states[0], recurrent[number], None, f"{name}_r"))
+        three, fresh = parts_of(c, gates, [3 * hidden, hidden], 1)
+        entering, leaving, forgetting = parts_of(c, apply(c, "LOGISTIC", three), [hidden] * 3, 1)
+        new = apply(c, "MUL", entering, apply(c, "TANH", fresh))
+        cell = apply(c, "ADD", apply(c, "MUL", forgetting, states[1]), new)
+        return [apply(c, "MUL", leaving, apply(c, "TANH", cell)), cell]
+
+    cells = _give_unrolled(c, node, lambda number: bias[number].reshape(2, -1).sum(axis=0), step, states=2)
+    if len(node.output) > 2 and node.output[2]:
+        lasts = [c.reshaped_copy(cell, (1, *shape_of(c, cell))) for cell in cells]
+        c.give_plain(node.output[2], joined(c, lasts, 0))
+
+
+def _give_fused(
+    c: Conversion, node: onnx.NodeProto, code: str, options: Table, arrays: Callable[[int], list[Array | None]],
+    states: Sequence[str],
+) -> None:  # fmt: skip
+    """arrays: of a direction, in the operator's order; None is an input that is absent."""
+    hidden = int(c.constants[node.input[2]].shape[-1])
+    steps, batch, _ = c.shape(node.input[0])
+    options.timeMajor = True
 
     def direction(data: int, number: int) -> int:
         name = f"{node.output[0] or node.output[1]}_{number}"
-        size = (batch, hidden)
-        own, again = bias[number, : 3 * hidden], bias[number, 3 * hidden :]
-        # Only the last gate's second bias stands inside the reset.
-        first = own.copy()
-        first[: 2 * hidden] += again[: 2 * hidden]
-        if not reset_last:
-            first[2 * hidden :] += again[2 * hidden :]
-        rows = c.reshaped(data, (steps * batch, features))
-        wide = _dense(c, rows, weight[number], first, f"{name}_x", steps * batch)
-        parts = _split(c, c.reshaped(wide, (steps, batch, 3 * hidden)), [1] * steps, 0)
-        both = recurrent[number, : 2 * hidden]
-        last = recurrent[number, 2 * hidden :]
-        state = _start(c, node, 5, number, size)
-        states = []
-        one = c.flat.constant(np.array(1, np.float32), "one")
-        for part in parts:
-            x_zr, x_h = _split(c, c.reshaped(part, (batch, 3 * hidden)), [2 * hidden, hidden], 1)
-            h_zr = _dense(c, state, both, np.zeros(2 * hidden, np.float32), f"{name}_zr", batch)
-            wide_sum = _binary(c, "ADD", x_zr, h_zr, (batch, 2 * hidden))
-            z, r = _split(c, c.compute("LOGISTIC", [wide_sum], (batch, 2 * hidden), "float32"), [hidden, hidden], 1)
-            if reset_last:
-                inner = _dense(c, state, last, again[2 * hidden :], f"{name}_h", batch)
-                inner = _binary(c, "MUL", r, inner, size)
-            else:
-                inner = _dense(
-                    c, _binary(c, "MUL", r, state, size), last, np.zeros(hidden, np.float32), f"{name}_h", batch
-                )
-            new = c.compute("TANH", [_binary(c, "ADD", x_h, inner, size)], size, "float32")
-            fresh = _binary(c, "MUL", _binary(c, "SUB", one, z, size), new, size)
-            state = _binary(c, "ADD", fresh, _binary(c, "MUL", z, state, size), size)
-            states.append(state)
-        return _packed(c, states, (steps, batch, hidden))
+        given = [-1 if a is None else c.weights(a, f"{name}_{i}") for i, a in enumerate(arrays(number))]
+        own = [c.flat.tensor(f"{name}_{state}", (batch, hidden), "float32", state=True) for state in states]
+        norms = [-1] * 4 if "cell" in states else []
+        return c.compute(code, [data, *given, *own, *norms], (steps, batch, hidden), "float32", options)
 
     _give_directions(c, node, direction, hidden)
+
+
+def _give_unrolled(
+    c: Conversion, node: onnx.NodeProto, first_bias: Callable[[int], Array], step: Step, *, states: int = 1
+) -> list[int]:
+    """What the input adds is one product for all steps. Returns the last of each direction's last state."""
+    weight, recurrent, _ = _weights(c, node)
+    hidden = int(recurrent.shape[-1])
+    steps, batch, features = c.shape(node.input[0])
+    if steps > LONGEST_UNROLLED:
+        raise Unsupported(f"{node.op_type} that is unrolled over {steps} steps, {LONGEST_UNROLLED} are possible")
+    lasts = []
+
+    def direction(data: int, number: int) -> int:
+        name = f"{node.output[0] or node.output[1]}_{number}"
+        rows = c.reshaped(data, (steps * batch, features))
+        wide = _dense(c, rows, weight[number], first_bias(number), f"{name}_x")
+        width = weight.shape[1]
+        parts = parts_of(c, c.reshaped(wide, (steps, batch, width)), [1] * steps, 0)
+        now = [_start(c, node, 5 + place, number, (batch, hidden)) for place in range(states)]
+        outputs = []
+        for part in parts:
+            now = step(number, name, c.reshaped(part, (batch, width)), now)
+            outputs.append(now[0])
+        lasts.append(now[-1])
+        options = schema.PackOptionsT()
+        options.valuesCount = steps
+        return c.compute("PACK", outputs, (steps, batch, hidden), "float32", options)
+
+    _give_directions(c, node, direction, hidden)
+    return lasts
 
 
 def _give_directions(c: Conversion, node: onnx.NodeProto, direction: Direction, hidden: int) -> None:
@@ -150,21 +193,19 @@ def _give_directions(c: Conversion, node: onnx.NodeProto, direction: Direction, 
         runs.append((_reversed(c, turned), 0))
     if node.output[0]:
         raised = [c.reshaped(run, (steps, 1, batch, hidden)) for run, _ in runs]
-        c.give_plain(node.output[0], _joined(c, raised, 1, (steps, len(runs), batch, hidden)))
+        c.give_plain(node.output[0], joined(c, raised, 1))
     if len(node.output) > 1 and node.output[1]:
-        lasts = []
-        for run, last in runs:
-            begin = c.flat.constant(np.array([last, 0, 0], np.int32), "begin")
-            size = c.flat.constant(np.array([1, batch, hidden], np.int32), "size")
-            lasts.append(c.compute("SLICE", [run, begin, size], (1, batch, hidden), "float32", schema.SliceOptionsT()))
-        c.give_plain(node.output[1], _joined(c, lasts, 0, (len(runs), batch, hidden)))
+        lasts = [sliced(c, run, [last, 0, 0], [1, batch, hidden]) for run, last in runs]
+        c.give_plain(node.output[1], joined(c, lasts, 0))
 
 
-def _require_common(c: Conversion, node: onnx.NodeProto, activations: Sequence[str]) -> None:
-    given = next(([a.decode() for a in x.strings] for x in node.attribute if x.name == "activations"), None)
+def _require_common(c: Conversion, node: onnx.NodeProto, *allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """The activations of each direction, one of the allowed; the first is ONNX's default. Raises Unsupported."""
+    given = next((tuple(a.decode() for a in x.strings) for x in node.attribute if x.name == "activations"), None)
     directions = 2 if text_attribute(node, "direction", "forward") == "bidirectional" else 1
-    if given is not None and given != list(activations) * directions:
-        raise Unsupported(f"{node.op_type} with activations {', '.join(given)}")
+    found = next((one for one in allowed if given in (None, one * directions)), None)
+    if found is None:
+        raise Unsupported(f"{node.op_type} with activations {', '.join(given or ())}")
     if float_attribute(node, "clip", 0.0):
         raise Unsupported(f"{node.op_type} with a clip")
     if int_attribute(node, "layout", 0):
@@ -173,6 +214,7 @@ def _require_common(c: Conversion, node: onnx.NodeProto, activations: Sequence[s
         length = c.constant(node.input[4])
         if length is None or (length != c.shape(node.input[0])[0]).any():
             raise Unsupported(f"{node.op_type} over sequences of several lengths")
+    return found
 
 
 def _has_own_start(c: Conversion, node: onnx.NodeProto) -> bool:
@@ -194,48 +236,9 @@ def _start(c: Conversion, node: onnx.NodeProto, position: int, number: int, size
             return c.weights(value[number], f"{name}_{number}")
         whole = c.plain(name)
         if c.shape(name)[0] > 1:
-            whole = _split(c, whole, [1] * c.shape(name)[0], 0)[number]
+            whole = parts_of(c, whole, [1] * c.shape(name)[0], 0)[number]
         return c.reshaped(whole, size)
     return c.weights(np.zeros(size, np.float32), "start")
-
-
-def _lstm_step_by_step(c: Conversion, node: onnx.NodeProto) -> None:
-    """For what the fused operator has not: a first state that is given, and the last cell state as an output."""
-    if len(node.input) > 7 and node.input[7]:
-        raise Unsupported("LSTM with peepholes and a state of its own")
-    weight, recurrent, bias = _weights(c, node)
-    hidden = recurrent.shape[-1]
-    steps, batch, features = c.shape(node.input[0])
-    if steps > LONGEST_UNROLLED:
-        raise Unsupported(f"LSTM with a state of its own over {steps} steps, {LONGEST_UNROLLED} are possible")
-    size = (batch, hidden)
-    cells: list[int] = []
-
-    def direction(data: int, number: int) -> int:
-        name = f"{node.output[0] or node.output[1]}_{number}"
-        summed = bias[number, : 4 * hidden] + bias[number, 4 * hidden :]
-        wide = _dense(
-            c, c.reshaped(data, (steps * batch, features)), weight[number], summed, f"{name}_x", steps * batch
-        )
-        parts = _split(c, c.reshaped(wide, (steps, batch, 4 * hidden)), [1] * steps, 0)
-        state, cell = _start(c, node, 5, number, size), _start(c, node, 6, number, size)
-        states = []
-        for part in parts:
-            again = _dense(c, state, recurrent[number], np.zeros(4 * hidden, np.float32), f"{name}_r", batch)
-            gates = _binary(c, "ADD", c.reshaped(part, (batch, 4 * hidden)), again, (batch, 4 * hidden))
-            three, fresh = _split(c, gates, [3 * hidden, hidden], 1)
-            opened = c.compute("LOGISTIC", [three], (batch, 3 * hidden), "float32")
-            entering, leaving, forgetting = _split(c, opened, [hidden] * 3, 1)
-            new = _binary(c, "MUL", entering, c.compute("TANH", [fresh], size, "float32"), size)
-            cell = _binary(c, "ADD", _binary(c, "MUL", forgetting, cell, size), new, size)
-            state = _binary(c, "MUL", leaving, c.compute("TANH", [cell], size, "float32"), size)
-            states.append(state)
-        cells.append(c.reshaped_copy(cell, (1, *size)))
-        return _packed(c, states, (steps, *size))
-
-    _give_directions(c, node, direction, hidden)
-    if len(node.output) > 2 and node.output[2]:
-        c.give_plain(node.output[2], _joined(c, cells, 0, (len(cells), *size)))
 
 
 def _weights(c: Conversion, node: onnx.NodeProto) -> tuple[Array, Array, Array]:
@@ -246,49 +249,13 @@ def _weights(c: Conversion, node: onnx.NodeProto) -> tuple[Array, Array, Array]:
     return weight, recurrent, np.zeros((weight.shape[0], 2 * weight.shape[1]), np.float32)
 
 
-def _gate(values: Array, number: int, hidden: int) -> Array:
-    return values[number * hidden : (number + 1) * hidden]
-
-
-def _dense(c: Conversion, rows: int, weight: Array, bias: Array, name: str, count: int) -> int:
-    inputs = [rows, c.shared_weights(weight, f"{name}_weight"), c.shared_weights(bias, f"{name}_bias")]
-    shape = (count, weight.shape[0])
+def _dense(c: Conversion, rows: int, weight: Array, bias: Array | None, name: str) -> int:
+    offset = np.zeros(len(weight), np.float32) if bias is None else bias
+    inputs = [rows, c.shared_weights(weight, f"{name}_weight"), c.shared_weights(offset, f"{name}_bias")]
+    shape = (shape_of(c, rows)[0], len(weight))
     return c.compute("FULLY_CONNECTED", inputs, shape, "float32", schema.FullyConnectedOptionsT())
 
 
-def _binary(c: Conversion, code: str, first: int, second: int, shape: Sequence[int]) -> int:
-    options = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}[code]()
-    return c.compute(code, [first, second], shape, "float32", options)
-
-
-def _split(c: Conversion, tensor: int, sizes: Sequence[int], axis: int) -> list[int]:
-    shape = list(c.flat.tensors[tensor].shape)
-    outputs = []
-    for size in sizes:
-        shape[axis] = size
-        outputs.append(c.flat.tensor(f"part_{len(c.flat.tensors)}", shape, "float32"))
-    options = schema.SplitVOptionsT()
-    options.numSplits = len(sizes)
-    where = [c.flat.constant(np.array(sizes, np.int32), "sizes"), c.flat.constant(np.array(axis, np.int32), "axis")]
-    c.flat.operator("SPLIT_V", [tensor, *where], outputs, options)
-    return outputs
-
-
-def _packed(c: Conversion, states: list[int], shape: Sequence[int]) -> int:
-    options = schema.PackOptionsT()
-    options.valuesCount, options.axis = len(states), 0
-    return c.compute("PACK", states, shape, "float32", options)
-
-
 def _reversed(c: Conversion, tensor: int) -> int:
-    over = c.flat.constant(np.array([0], np.int32), "steps")
-    shape = list(c.flat.tensors[tensor].shape)
-    return c.compute("REVERSE_V2", [tensor, over], shape, "float32", schema.ReverseV2OptionsT())
-
-
-def _joined(c: Conversion, parts: list[int], axis: int, shape: Sequence[int]) -> int:
-    if len(parts) == 1:
-        return parts[0]
-    options = schema.ConcatenationOptionsT()
-    options.axis = axis
-    return c.compute("CONCATENATION", parts, shape, "float32", options)
+    inputs = [tensor, integers(c, [0], "steps")]
+    return c.compute("REVERSE_V2", inputs, shape_of(c, tensor), "float32", schema.ReverseV2OptionsT())

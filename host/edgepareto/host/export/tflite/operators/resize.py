@@ -1,56 +1,125 @@
-"""Resize of images."""
+"""Resize, over any axes: by TFLite's operators where they take the same values, else axis by axis."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Conversion
+from edgepareto.host.export.tflite.operators.builtin import chosen, integers, mixed
+from edgepareto.host.export.tflite.operators.sampling import (
+    POSITIONS,
+    ROUNDINGS,
+    Sampling,
+    lite_nearest,
+    lite_positions,
+)
 from edgepareto.host.export.tflite.placement import channels_last
 from edgepareto.host.export.tflite.registry import converts
 from edgepareto.host.export.tflite.unsupported import Unsupported
-from edgepareto.host.pruning.normal_form import text_attribute
+from edgepareto.host.pruning.normal_form import float_attribute, int_attribute, ints_attribute, text_attribute
 
 __all__ = ["resize"]
+
+SAME_POSITION = 1e-5  # pixels
 
 
 @converts("Resize", "Upsample")
 def resize(c: Conversion, node: onnx.NodeProto) -> None:
-    """TFLite samples at half pixels, at aligned corners, or at i * in / out: ONNX's asymmetric."""
-    before, after = c.shape(node.input[0]), c.shape(node.output[0])
-    if len(before) != 4 or before[:2] != after[:2]:
-        raise Unsupported(f"Resize from {before} to {after}: only height and width of an image are possible")
-    old = node.op_type == "Upsample" or c.opset < 11
     mode = text_attribute(node, "mode", "nearest")
-    where = text_attribute(node, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
-    whole = all(new % size == 0 for size, new in zip(before[2:], after[2:], strict=True))
+    axes = _samplings(c, node)
+    options = None
     if mode == "nearest":
-        rounding = "floor" if old else text_attribute(node, "nearest_mode", "round_prefer_floor")
-        options = schema.ResizeNearestNeighborOptionsT()
-        twice = whole and all(new <= 2 * size for size, new in zip(before[2:], after[2:], strict=True))
-        if where == "asymmetric" and (rounding == "floor" or (rounding == "round_prefer_floor" and twice)):
-            pass
-        elif where == "tf_half_pixel_for_nn" and rounding == "floor":
-            options.halfPixelCenters = True
-        elif where in ("half_pixel", "pytorch_half_pixel") and whole:
-            options.halfPixelCenters = True  # the rounding cannot matter: by whole factors no sample lies between two
-        else:
-            raise Unsupported(f"Resize of mode nearest, {where}, {rounding}")
-        code = "RESIZE_NEAREST_NEIGHBOR"
+        default = "round_prefer_floor" if c.opset >= 11 else "simple"
+        rounding = text_attribute(node, "nearest_mode", default)
+        if rounding not in ROUNDINGS:
+            raise Unsupported(f"Resize of nearest mode {rounding}")
+        options = _nearest_options(axes, rounding)
     elif mode == "linear":
-        options = schema.ResizeBilinearOptionsT()
-        if where in ("half_pixel", "pytorch_half_pixel") and min(after[2:]) > 1:
-            options.halfPixelCenters = True
-        elif where == "align_corners":
-            options.alignCorners = True
-        elif where != "asymmetric":
-            raise Unsupported(f"Resize of mode linear, {where}")
-        code = "RESIZE_BILINEAR"
-    else:
+        options = _linear_options(axes)
+    elif mode != "cubic":
         raise Unsupported(f"Resize of mode {mode}")
-    size = c.flat.constant(np.array(after[2:], np.int32), "size")
-    order = channels_last(4)
-    made = c.compute(
-        code, [c.channels_last(node.input[0]), size], [after[axis] for axis in order], "float32", options, version=3
-    )
-    c.give(node.output[0], made, order)
+    rank = len(c.shape(node.input[0]))
+    if options is not None and rank == 4 and set(axes) <= {2, 3}:
+        after = c.shape(node.output[0])
+        code = "RESIZE_NEAREST_NEIGHBOR" if mode == "nearest" else "RESIZE_BILINEAR"
+        inputs = [c.channels_last(node.input[0]), integers(c, after[2:], "size")]
+        stored = c.stored(node.output[0], channels_last(4))
+        made = c.compute(code, inputs, stored, c.dtype(node.output[0]), options, version=3)
+        c.give_channels_last(node.output[0], made)
+        return
+    x = c.placed(node.input[0])
+    made = x.tensor
+    for axis, sampling in axes.items():
+        place = x.order.index(axis)
+        if mode == "nearest":
+            made = chosen(c, made, sampling.nearest(rounding), place)
+        elif mode == "linear":
+            made = mixed(c, made, sampling.linear(), place, f"{node.output[0]}_axis{axis}")
+        else:
+            a, inside_only = float_attribute(node, "cubic_coeff_a", -0.75), int_attribute(node, "exclude_outside", 0)
+            weights = sampling.cubic(a, inside_only=inside_only == 1)
+            made = mixed(c, made, weights, place, f"{node.output[0]}_axis{axis}")
+    c.give(node.output[0], made, x.order)
+
+
+def _samplings(c: Conversion, node: onnx.NodeProto) -> dict[int, Sampling]:
+    """Of each axis that is resized."""
+    before, after = c.shape(node.input[0]), c.shape(node.output[0])
+    old = node.op_type == "Upsample" or c.opset < 11
+    where = text_attribute(node, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    if where not in POSITIONS:
+        raise Unsupported(f"Resize of coordinates {where}")
+    if int_attribute(node, "antialias", 0):
+        raise Unsupported("Resize with antialias")
+    if text_attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unsupported("Resize that keeps the aspect ratio")
+    scales = _scales(c, node, old=old)
+    axes = [axis % len(before) for axis in ints_attribute(node, "axes") or range(len(before))]
+    given = dict(zip(axes, scales, strict=True)) if scales else {}
+    return {
+        axis: Sampling(old=size, new=new, scale=given.get(axis, new / size), where=where)
+        for axis, (size, new) in enumerate(zip(before, after, strict=True))
+        if new != size or given.get(axis, 1) != 1
+    }
+
+
+def _scales(c: Conversion, node: onnx.NodeProto, *, old: bool) -> list[float]:
+    """Empty where sizes are given instead."""
+    attribute = next((list(a.floats) for a in node.attribute if a.name == "scales"), None)
+    if attribute is not None:
+        return attribute
+    place = 1 if old else 2
+    if len(node.input) <= place or not node.input[place]:
+        return []
+    return [float(scale) for scale in c.need_constant(node, place, "scale")]
+
+
+def _nearest_options(axes: Mapping[int, Sampling], rounding: str) -> schema.ResizeNearestNeighborOptionsT | None:
+    for half_pixel in (False, True):
+        if all(
+            np.array_equal(axis.nearest(rounding), lite_nearest(axis.old, axis.new, half_pixel=half_pixel))
+            for axis in axes.values()
+        ):
+            options = schema.ResizeNearestNeighborOptionsT()
+            options.halfPixelCenters = half_pixel
+            return options
+    return None
+
+
+def _linear_options(axes: Mapping[int, Sampling]) -> schema.ResizeBilinearOptionsT | None:
+    for half_pixel, align_corners in ((False, False), (True, False), (False, True)):
+        if all(
+            np.abs(
+                axis.positions().clip(0, axis.old - 1)
+                - lite_positions(axis.old, axis.new, half_pixel=half_pixel, align_corners=align_corners)
+            ).max()
+            <= SAME_POSITION
+            for axis in axes.values()
+        ):
+            options = schema.ResizeBilinearOptionsT()
+            options.halfPixelCenters, options.alignCorners = half_pixel, align_corners
+            return options
+    return None

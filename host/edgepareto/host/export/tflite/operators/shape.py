@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.export.tflite.conversion import Conversion
+from edgepareto.host.export.tflite.operators.builtin import chosen
 from edgepareto.host.export.tflite.placement import Placed, moves_nothing, plain, reshape_runs
 from edgepareto.host.export.tflite.registry import converts
-from edgepareto.host.export.tflite.unsupported import Unsupported
-from edgepareto.host.pruning.normal_form import ints_attribute, text_attribute
+from edgepareto.host.pruning.normal_form import int_attribute, ints_attribute, text_attribute
 
 __all__ = ["reshape", "transpose"]
 
@@ -62,22 +62,21 @@ def repeat(c: Conversion, node: onnx.NodeProto) -> None:
 
 @converts("DepthToSpace")
 def depth_to_space(c: Conversion, node: onnx.NodeProto) -> None:
-    """TFLite's block is ONNX's DCR."""
-    if text_attribute(node, "mode", "DCR") != "DCR":
-        raise Unsupported("DepthToSpace of mode CRD")
+    """TFLite's channels are ONNX's of mode DCR."""
     options = schema.DepthToSpaceOptionsT()
-    options.blockSize = int(next(a.i for a in node.attribute if a.name == "blocksize"))
+    options.blockSize = block = int_attribute(node, "blocksize", 1)
     n, channels, height, width = c.shape(node.output[0])
-    made = c.compute(
-        "DEPTH_TO_SPACE", [c.channels_last(node.input[0])], (n, height, width, channels), "float32", options
-    )
+    image = c.channels_last(node.input[0])
+    if text_attribute(node, "mode", "DCR") == "CRD":
+        image = chosen(c, image, np.arange(channels * block**2).reshape(channels, -1).T.ravel(), 3)
+    made = c.compute("DEPTH_TO_SPACE", [image], (n, height, width, channels), "float32", options)
     c.give_channels_last(node.output[0], made)
 
 
 @converts("SpaceToDepth")
 def space_to_depth(c: Conversion, node: onnx.NodeProto) -> None:
     options = schema.SpaceToDepthOptionsT()
-    options.blockSize = int(next(a.i for a in node.attribute if a.name == "blocksize"))
+    options.blockSize = int_attribute(node, "blocksize", 1)
     n, channels, height, width = c.shape(node.output[0])
     made = c.compute(
         "SPACE_TO_DEPTH", [c.channels_last(node.input[0])], (n, height, width, channels), "float32", options

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
-from edgepareto.host.export.tflite.conversion import Conversion
-from edgepareto.host.export.tflite.placement import plain
+from edgepareto.host.export.tflite.conversion import Array, Conversion
+from edgepareto.host.export.tflite.operators.builtin import chosen
 from edgepareto.host.export.tflite.registry import converts
-from edgepareto.host.export.tflite.unsupported import Unsupported
 from edgepareto.host.pruning.normal_form import float_attribute, int_attribute, ints_attribute, text_attribute
 
-__all__ = ["concatenate", "cut", "gather", "pad", "split"]
+__all__ = ["concatenate", "cut", "pad", "split"]
 
 
 @converts("Concat")
@@ -75,8 +76,30 @@ def cut(c: Conversion, node: onnx.NodeProto) -> None:
 
 @converts("Pad")
 def pad(c: Conversion, node: onnx.NodeProto) -> None:
+    """TFLite repeats neither edges nor the whole, and cuts nothing off: there each axis is picked together anew."""
     x = c.placed(node.input[0])
-    rank = len(x.shape)
+    pairs, value = _amounts(c, node)
+    mode = text_attribute(node, "mode", "constant")
+    made = x.tensor
+    for axis, (before, after) in pairs.items():
+        most = 0 if mode == "constant" else math.inf
+        places = np.arange(-min(before, most), x.shape[axis] + min(after, most))
+        made = chosen(c, made, _inside(places, x.shape[axis], mode), x.order.index(axis))
+    if mode == "constant":
+        amounts = [[max(n, 0) for n in pairs.get(axis, (0, 0))] for axis in x.order]
+        table = c.flat.constant(np.array(amounts, np.int32), "pads")
+        stored, dtype = c.stored(node.output[0], x.order), c.dtype_of(x.tensor)
+        if value == 0:
+            made = c.compute("PAD", [made, table], stored, dtype, schema.PadOptionsT())
+        else:
+            filler = c.flat.constant(np.array([value], dtype), "filler")
+            made = c.compute("PADV2", [made, table, filler], stored, dtype, schema.PadV2OptionsT())
+    c.give(node.output[0], made, x.order)
+
+
+def _amounts(c: Conversion, node: onnx.NodeProto) -> tuple[dict[int, tuple[int, int]], float]:
+    """Before and after, of each axis; and the value."""
+    rank = len(c.shape(node.input[0]))
     if c.opset < 11:
         amounts, value = ints_attribute(node, "pads") or [], float_attribute(node, "value", 0.0)
     else:
@@ -86,48 +109,19 @@ def pad(c: Conversion, node: onnx.NodeProto) -> None:
     axes = list(range(rank))
     if len(node.input) > 3 and node.input[3]:
         axes = [int(axis) % rank for axis in c.need_constant(node, 3, "axes")]
-    if min(amounts, default=0) < 0:
-        raise Unsupported("Pad by less than nothing")
-    pairs = {axis: (amounts[i], amounts[i + len(axes)]) for i, axis in enumerate(axes)}
-    table = c.flat.constant(np.array([pairs.get(axis, (0, 0)) for axis in x.order], np.int32), "pads")
-    stored, dtype = c.stored(node.output[0], x.order), c.dtype_of(x.tensor)
-    mode = text_attribute(node, "mode", "constant")
-    if mode == "constant" and value == 0:
-        made = c.compute("PAD", [x.tensor, table], stored, dtype, schema.PadOptionsT())
-    elif mode == "constant":
-        filler = c.flat.constant(np.array([value], dtype), "filler")
-        made = c.compute("PADV2", [x.tensor, table, filler], stored, dtype, schema.PadV2OptionsT())
+    return {axis: (amounts[i], amounts[i + len(axes)]) for i, axis in enumerate(axes)}, value
+
+
+def _inside(places: Array, size: int, mode: str) -> Array:
+    """Which of `size` values stands at places before, in and behind them."""
+    if mode == "wrap":
+        inside: Array = places % size
     elif mode == "reflect":
-        options = schema.MirrorPadOptionsT()
-        options.mode = schema.MirrorPadMode.REFLECT
-        made = c.compute("MIRROR_PAD", [x.tensor, table], stored, dtype, options)
+        around = places % max(2 * size - 2, 1)
+        inside = np.minimum(around, 2 * size - 2 - around)
     else:
-        raise Unsupported(f"Pad of mode {mode}")
-    c.give(node.output[0], made, x.order)
-
-
-@converts("Gather")
-def gather(c: Conversion, node: onnx.NodeProto) -> None:
-    data, indices = node.input
-    shape = c.shape(data)
-    axis = int_attribute(node, "axis", 0) % len(shape)
-    known = c.constant(indices)
-    if known is not None:  # from the end, as ONNX allows and TFLite does not
-        places = c.flat.constant(np.where(known < 0, known + shape[axis], known).astype(np.int32), "places")
-    else:
-        places = c.plain(indices)
-    x = c.placed(data)
-    order = x.order if known is not None and known.ndim <= 1 else plain(len(shape))
-    options = schema.GatherOptionsT()
-    options.axis = order.index(axis)
-    out_rank = len(c.shape(node.output[0]))
-    if known is not None and known.ndim == 0:
-        out_order = tuple(a - (a > axis) for a in order if a != axis)
-    else:
-        out_order = order if known is not None and known.ndim == 1 else plain(out_rank)
-    stored = c.stored(node.output[0], out_order)
-    made = c.compute("GATHER", [c.ordered(data, order), places], stored, c.dtype(node.output[0]), options)
-    c.give(node.output[0], made, out_order)
+        inside = places.clip(0, size - 1)
+    return inside
 
 
 def _bounds(c: Conversion, node: onnx.NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
