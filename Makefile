@@ -76,4 +76,4 @@ benchmark: .venv/installed
 	$(BIN)/python benchmarks/upload.py
 
 clean:
-	rm -rf .venv .venv-proto .venv-torch .venv-rivals $(EXAMPLE)/study
+	rm -rf .venv .venv-proto .venv-tflite-legacy .venv-torch .venv-rivals $(EXAMPLE)/study

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime import Runtime, RuntimeOptions, open_runtime
 from edgepareto.agent.simulation import create_board
 from edgepareto.host.export.tflite import to_tflite
+from fakes.old_board import ABSENT, OldBoardRuntime, can_be_made, programs_of_old_board
 from onnx import TensorProto, helper, numpy_helper
 
 CPU = RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider")
@@ -162,12 +165,17 @@ class TestSimulatedRuntime(OnnxRuntimeContract):
         return lambda options: open_runtime(options, board=board, job="c/search/0")
 
 
-class TestLiteRuntime(RuntimeContract):
-    options = RuntimeOptions(name="litert", threads=1, provider="XNNPACK")
+class LiteRuntimeContract(RuntimeContract):
+    """What more is asked of LiteRT, by whichever library. library: its name and what its version looks like."""
 
-    @pytest.fixture
-    def open_runtime(self) -> OpenRuntime:
-        return lambda options: open_runtime(options, board=None, job="c/search/0")
+    options = RuntimeOptions(name="litert", threads=1, provider="XNNPACK")
+    library: tuple[str, str]
+
+    def test_says_which_of_the_two_libraries_it_is(self, open_runtime: OpenRuntime, tmp_path: Path):
+        used = open_runtime(self.options).load(self.linear(tmp_path))
+        name, version = self.library
+        assert used.options["library"] == name
+        assert re.fullmatch(version, used.version)
 
     def linear(self, folder: Path) -> Path:
         return written_lite(folder, fixed(linear()))
@@ -205,6 +213,27 @@ class TestLiteRuntime(RuntimeContract):
         runtime.load(self.linear(tmp_path))
         with pytest.raises(WorkerError, match="ask for them with onnxruntime"):
             runtime.time_operators([{"x": np.ones((1, 2), np.float32)}])
+
+
+class TestLiteRuntime(LiteRuntimeContract):
+    library = ("ai-edge-litert", r"2[.]\d+[.]\d+")
+
+    @pytest.fixture
+    def open_runtime(self) -> OpenRuntime:
+        return lambda options: open_runtime(options, board=None, job="c/search/0")
+
+
+@pytest.mark.skipif(not can_be_made(), reason=ABSENT)
+class TestLiteRuntimeOfOldBoards(LiteRuntimeContract):
+    """tflite-runtime under Python 3.10 or 3.11 with numpy 1.26, really run; our files are read by it."""
+
+    library = ("tflite-runtime", r"2[.]14[.]\d+ [(]tflite-runtime[)]")
+
+    @pytest.fixture
+    def open_runtime(self) -> Iterator[OpenRuntime]:
+        programs = programs_of_old_board()
+        with ExitStack() as opened:
+            yield lambda options: opened.enter_context(closing(OldBoardRuntime(options, programs)))
 
 
 def test_an_unknown_runtime_is_named_with_the_known_ones() -> None:

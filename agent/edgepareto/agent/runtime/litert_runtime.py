@@ -19,7 +19,14 @@ __all__ = ["LiteRuntime"]
 
 # The living one first; tflite-runtime has the same Interpreter and is all that there is for 32-bit boards.
 LIBRARIES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+OLD_LIBRARY = "tflite-runtime"
+FIRST_UNFIT_NUMPY = 2  # with which it imports, and then fails without a reason at the first interpreter
 IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every file, tensorflow/lite/schema/schema.fbs
+# The last three by tflite-runtime, which checks no file as a whole and reads zeros behind its end.
+BROKEN_FILE = (
+    "ould not open", "not a valid Flatbuffer", "Model provided",
+    "Missing registration for opcode_index", "No subgraph in the model", "Did not get tensors in subgraph",
+)  # fmt: skip
 XNNPACK, OWN_KERNELS = "XNNPACK", "CPU"
 DELEGATE = "DELEGATE"  # how the interpreter calls what a delegate took over
 Interpreter: TypeAlias = Any  # neither library has types
@@ -36,7 +43,7 @@ class LiteRuntime:
         if options.provider not in (XNNPACK, OWN_KERNELS):
             raise wrong_provider(options.provider, f"LiteRT has {XNNPACK} and {OWN_KERNELS}")
         self._options = options
-        self._library, self._module = _library()
+        self._library, self._version, self._module = _library()
         self._interpreter: Interpreter = None
         self._inputs: dict[str, int] = {}
         self._outputs: dict[str, int] = {}
@@ -65,7 +72,7 @@ class LiteRuntime:
         self._has_state = any("SEQUENCE" in node for node in nodes)
         return RuntimeUsed(
             name="litert",
-            version=metadata.version(self._library),
+            version=self._version,
             provider=XNNPACK if delegated else OWN_KERNELS,
             threads=self._options.threads,
             options={
@@ -101,12 +108,26 @@ class LiteRuntime:
         )
 
 
-def _library() -> tuple[str, Interpreter]:
-    """Raises ImportError where there is neither."""
+def _library() -> tuple[str, str, Interpreter]:
+    """Its name, its version as device_info.py tells it, its module. Raises ImportError where there is neither."""
     for distribution, module in LIBRARIES.items():
-        if util.find_spec(module.partition(".")[0]) is not None:
-            return distribution, importlib.import_module(module)
+        if util.find_spec(module.partition(".")[0]) is None:
+            continue
+        version = metadata.version(distribution)
+        if distribution == OLD_LIBRARY:
+            _require_old_numpy(version)
+            version = f"{version} ({OLD_LIBRARY})"
+        return distribution, version, importlib.import_module(module)
     raise ImportError("neither ai-edge-litert nor tflite-runtime is installed")
+
+
+def _require_old_numpy(version: str) -> None:
+    if int(np.__version__.partition(".")[0]) >= FIRST_UNFIT_NUMPY:
+        raise WorkerError(
+            Status.LOAD_FAILED,
+            f"{OLD_LIBRARY} {version} runs with numpy 1 alone, and numpy {np.__version__} is installed beside it; "
+            "install edgepareto[agent-tflite-legacy] on the board",
+        )
 
 
 def _names(interpreter: Interpreter, signatures: Mapping[str, object]) -> tuple[dict[str, int], dict[str, int]]:
@@ -127,7 +148,7 @@ def _load_error(error: Exception) -> WorkerError:
         return WorkerError(Status.OOM, f"the model does not fit in memory: {text}")
     if "custom op" in text or "unsupported op" in text or "Didn't find op" in text:
         return WorkerError(Status.UNSUPPORTED_OP, text)
-    if "ould not open" in text or "not a valid Flatbuffer" in text or "Model provided" in text:
+    if any(told in text for told in BROKEN_FILE):
         return WorkerError(Status.INVALID_MODEL, text)
     return WorkerError(Status.LOAD_FAILED, text)
 
