@@ -1,4 +1,4 @@
-"""Turns this process's agent into one of another release: version 1 as it was released, or one that nobody knows."""
+"""Turns this process's agent into one of another release: version 1 or 2 of the wire, or one that nobody knows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from edgepareto.profiler.v1 import profiler_pb2_grpc
 
 
 def speak_protocol(version: int) -> None:
-    """An agent of version 1 refuses every other number, keeps no queue, names no holder and knows no Unlock."""
+    """An agent of version 2 computes no outputs. One of version 1 refuses every other number as well, keeps no queue,
+    names no holder and knows no Unlock."""
     if version == wire.PROTOCOL_VERSION:
         return
-    wire.spoken_version = lambda request: _only(version, request)
     if version > wire.PROTOCOL_VERSION:
+        wire.spoken_version = lambda request: _only(version, request)
         return
+    released = profiler_pb2_grpc.ProfilerServicer
+    ProfilerServicer.ComputeOutputs = released.ComputeOutputs  # type: ignore[method-assign]
+    if version == 2:
+        wire.spoken_version = lambda request: min(request.protocol_version, version)
+        return
+    wire.spoken_version = lambda request: _only(version, request)
     present_info, present_lease, present_acquire = wire.device_info, wire.lease, LeaseBook.acquire
 
     def device_info(device: wire.Device, **known: object) -> pb.DeviceInfo:
@@ -34,7 +41,7 @@ def speak_protocol(version: int) -> None:
     wire.device_info = device_info
     wire.lease = lease
     LeaseBook.acquire = acquire  # type: ignore[method-assign]
-    ProfilerServicer.Unlock = profiler_pb2_grpc.ProfilerServicer.Unlock  # type: ignore[method-assign]
+    ProfilerServicer.Unlock = released.Unlock  # type: ignore[method-assign]
 
 
 def _only(version: int, request: pb.GetDeviceInfoRequest) -> int:

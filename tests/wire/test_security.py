@@ -107,6 +107,8 @@ def test_a_lease_that_another_host_replays_is_void(agent: SecuredAgent):
         assert _code(lambda: profiler(theirs).UploadBlob(iter([upload]))) is grpc.StatusCode.PERMISSION_DENIED
         profile = pb.ProfileRequest(lease_id=lease.lease_id, request_key="k", preset="quick")
         assert _code(lambda: next(profiler(theirs).Profile(profile))) is grpc.StatusCode.PERMISSION_DENIED
+        outputs = pb.ComputeOutputsRequest(lease_id=lease.lease_id, model_sha256=ABSENT, inputs_sha256=ABSENT)
+        assert _code(lambda: next(profiler(theirs).ComputeOutputs(outputs))) is grpc.StatusCode.PERMISSION_DENIED
         assert profiler(mine).RenewLease(pb.RenewLeaseRequest(lease_id=lease.lease_id, ttl_s=30)).granted
         profiler(mine).ReleaseLease(pb.ReleaseLeaseRequest(lease_id=lease.lease_id))
 
@@ -180,6 +182,7 @@ def _every_call(channel: grpc.Channel) -> dict[str, Callable[[], object]]:
         "UploadBlob": lambda: stub.UploadBlob(iter([pb.UploadBlobRequest(data=b"x")]), timeout=DEADLINE_S),
         "Profile": lambda: next(stub.Profile(pb.ProfileRequest(request_key="k"), timeout=DEADLINE_S)),
         "FetchResult": lambda: next(stub.FetchResult(pb.FetchResultRequest(request_key="k"), timeout=DEADLINE_S)),
+        "ComputeOutputs": lambda: next(stub.ComputeOutputs(pb.ComputeOutputsRequest(), timeout=DEADLINE_S)),
     }
 
 

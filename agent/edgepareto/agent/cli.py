@@ -25,10 +25,11 @@ from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
 from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.output_run import ComputeOutputs
 from edgepareto.agent.power import MeterDescription
 from edgepareto.agent.power.discovery import MeterCandidate, find_candidates
 from edgepareto.agent.power.registry import describe_fault
-from edgepareto.agent.profiling import Board, MeterSetting, profile_batch
+from edgepareto.agent.profiling import Board, MeterSetting, compute_outputs, profile_batch
 from edgepareto.agent.profiling.meter_survey import best_of, check_meter, none_works, survey, survey_text, tested
 from edgepareto.agent.runtime import SIMULATED_RUNTIME
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
@@ -71,6 +72,7 @@ def run(arguments: Sequence[str]) -> int:
             board=board,
             state=settings.state,
             profile_batch=_profile_batch(settings),
+            compute_outputs=_compute_outputs(settings),
             blob_quota_bytes=settings.blob_quota_bytes,
             clocks=clocks,
             credentials=None if settings.listen.startswith("unix:") else credentials,
@@ -113,6 +115,13 @@ def _profile_batch(settings: AgentSettings) -> ProfileBatch:
     if settings.workers_socket is None:
         return profile_batch
     return partial(profile_batch, spawn_worker=ServiceSpawn(settings.workers_socket))
+
+
+def _compute_outputs(settings: AgentSettings) -> ComputeOutputs:
+    """By the same."""
+    if settings.workers_socket is None:
+        return compute_outputs
+    return partial(compute_outputs, spawn_worker=ServiceSpawn(settings.workers_socket))
 
 
 def _clocks(settings: AgentSettings) -> ClockFixer | None:

@@ -20,6 +20,8 @@ from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.lease import LeaseBook
 from edgepareto.agent.message_guard import MessageGuard, Unreadable
 from edgepareto.agent.model_store import DEFAULT_QUOTA_BYTES, ModelStore
+from edgepareto.agent.output_run import ComputeOutputs
+from edgepareto.agent.profiling import compute_outputs
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import ResultJournal
 from edgepareto.agent.servicer import ProfilerServicer
@@ -65,6 +67,7 @@ class AgentServer:
         board: Board,
         state: Path,
         profile_batch: ProfileBatch,
+        compute_outputs: ComputeOutputs = compute_outputs,
         blob_quota_bytes: int = DEFAULT_QUOTA_BYTES,
         clocks: ClockFixer | None = None,
         credentials: CredentialFolder | None = None,
@@ -81,6 +84,7 @@ class AgentServer:
             journal=journal,
             leases=self._leases,
             profile_batch=profile_batch,
+            compute_outputs=compute_outputs,
             over_tls=credentials is not None,
         )
         # As many calls as threads: one too many is refused at once instead of waiting in a queue nobody sees.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import grpc
@@ -28,6 +28,7 @@ from edgepareto.agent.errors import (
 from edgepareto.agent.lease import LeaseBook, Owner
 from edgepareto.agent.message_guard import Unreadable, readable_message
 from edgepareto.agent.model_store import ModelStore
+from edgepareto.agent.output_run import ComputeOutputs, OutputRun
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.result_journal import FinishedBatch, ResultJournal
 from edgepareto.agent.upload_stream import UploadStream
@@ -58,7 +59,7 @@ log = logging.getLogger(__name__)
 
 
 class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
-    """The wire contract's service. Thread-safe; one batch at a time.
+    """The wire contract's service. Thread-safe; one batch, or one model's outputs, at a time.
 
     over_tls: whoever calls must have a host's certificate; its fingerprint is who it is, whatever it calls itself.
     Else everyone is who it says, which is good enough on one machine.
@@ -73,6 +74,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         journal: ResultJournal,
         leases: LeaseBook,
         profile_batch: ProfileBatch,
+        compute_outputs: ComputeOutputs,
         over_tls: bool,
     ) -> None:
         self._over_tls = over_tls
@@ -82,8 +84,10 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         self._journal = journal
         self._leases = leases
         self._profile_batch = profile_batch
+        self._compute_outputs = compute_outputs
         self._lock = threading.Lock()
         self._run: BatchRun | None = None
+        self._output_run: OutputRun | None = None
         self._ending = False
         self._uploads = threading.Semaphore(UPLOADS_AT_ONCE)
 
@@ -91,9 +95,10 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         """Start no batch any more and cut the running one short; its processes are gone when this returns in time."""
         with self._lock:
             self._ending = True
-            run = self._run
-        if run is not None:
-            run.stop(timeout_s)
+            running = (self._run, self._output_run)
+        for run in running:
+            if run is not None and not run.finished:
+                run.stop(timeout_s)
 
     def GetDeviceInfo(self, request: pb.GetDeviceInfoRequest, context: grpc.ServicerContext) -> pb.DeviceInfo:  # noqa: N802
         with self._answering(context, request):
@@ -162,6 +167,12 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
                 raise UnknownResult(f"no finished batch under the request key {request.request_key}")
             yield from _finished(batch)
 
+    def ComputeOutputs(  # noqa: N802
+        self, request: pb.ComputeOutputsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ComputeOutputsEvent]:
+        with self._answering(context, request) as caller:
+            yield from self._start_outputs(request, caller.fingerprint, context.is_active).follow()
+
     @contextmanager
     def _answering(
         self, context: grpc.ServicerContext, request: Message | Unreadable | None = None
@@ -199,11 +210,9 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             finished = self._journal.read(request.request_key, fingerprint)
             if finished is not None:
                 return finished
-            if self._ending:
-                raise Shutdown("the agent is ending and takes no more batches")
             run = self._run
-            if run is not None and not run.finished and run.request_key != request.request_key:
-                raise Busy(f"the board is measuring batch {run.request_key}; one batch at a time")
+            if run is None or run.finished or run.request_key != request.request_key:
+                self._check_idle()
             # A finished one is still here where the disk was too full for the journal.
             if run is not None and run.request_key == request.request_key and (not run.finished or run.outcome):
                 if run.fingerprint != fingerprint:
@@ -221,6 +230,34 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
             fresh.start()  # may fail where the board has no thread to spare, and must not block the next one then
             self._run = fresh
             return fresh
+
+    def _start_outputs(
+        self, request: pb.ComputeOutputsRequest, caller: str, is_wanted: Callable[[], bool]
+    ) -> OutputRun:
+        owner = self._leases.owner_of(request.lease_id, caller)
+        wire.check_threads(request, self._device)
+        with self._lock:
+            self._check_idle()
+            run = OutputRun(
+                request,
+                compute_outputs=self._compute_outputs,
+                board=self._board,
+                store=self._store,
+                holds_lease=lambda: self._leases.is_held_by(owner),
+                is_wanted=is_wanted,
+            )
+            run.start()  # see _find_or_start
+            self._output_run = run
+            return run
+
+    def _check_idle(self) -> None:
+        """Whether something new may begin. Raises Shutdown, Busy."""
+        if self._ending:
+            raise Shutdown("the agent is ending and takes no more batches")
+        if self._run is not None and not self._run.finished:
+            raise Busy(f"the board is measuring batch {self._run.request_key}; one batch at a time")
+        if self._output_run is not None and not self._output_run.finished:
+            raise Busy("the board is computing a model's outputs; one batch at a time")
 
 
 def _named(told: str, caller: Caller) -> str:

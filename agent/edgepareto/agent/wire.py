@@ -13,6 +13,7 @@ from edgepareto.agent.device_info import DeviceInfo
 from edgepareto.agent.errors import ProtocolMismatch, RequestError
 from edgepareto.agent.lease import Grant, Holder
 from edgepareto.agent.power.power_meter import MeterDescription
+from edgepareto.agent.profiling.outputs import OutputsDone, OutputsPiece, OutputsProgress, OutputsRequest
 from edgepareto.agent.profiling.trace import (
     AnchorBaseline,
     BatchRequest,
@@ -40,6 +41,9 @@ __all__ = [
     "device_info",
     "fingerprint",
     "lease",
+    "outputs_blob_names",
+    "outputs_event",
+    "outputs_request",
     "progress",
     "result",
     "result_chunks",
@@ -160,10 +164,13 @@ def candidate_count(message: pb.ProfileRequest) -> int:
     return 1 + len(message.candidates)
 
 
-def check_threads(message: pb.ProfileRequest, device: Device) -> None:
+def check_threads(message: pb.ProfileRequest | pb.ComputeOutputsRequest, device: Device) -> None:
     """Raises RequestError where the board has fewer cores: more threads than these measure the scheduler."""
     cores = device.info.cpu_count
-    threads = max(_runtime_of(candidate, message).threads for candidate in (message.anchor, *message.candidates))
+    if isinstance(message, pb.ProfileRequest):
+        threads = max(_runtime_of(candidate, message).threads for candidate in (message.anchor, *message.candidates))
+    else:
+        threads = message.runtime.threads
     if threads > cores:
         raise RequestError(f"{threads} threads were asked for, this board has {cores} cores")
 
@@ -188,6 +195,34 @@ def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> Batc
         anchor_baseline=_anchor_baseline(message.anchor_baseline) if message.HasField("anchor_baseline") else None,
         time_operators=message.time_operators,
         clock_mode=message.clock_mode,
+    )
+
+
+def outputs_blob_names(message: pb.ComputeOutputsRequest) -> frozenset[str]:
+    return frozenset((message.model_sha256, message.inputs_sha256))
+
+
+def outputs_request(message: pb.ComputeOutputsRequest, blobs: Mapping[str, Path]) -> OutputsRequest:
+    """`blobs`: the file of every name in `outputs_blob_names`."""
+    return OutputsRequest(
+        model_sha256=message.model_sha256,
+        model=blobs[message.model_sha256],
+        inputs=blobs[message.inputs_sha256],
+        runtime=_runtime_options(message.runtime),
+    )
+
+
+def outputs_event(event: OutputsProgress | OutputsPiece | OutputsDone) -> pb.ComputeOutputsEvent:
+    if isinstance(event, OutputsProgress):
+        return pb.ComputeOutputsEvent(progress=pb.ComputeOutputsProgress(rows=event.rows))
+    if isinstance(event, OutputsPiece):
+        return pb.ComputeOutputsEvent(outputs=event.data)
+    return pb.ComputeOutputsEvent(
+        done=pb.ComputeOutputsDone(
+            status=event.status.value,
+            message=event.message,
+            runtime=None if event.runtime is None else _runtime_used(event.runtime),
+        )
     )
 
 

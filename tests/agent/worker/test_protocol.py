@@ -18,6 +18,10 @@ from edgepareto.agent.worker.protocol import (
     Memory,
     MemoryUsed,
     OperatorsTimed,
+    OutputPiece,
+    Outputs,
+    OutputsComputed,
+    PackedOutputs,
     Ready,
     Reply,
     TimeOperators,
@@ -42,6 +46,8 @@ USED = RuntimeUsed(name="onnxruntime", version="1", provider="CPU", threads=2, o
         Block(seconds=0, runs=10),
         Window(guard_s=0.25, window_s=5.0, inferences=30),
         TimeOperators(runs=20),
+        Outputs(first=3, rows=7),
+        PackedOutputs(start=2**40, size_bytes=1 << 20),
         Memory(),
     ],
 )
@@ -62,6 +68,8 @@ def test_every_command_arrives_as_it_was_sent_on_one_line(command: Command) -> N
         BlockDone(start_ns=2**62 + 1, run_ns=(1, 2, 3)),
         WindowDone(start_ns=1, end_ns=2, inferences=3),
         OperatorsTimed(runs=2, operators=(OperatorCost(name="a/b", op_type="Conv", total_ns=7),)),
+        OutputsComputed(rows=7, rows_left=0),
+        OutputPiece(base64="UEs=", left_bytes=9),
         MemoryUsed(peak_rss_bytes=5, private_bytes=None),
         Failed(status=Status.OUTPUT_MISMATCH, message="a\nb"),
     ],
@@ -87,6 +95,8 @@ def test_every_reply_arrives_as_it_was_sent_on_one_line(reply: Reply) -> None:
         '{"is": "OperatorsTimed", "runs": 1, "operators": [3]}',
         '{"is": "Loaded", "runtime": [], "load_ns": 1, "first_run_ns": 1}',
         '{"is": "Checked", "output_error": "small"}',
+        '{"is": "OutputsComputed", "rows": -1, "rows_left": 0}',
+        '{"is": "OutputPiece", "base64": [80], "left_bytes": 0}',
     ],
 )
 def test_nonsense_from_a_broken_worker_is_recognised(line: str) -> None:

@@ -2,6 +2,13 @@
 
 from edgepareto.agent.profiling.batch import profile_batch
 from edgepareto.agent.profiling.board import Board, MeterSetting
+from edgepareto.agent.profiling.outputs import (
+    OutputsDone,
+    OutputsPiece,
+    OutputsProgress,
+    OutputsRequest,
+    compute_outputs,
+)
 from edgepareto.agent.profiling.schedule import PRESETS, Preset
 from edgepareto.agent.profiling.trace import (
     AnchorBaseline,
@@ -27,9 +34,14 @@ __all__ = [
     "LatencyBlock",
     "MeterSetting",
     "OperatorTime",
+    "OutputsDone",
+    "OutputsPiece",
+    "OutputsProgress",
+    "OutputsRequest",
     "PowerWindow",
     "Preset",
     "Progress",
     "Purpose",
+    "compute_outputs",
     "profile_batch",
 ]

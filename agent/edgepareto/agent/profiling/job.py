@@ -23,7 +23,7 @@ from edgepareto.agent.profiling.worker_client import WorkerClient
 from edgepareto.agent.runtime.runtime import RuntimeUsed
 from edgepareto.agent.worker.protocol import Block, Check, Load, MemoryUsed, TimeOperators, WarmUp
 
-__all__ = ["Job"]
+__all__ = ["Job", "shown_line"]
 
 OPERATOR_RUNS = 40  # half of them count; the latency itself comes from the blocks
 _Result = TypeVar("_Result")
@@ -136,10 +136,8 @@ class Job:
         return MemoryUsed(peak_rss_bytes=None, private_bytes=None)
 
     def end(self, status: Status, message: str) -> None:
-        """The message in one line that a terminal can show: libraries quote what stands in a model."""
-        line = " ".join(message.split())[:LONGEST_MESSAGE]
         self.status = status
-        self.message = "".join(character if character.isprintable() else "?" for character in line)
+        self.message = shown_line(message)
         self.stop()
 
     def renew(self) -> None:
@@ -189,3 +187,9 @@ class Job:
             voided=self.voided,
             clock_mode=request.clock_mode,
         )
+
+
+def shown_line(message: str) -> str:
+    """A message in one line that a terminal can show: libraries quote what stands in a model."""
+    line = " ".join(message.split())[:LONGEST_MESSAGE]
+    return "".join(character if character.isprintable() else "?" for character in line)

@@ -26,6 +26,10 @@ from edgepareto.agent.worker.protocol import (
     Memory,
     MemoryUsed,
     OperatorsTimed,
+    OutputPiece,
+    Outputs,
+    OutputsComputed,
+    PackedOutputs,
     Ready,
     Reply,
     TimeOperators,
@@ -114,6 +118,11 @@ class WorkerClient:
         """See Child."""
         return self._child.ended_ticks
 
+    @property
+    def run_s(self) -> float:
+        """What the first run took, on the board's clock; 0 before it."""
+        return self._run_s
+
     def wait_until_ready(self) -> None:
         self._receive("start", Ready, START_S)
 
@@ -138,6 +147,12 @@ class WorkerClient:
     def time_operators(self, command: TimeOperators) -> OperatorsTimed:
         """The model is loaded once more, and the runtime writes down every node of every run."""
         return self._ask(command, OperatorsTimed, START_S + PROFILE_SLOWDOWN * command.runs * self._run_s)
+
+    def compute_outputs(self, command: Outputs) -> OutputsComputed:
+        return self._ask(command, OutputsComputed, command.rows * self._run_s)
+
+    def packed_outputs(self, command: PackedOutputs) -> OutputPiece:
+        return self._ask(command, OutputPiece, 0)
 
     def memory(self) -> MemoryUsed:
         return self._ask(Memory(), MemoryUsed, 0)

@@ -24,6 +24,8 @@ from edgepareto.agent.worker.protocol import (
     Failed,
     Load,
     Memory,
+    Outputs,
+    PackedOutputs,
     Ready,
     Reply,
     TimeOperators,
@@ -106,6 +108,10 @@ def _answer(model: ModelRuns, command: Command, store: Path | None) -> Reply:
             return model.window(command)
         if isinstance(command, TimeOperators):
             return model.time_operators(command)
+        if isinstance(command, Outputs):
+            return model.compute_outputs(command)
+        if isinstance(command, PackedOutputs):
+            return model.packed_outputs(command)
         assert isinstance(command, Memory)
         return process.memory_used()
     except WorkerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import itertools
 import math
@@ -14,6 +15,7 @@ import numpy as np
 from edgepareto.agent.clock import Clock
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import Runtime
+from edgepareto.agent.worker.kept_outputs import KeptOutputs
 from edgepareto.agent.worker.protocol import (
     Block,
     BlockDone,
@@ -22,6 +24,10 @@ from edgepareto.agent.worker.protocol import (
     Load,
     Loaded,
     OperatorsTimed,
+    OutputPiece,
+    Outputs,
+    OutputsComputed,
+    PackedOutputs,
     TimeOperators,
     WarmedUp,
     WarmUp,
@@ -59,6 +65,7 @@ class ModelRuns:
         self._clock = clock
         self._rows: list[Feed] = []
         self._next_row: Callable[[], Feed] | None = None
+        self._kept: KeptOutputs | None = None
 
     def load(self, command: Load) -> Loaded:
         """load_ns is the runtime's alone; reading the inputs is not in it."""
@@ -107,6 +114,21 @@ class ModelRuns:
         rows = itertools.cycle(self._rows)
         timed = self._runtime.time_operators(list(itertools.islice(rows, command.runs)))
         return OperatorsTimed(runs=command.runs, operators=timed)
+
+    def compute_outputs(self, command: Outputs) -> OutputsComputed:
+        if self._kept is None:
+            self._kept = KeptOutputs(len(self._rows))
+        end = min(command.first + command.rows, len(self._rows))
+        for place in range(command.first, end):
+            self._kept.keep(place, self._runtime.outputs(self._rows[place]))
+        return OutputsComputed(rows=end - command.first, rows_left=len(self._rows) - end)
+
+    def packed_outputs(self, command: PackedOutputs) -> OutputPiece:
+        assert self._kept is not None, "compute_outputs comes first"
+        packed = self._kept.packed()
+        piece = packed[command.start : command.start + command.size_bytes]
+        left_bytes = len(packed) - command.start - len(piece)
+        return OutputPiece(base64=base64.b64encode(piece).decode("ascii"), left_bytes=left_bytes)
 
     def _run(self, seconds: float, runs: int) -> _Stamps:
         """Back to back for at least `seconds` and at least `runs` runs, with the garbage collector off."""

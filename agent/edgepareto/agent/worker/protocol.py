@@ -26,6 +26,10 @@ __all__ = [
     "Memory",
     "MemoryUsed",
     "OperatorsTimed",
+    "OutputPiece",
+    "Outputs",
+    "OutputsComputed",
+    "PackedOutputs",
     "Ready",
     "Reply",
     "TimeOperators",
@@ -86,6 +90,22 @@ class TimeOperators:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Compute the outputs of so many sample rows from this one on, fewer at the end, and keep them."""
+
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedOutputs:
+    """Bytes of the .npz of all kept outputs, at most so many from this one on; with the first, nothing is kept more."""
+
+    start: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """How much memory does the worker use?"""
 
@@ -136,6 +156,22 @@ class OperatorsTimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputsComputed:
+    """rows_left: behind them."""
+
+    rows: int
+    rows_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputPiece:
+    """left_bytes: behind it."""
+
+    base64: str
+    left_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUsed:
     """peak_rss_bytes since exec; private_bytes: what would be free if the worker ended. None: /proc does not tell."""
 
@@ -149,8 +185,11 @@ class Failed:
     message: str
 
 
-Command = Load | Check | WarmUp | Block | Window | TimeOperators | Memory
-Reply = Ready | Loaded | Checked | WarmedUp | BlockDone | WindowDone | OperatorsTimed | MemoryUsed | Failed
+Command = Load | Check | WarmUp | Block | Window | TimeOperators | Outputs | PackedOutputs | Memory
+Reply = (
+    Ready | Loaded | Checked | WarmedUp | BlockDone | WindowDone | OperatorsTimed | OutputsComputed | OutputPiece
+    | MemoryUsed | Failed
+)  # fmt: skip
 _Message = TypeVar("_Message", bound=Command | Reply)
 
 
@@ -196,6 +235,8 @@ _COMMANDS: dict[str, Callable[[JsonFields], Command]] = {
         guard_s=f.number("guard_s"), window_s=f.number("window_s"), inferences=f.natural("inferences")
     ),
     "TimeOperators": lambda f: TimeOperators(runs=f.natural("runs")),
+    "Outputs": lambda f: Outputs(first=f.natural("first"), rows=f.natural("rows")),
+    "PackedOutputs": lambda f: PackedOutputs(start=f.natural("start"), size_bytes=f.natural("size_bytes")),
     "Memory": lambda f: Memory(),
 }
 _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
@@ -216,6 +257,8 @@ _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
             for o in f.objects("operators")
         ),
     ),
+    "OutputsComputed": lambda f: OutputsComputed(rows=f.natural("rows"), rows_left=f.natural("rows_left")),
+    "OutputPiece": lambda f: OutputPiece(base64=f.text("base64"), left_bytes=f.natural("left_bytes")),
     "MemoryUsed": lambda f: MemoryUsed(
         peak_rss_bytes=f.optional_natural("peak_rss_bytes"), private_bytes=f.optional_natural("private_bytes")
     ),
