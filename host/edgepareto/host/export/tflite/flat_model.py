@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["ELEMENT_TYPES", "SIGNATURE", "Array", "Buffer", "FlatModel", "Table", "packed"]
+__all__ = ["ELEMENT_TYPES", "Array", "Buffer", "FlatModel", "Table", "packed"]
 
 Array: TypeAlias = NDArray[Any]
 Table: TypeAlias = Any  # an object of the generated schema, which has no types
@@ -140,24 +140,28 @@ def packed(model: Table, buffers: Sequence[Buffer]) -> bytes:
     """The file of a ModelT with these buffers in place of its own."""
     model.buffers = list(buffers)
     size = sum(buffer.size for buffer in buffers)
-    builder = flatbuffers.Builder(size + (size >> 4) + (1 << 16))
+    builder = flatbuffers.Builder(0)
+    builder.head = size + (size >> 4) + (1 << 16)
+    # its own bytearray is filled with zeros first, in small pages; every byte of the file is written by the builder
+    builder.Bytes = memoryview(np.empty(builder.head, np.uint8))
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])  # `Output` would copy it once more
 
 
 class Buffer:
     """In place of the schema's BufferT: aligned, and copied once."""
 
     def __init__(self, value: Array | None) -> None:
-        self._bytes = None if value is None else np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-        self.size = 0 if self._bytes is None else self._bytes.size
+        self._value = value  # transposed weights are no copy yet
+        self.size = 0 if value is None else int(value.nbytes)
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802, the generated code calls it so
         data = None
-        if self._bytes is not None and self.size:
+        if self._value is not None and self.size:
             builder.StartVector(1, self.size, BUFFER_ALIGNMENT)
             builder.head -= self.size
-            builder.Bytes[builder.head : builder.head + self.size] = self._bytes.data
+            place = np.frombuffer(builder.Bytes, self._value.dtype, count=self._value.size, offset=builder.head)
+            place.reshape(self._value.shape)[...] = self._value
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:
