@@ -143,7 +143,7 @@ def packed(model: Table, buffers: Sequence[Buffer]) -> bytes:
     builder = flatbuffers.Builder(0)
     builder.head = size + (size >> 4) + (1 << 16)
     # its own bytearray is filled with zeros first, in small pages; every byte of the file is written by the builder
-    builder.Bytes = memoryview(np.empty(builder.head, np.uint8))
+    builder.Bytes = np.empty(builder.head, np.uint8).data
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])  # `Output` would copy it once more
 
