@@ -18,6 +18,8 @@ from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, InstalledRuntime
 from edgepareto.agent.errors import MeterStatus
+from edgepareto.agent.output_run import ComputeOutputs
+from edgepareto.agent.profiling import compute_outputs
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.server import AgentServer
 from edgepareto.agent.wire import Device
@@ -53,12 +55,15 @@ def fake_server(
     device: Device = DEVICE,
     blob_quota_bytes: int = 64 << 20,
     credentials: CredentialFolder | None = None,
+    compute_outputs: ComputeOutputs = compute_outputs,
 ) -> AgentServer:
+    """Outputs are really computed, by a worker on this machine."""
     return AgentServer(
         device=device,
         board=BOARD,
         state=state,
         profile_batch=measuring,
+        compute_outputs=compute_outputs,
         blob_quota_bytes=blob_quota_bytes,
         credentials=credentials,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from edgepareto.agent.output_run import ComputeOutputs
 from edgepareto.agent.server import AgentServer
 from edgepareto.agent.wire import Device
 from edgepareto.host.config import DeviceConfig
@@ -53,7 +54,7 @@ def start_agent(tmp_path: Path, socket_folder: Path) -> Iterator[StartAgent]:
     servers: list[AgentServer] = []
 
     def start(
-        measuring: FakeMeasuring | None = None, *, address: str | None = None, **settings: int | Device
+        measuring: FakeMeasuring | None = None, *, address: str | None = None, **settings: int | Device | ComputeOutputs
     ) -> RunningAgent:
         measuring = measuring or FakeMeasuring()
         state = tmp_path / f"agent{len(servers)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from edgepareto.host.credentials.identity import make_identity
+from edgepareto.host.domain import Deployment
 from edgepareto.host.errors import DeviceError, DeviceLost, WrongProtocol
 from edgepareto.host.fleet import lease, probe
 from edgepareto.host.fleet.channel import open_channel, open_stub
@@ -199,6 +200,22 @@ def test_an_agent_of_protocol_version_1_that_dies_in_a_batch_is_healed_as_any_ot
     with connected(board, tmp_path) as client, within(20):
         assert answered(told.profile(client, files.batch())) == ANSWERED
     assert told.outcomes == [MEASURED_ANEW]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_an_agent_of_a_release_before_outputs_measures_and_is_told_to_be_upgraded_for_them(
+    start_board: StartBoard, files, told: Told, tmp_path: Path, version: str
+):
+    board = start_board("--protocol", version)
+    batch = files.batch()
+    with connected(board, tmp_path) as client:
+        assert answered(told.profile(client, batch)) == ANSWERED
+        with pytest.raises(WrongProtocol) as refusal:
+            client.outputs(batch.anchor.model, batch.inputs, Deployment())
+    assert str(refusal.value) == (
+        f"pi1: its agent 1.2.3 speaks protocol version {version}, outputs are computed from version 3 on; "
+        "host deploy pi1 --upgrade"
+    )
 
 
 def test_an_agent_of_a_release_that_nobody_knows_is_refused_in_one_line(start_board: StartBoard):

@@ -1,15 +1,18 @@
-"""One device as the study sees it: what it is, and `profile` of a batch, which heals what can be healed."""
+"""One device as the study sees it: what it is, `profile` of a batch and `outputs` of a model, which heal what can be
+healed."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
-from edgepareto.host.domain import Batch, DeviceInfo, MeterStatus, ProfileTrace, Status
+import numpy as np
+from edgepareto.host.domain import Batch, Deployment, DeviceInfo, MeterStatus, ProfileTrace, Status
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import ConfigError, DeviceError, DeviceLost, Refused, Unreachable, WrongProtocol
 from edgepareto.host.fleet import wire
@@ -19,9 +22,11 @@ from edgepareto.host.fleet.channel import ask_device_info, reason
 from edgepareto.host.fleet.lease import WAIT_S, HeldLease
 from edgepareto.host.fleet.line import Line
 from edgepareto.host.fleet.local_agent import LocalAgent
+from edgepareto.host.fleet.outputs_stream import OUTPUTS_DEADLINE_S, compute_outputs
 from edgepareto.host.fleet.patience import PATIENCE_S, SYSTEM_TIME, ServiceTime, pauses
 from edgepareto.host.fleet.troubles import IncidentKind, Troubles, now
 from edgepareto.host.fleet.vanishing import is_transport, what_happened
+from numpy.typing import NDArray
 
 __all__ = ["ProfilerClient"]
 
@@ -32,11 +37,15 @@ BUSY_POLL_S = 0.5
 ROOM_PAUSE_S = 5.0  # in which a board may make room on its disk
 HEALINGS = 3  # per batch and kind; the same trouble again and again is a lost device
 LATENCY_ALONE = "latency was measured, energy was not"
+OUTPUTS_FROM = 3  # the wire's version that has ComputeOutputs
 NO_ENERGY = frozenset(MeterStatus) - {MeterStatus.OK, MeterStatus.CLIPPED}  # what is clipped is the candidate's own
+
+_Answered = TypeVar("_Answered")
 
 
 class ProfilerClient:
-    """A connected device whose lease is held. One `profile` at a time; `close` may come from another thread."""
+    """A connected device whose lease is held. One `profile` or `outputs` at a time; `close` may come from another
+    thread."""
 
     def __init__(
         self,
@@ -100,6 +109,38 @@ class ProfilerClient:
         self._tell_lost_meter(batch, answer.traces, troubles, began)
         return answer.traces
 
+    def outputs(
+        self,
+        model: Path,
+        inputs: Path,
+        deployment: Deployment,
+        on_progress: Callable[[str], None] = lambda text: None,
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """What a model file gives on the device, by output: row i is what row i of the inputs gave (.npz, one key per
+        input, a row is fed as it stands).
+
+        Raises WrongProtocol where its agent cannot, EvaluationError where the model fails there, DeviceLost. Blobs,
+        lease and connection are healed as `profile` does.
+        """
+        if self._info.protocol < OUTPUTS_FROM:
+            raise WrongProtocol(
+                f"{self._info.name}: its agent {self._info.agent_version} speaks protocol version "
+                f"{self._info.protocol}, outputs are computed from version {OUTPUTS_FROM} on; "
+                f"host deploy {self._info.name} --upgrade"
+            )
+        hashes = [sha256_of(path) for path in (model, inputs)]
+        files = dict(zip(hashes, (model, inputs), strict=True))
+
+        def ask(lease_id: str) -> Mapping[str, NDArray[np.generic]]:
+            upload_missing(self._line.stub, lease_id, files)
+            request = wire.outputs_request(deployment, *hashes, lease_id=lease_id)
+            return compute_outputs(
+                self._line, self._info.name, request, on_rows=lambda rows: on_progress(f"outputs of {rows} runs")
+            )
+
+        troubles = Troubles(self._info.name, lambda incident: None)  # no number depends on them
+        return self._healed(ask, OUTPUTS_DEADLINE_S, on_progress, troubles)
+
     def close(self) -> None:
         """Give the lease back and hang up; a `profile` in another thread ends with DeviceLost. Idempotent."""
         if self._closed.is_set():
@@ -113,35 +154,45 @@ class ProfilerClient:
         hashes = {path: sha256_of(path) for path in _data_files(batch)}
         files = {digest: path for path, digest in hashes.items()}
         files |= {entry.model_sha256: entry.model for entry in (batch.anchor, *batch.entries)}
-        deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
-        met: Counter[str] = Counter()
+        step_s = STEP_DEADLINE_S[batch.preset]
 
         def on_step(words: str) -> None:
             troubles.step(words)
             on_progress(words)
 
+        def ask(lease_id: str) -> Answer:
+            upload_missing(self._line.stub, lease_id, files)
+            request = wire.profile_request(batch, hashes, lease_id)
+            troubles.send()
+            return follow(self._line, self._info.name, batch, request, step_deadline_s=step_s, on_step=on_step)
+
+        return self._healed(ask, step_s, on_progress, troubles)
+
+    def _healed(
+        self,
+        ask: Callable[[str], _Answered],
+        patience_s: float,
+        on_progress: Callable[[str], None],
+        troubles: Troubles,
+    ) -> _Answered:
+        """What `ask` gives, told the lease's id, again and again until nothing is in its way any more.
+
+        patience_s: with a board that is busy with something else. Raises DeviceLost.
+        """
+        deadline_s = self._time.now_s() + patience_s
+        met: Counter[str] = Counter()
         while True:
             if self._closed.is_set():
                 raise DeviceLost(f"{self._info.name}: the connection was closed")
             lease_id = self._lease.id
             try:
-                upload_missing(self._line.stub, lease_id, files)
-                request = wire.profile_request(batch, hashes, lease_id)
-                troubles.send()
-                return follow(
-                    self._line,
-                    self._info.name,
-                    batch,
-                    request,
-                    step_deadline_s=STEP_DEADLINE_S[batch.preset],
-                    on_step=on_step,
-                )
+                return ask(lease_id)
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.ABORTED:
                     self._wait_until_free(error, deadline_s, on_progress)
                     continue
-                deadline_s = self._time.now_s() + STEP_DEADLINE_S[batch.preset]
+                deadline_s = self._time.now_s() + patience_s
                 kind = "connection" if is_transport(error) else code.name
                 if met[kind] == HEALINGS:
                     raise DeviceLost(f"{self._info.name}: {reason(error)} ({HEALINGS + 1} times)") from error

@@ -31,7 +31,14 @@ from edgepareto.host.domain import (
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from google.protobuf.message import DecodeError
 
-__all__ = ["PROTOCOL_VERSION", "device_info", "profile_request", "profile_trace", "progress_text"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "device_info",
+    "outputs_request",
+    "profile_request",
+    "profile_trace",
+    "progress_text",
+]
 
 # The newest. 2: queue, unlock and holder of the lease. 3: a runtime per candidate, outputs for a score, clock modes.
 PROTOCOL_VERSION = 3
@@ -103,6 +110,17 @@ def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> p
         anchor_baseline=None if batch.anchor_baseline is None else _anchor_baseline(batch.anchor_baseline),
         time_operators=batch.time_operators,
         clock_mode=batch.deployment.clock_mode,
+    )
+
+
+def outputs_request(
+    deployment: Deployment, model_sha256: str, inputs_sha256: str, *, lease_id: str
+) -> pb.ComputeOutputsRequest:
+    return pb.ComputeOutputsRequest(
+        lease_id=lease_id,
+        model_sha256=model_sha256,
+        inputs_sha256=inputs_sha256,
+        runtime=_runtime_options(deployment),
     )
 
 
