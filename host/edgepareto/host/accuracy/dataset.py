@@ -64,6 +64,11 @@ class Dataset:
 
     def doubts(self) -> tuple[str, ...]:
         """What a user of these samples as calibration may have forgotten, one line each."""
+        few = f"{self.source}: holds only {len(self)} samples; about {SAMPLES_TO_REPAIR} repair well"
+        return (*self.scale_doubts(), *([few] if len(self) < FEWEST_TO_REPAIR else []))
+
+    def scale_doubts(self) -> tuple[str, ...]:
+        """Of `doubts`, those of numbers that the model may not have been trained on."""
         found = []
         for name, array in self.inputs.items():
             is_scaled = (self.scale, self.offset) != (1.0, 0.0)
@@ -72,8 +77,6 @@ class Dataset:
                     f"{self.source}: {name} holds whole numbers up to {array.max()}, fed as they are; if the model was "
                     'trained on others, set scale (such as "1/255") and offset under [data] in edgepareto.toml'
                 )
-        if len(self) < FEWEST_TO_REPAIR:
-            found.append(f"{self.source}: holds only {len(self)} samples; about {SAMPLES_TO_REPAIR} repair well")
         return tuple(found)
 
     def chunks(self, size: int = 500) -> Iterator[slice]:

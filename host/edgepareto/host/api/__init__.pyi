@@ -26,6 +26,7 @@ from edgepareto.host.api.models import prune as prune
 from edgepareto.host.api.profiling import profile as profile
 from edgepareto.host.api.project import check_settings as check_settings
 from edgepareto.host.api.project import init_project as init_project
+from edgepareto.host.api.quantising import quantize as quantize
 from edgepareto.host.api.searching import search as search
 from edgepareto.host.api.step_probing import profile_steps as profile_steps
 from edgepareto.host.api.study import DeviceFrontView as DeviceFrontView

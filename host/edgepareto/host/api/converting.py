@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepareto.host.api.calibration import calibration_feeds, require_quantisable
 from edgepareto.host.api.models import Model
 from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import Flags, read_settings
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "convert"]
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
+LIBRARY = "ai-edge-litert"
 
 
 def convert(
@@ -44,15 +47,17 @@ def convert(
 ) -> ConvertReport:
     """Write a TFLite file that gives what ONNX Runtime gives, and say how closely; where it does not, write none.
 
-    output: None writes no file; `report.content` has it. precision: fp32, or fp16, weights of half the size that are
-    computed with in 32 bits. calibration: samples for the comparison; None: the settings' own, else seeded numbers.
+    output: None writes no file; `report.content` has it. precision: fp32; fp16, weights of half the size that are
+    computed with in 32 bits; int8, as `quantize` says, inputs and outputs stay floats. calibration: samples for the
+    comparison, and for int8's ranges; None: the settings' own, else seeded numbers, but not for int8.
     shapes: as typed, "x=1,3,224,224"; an open batch must be given.
-    Raises ConfigError for wrong options, ModelError for a model that is broken, open in a size or that LiteRT cannot
-    express, DataError for calibration that does not fit, WrongUse for an output that cannot be written or would
-    overwrite an input, EvaluationError where the outputs differ.
+    Raises ConfigError for wrong options, int8 without calibration or without litert-quantizer, ModelError for a model
+    that is broken, open in a size, or that LiteRT cannot express so, DataError for calibration that does not fit,
+    WrongUse for an output that cannot be written or would overwrite an input, EvaluationError where the outputs differ.
     """
     from edgepareto.host.export.lite_model import make_lite_model  # brings LiteRT
-    from edgepareto.host.export.parity import measure_parity, onnx_outputs, require_parity
+    from edgepareto.host.export.parity import lite_outputs, measure_parity, onnx_outputs, require_parity
+    from edgepareto.host.export.quantize import int8_method, measure_fidelity, quantize_lite, require_fidelity
 
     if precision not in PRECISIONS:
         guess = did_you_mean(precision, PRECISIONS)
@@ -73,8 +78,14 @@ def convert(
         require_sound(model, named)
         opened = model
     fixed = fix_every_size(opened, chosen.data.shapes)
-    dataset, fed_with = sample_inputs(input_tensors(fixed), chosen, must_fit=calibration is not None)
-    feeds = [dataset.run_feed(index) for index in range(min(SAMPLE_INPUTS, len(dataset)))]
+    if precision == "int8":
+        version = metadata.version(LIBRARY)
+        require_quantisable(fixed, named, runtime="litert", library=LIBRARY, version=version)
+        feeds, doubts = calibration_feeds(fixed, chosen)
+        fed_with = "calibration"
+    else:
+        dataset, fed_with = sample_inputs(input_tensors(fixed), chosen, must_fit=calibration is not None)
+        feeds, doubts = [dataset.run_feed(index) for index in range(min(SAMPLE_INPUTS, len(dataset)))], ()
     expected = onnx_outputs(fixed.SerializeToString(), feeds)
     tell("converting")
     began = time.perf_counter()
@@ -82,7 +93,16 @@ def convert(
     seconds = time.perf_counter() - began
     tell("comparing with ONNX Runtime")
     parity = measure_parity(lite, feeds, expected)
-    require_parity(parity, precision)
+    require_parity(parity, "fp16" if precision == "fp16" else "fp32")
+    absolute, relative, cosine = parity.absolute, parity.relative, None
+    if precision == "int8":
+        tell(f"quantising on {len(feeds)} samples")
+        began = time.perf_counter()
+        lite = quantize_lite(lite, feeds, method=int8_method(fixed), name=named)
+        seconds += time.perf_counter() - began
+        fidelity = measure_fidelity(expected, lite_outputs(lite, feeds))
+        require_fidelity(fidelity, named)
+        absolute, relative, cosine = fidelity.absolute, fidelity.relative, fidelity.cosine
     if target is not None:
         tell(f"writing {target}")
         write_whole(target, lite.content)
@@ -91,13 +111,15 @@ def convert(
         inputs=_file_tensors(lite.inputs),
         outputs=_file_tensors(lite.outputs),
         precision=precision,
-        absolute_error=parity.absolute,
-        relative_error=parity.relative,
+        absolute_error=absolute,
+        relative_error=relative,
+        cosine=cosine,
         samples=parity.samples,
         fed_with=fed_with,
         seconds=seconds,
         writer=lite.writer,
         file=target,
+        doubts=doubts,
     )
 
 

@@ -21,6 +21,7 @@ from edgepareto.host.cli import (
     profile,
     profile_steps,
     prune,
+    quantize,
     recompute,
     remeasure,
     search,
@@ -102,6 +103,7 @@ app.command()(remeasure.remeasure)
 app.command()(prune.prune)
 app.command()(inspect.inspect)
 app.command()(convert.convert)
+app.command()(quantize.quantize)
 app.command()(deploy.deploy)
 app.add_typer(config.app, name="config")
 app.add_typer(devices.app, name="devices")

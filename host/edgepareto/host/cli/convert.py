@@ -24,7 +24,11 @@ def convert(
     model: ModelArgument,
     output: OutputOption,
     precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16", help="fp16: weights of half the size, computed with in 32 bits.")
+        str,
+        typer.Option(
+            metavar="fp32|fp16|int8",
+            help="fp16: weights of half the size, computed with in 32 bits. int8: needs calibration.",
+        ),
     ] = "fp32",
     calibration: CalibrationOption = None,
     shape: ShapeOption = None,

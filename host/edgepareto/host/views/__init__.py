@@ -18,6 +18,7 @@ from edgepareto.host.views.front_text import front_csv, front_json
 from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_table, prune_json, prune_table
 from edgepareto.host.views.profile_view import ProfileResult, profile_json, profile_table
 from edgepareto.host.views.progress import Listener, show_progress
+from edgepareto.host.views.quantize_view import QuantizeReport, quantize_json, quantize_text
 from edgepareto.host.views.recompute_view import recomputed_lines
 from edgepareto.host.views.remeasure_view import remeasured_tables
 from edgepareto.host.views.report import write_report
@@ -35,6 +36,7 @@ __all__ = [
     "ProbedSteps",
     "ProfileResult",
     "PruneReport",
+    "QuantizeReport",
     "convert_json",
     "convert_text",
     "device_details_json",
@@ -56,6 +58,8 @@ __all__ = [
     "profile_table",
     "prune_json",
     "prune_table",
+    "quantize_json",
+    "quantize_text",
     "recomputed_lines",
     "remeasured_tables",
     "results_console",

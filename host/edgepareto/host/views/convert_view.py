@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgepareto.host.views.quantize_view import fidelity_text
 from rich.text import Text
 
 __all__ = ["ConvertReport", "FileTensor", "convert_json", "convert_text"]
@@ -34,7 +35,8 @@ class ConvertReport:
     """A conversion. content: the .tflite file. file: None where it was not written. seconds: of the conversion alone.
 
     absolute_error, relative_error: of the worst output on the samples, beside ONNX Runtime; relative: max |difference|
-    / max |expected|. fed_with: `calibration` or seeded `uniform` numbers. writer: EdgePareto or onnx2tf.
+    / max |expected|. cosine: of int8, as in QuantizeReport, else None. fed_with: `calibration` or seeded `uniform`
+    numbers. writer: EdgePareto or onnx2tf. doubts: what may be wrong with the samples that int8 was made with.
     """
 
     content: bytes = field(repr=False)
@@ -43,11 +45,13 @@ class ConvertReport:
     precision: str
     absolute_error: float
     relative_error: float
+    cosine: float | None
     samples: int
     fed_with: str
     seconds: float
     writer: str
     file: Path | None
+    doubts: tuple[str, ...] = ()
 
 
 def convert_json(report: ConvertReport) -> str:
@@ -64,12 +68,18 @@ def convert_json(report: ConvertReport) -> str:
         "seconds": report.seconds,
         "writer": report.writer,
     }
+    if report.cosine is not None:
+        record["cosine"] = report.cosine
+    if report.doubts:
+        record["doubts"] = list(report.doubts)
     if report.file is not None:
         record["file"] = str(report.file)
     return json.dumps(record, indent=2)
 
 
 def convert_text(report: ConvertReport) -> Iterator[Text]:
+    for doubt in report.doubts:
+        yield Text(f"! {doubt}", style="bold yellow")
     for title, tensors in (("input", report.inputs), ("output", report.outputs)):
         for tensor in tensors:
             moved = f", axes {', '.join(map(str, tensor.axes))} of the ONNX model" if tensor.is_moved else ""
@@ -77,6 +87,9 @@ def convert_text(report: ConvertReport) -> Iterator[Text]:
     size = f"{len(report.content) / MEGABYTE:.2f} MB, {report.precision}"
     size += f", converted by {report.writer} in {report.seconds * 1e3:.0f} ms"
     yield Text(size if report.file is None else f"{report.file}: {size}")
+    if report.cosine is not None:
+        yield Text(fidelity_text(report.samples, report.cosine, report.relative_error))
+        return
     samples = "calibration samples" if report.fed_with == "calibration" else "samples of seeded uniform numbers"
     yield Text(
         f"LiteRT gives what ONNX Runtime gives: {report.samples} {samples}, largest error {report.absolute_error:.2g}, "

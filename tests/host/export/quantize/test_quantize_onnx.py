@@ -114,4 +114,4 @@ def test_an_output_that_says_the_same_of_every_sample_is_not_like_one_that_tells
     wanted: list[Feed] = [{"y": np.array([level + k])} for k in range(4)]
     stuck: list[Feed] = [{"y": np.array([level])} for _ in range(4)]
     assert measure_fidelity(wanted, stuck).cosine < 0.9
-    assert measure_fidelity(wanted, wanted) == Fidelity(relative=0.0, cosine=pytest.approx(1.0), samples=4)
+    assert measure_fidelity(wanted, wanted) == Fidelity(absolute=0.0, relative=0.0, cosine=pytest.approx(1.0), samples=4)

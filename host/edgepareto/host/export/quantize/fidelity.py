@@ -16,12 +16,13 @@ LOWEST_COSINE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """Of the worst output, over all samples. relative: max |seen - expected| / max |expected|.
+    """Of the worst output, over all samples. absolute: max |seen - expected|. relative: that / max |expected|.
 
     cosine: of seen and expected, each less the mean of the expected ones, so that an output that says the same of every
     sample is nothing like one that tells them apart.
     """
 
+    absolute: float
     relative: float
     cosine: float
     samples: int
@@ -29,17 +30,18 @@ class Fidelity:
 
 def measure_fidelity(expected: Sequence[Feed], seen: Sequence[Feed]) -> Fidelity:
     """expected: what the model gives. seen: what the quantised file gives on the same inputs; one entry per run."""
-    relative, cosine = 0.0, 1.0
+    absolute, relative, cosine = 0.0, 0.0, 1.0
     for name in expected[0]:
         wanted = np.stack([run[name] for run in expected]).astype(np.float64)
         got = np.stack([run[name] for run in seen]).astype(np.float64)
         if not np.isfinite(got).all():
-            return Fidelity(relative=float("inf"), cosine=-1.0, samples=len(expected))
+            return Fidelity(absolute=float("inf"), relative=float("inf"), cosine=-1.0, samples=len(expected))
         scale = float(np.abs(wanted).max(initial=0.0))
         apart = float(np.abs(got - wanted).max(initial=0.0))
+        absolute = max(absolute, apart)
         relative = max(relative, apart / scale if scale else apart)
         cosine = min(cosine, _cosine(wanted, got))
-    return Fidelity(relative=relative, cosine=cosine, samples=len(expected))
+    return Fidelity(absolute=absolute, relative=relative, cosine=cosine, samples=len(expected))
 
 
 def require_fidelity(fidelity: Fidelity, name: str) -> None:

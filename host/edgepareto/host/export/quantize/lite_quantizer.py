@@ -16,7 +16,7 @@ from edgepareto.host.export.parity import Feed
 from edgepareto.host.export.quantize.rules import Method
 from edgepareto.host.export.quantize.samples import calibrating
 from edgepareto.host.export.tflite import LiteModel
-from edgepareto.host.export.tflite.flat_model import SIGNATURE, Array, Buffer, Table, packed
+from edgepareto.host.export.tflite.flat_model import Array, Buffer, Table, packed
 from edgepareto.host.pruning.inference import without_stderr
 
 __all__ = ["quantize_lite"]
@@ -25,6 +25,8 @@ Range: TypeAlias = Mapping[str, Array]  # min and max, one element each
 EVERYWHERE = ".*"
 LEAVE_AS_IT_IS = "no_quantize"
 BITS = 8
+# The ends are floats by contract. Division has an integer kernel only since ai-edge-litert.
+IN_FLOAT = ("INPUT", "OUTPUT", "DIV")
 WHAT_IT_RAISES = (
     AssertionError,
     AttributeError,
@@ -53,8 +55,8 @@ def quantize_lite(lite: LiteModel, feeds: Sequence[Feed], *, method: Method, nam
         operators = needed.qtyping.TFLOperationName
         if method is Method.STATIC:
             quantizer.add_static_config(EVERYWHERE, operators.ALL_SUPPORTED, BITS, BITS)
-            for end in (operators.INPUT, operators.OUTPUT):
-                quantizer.update_quantization_recipe(EVERYWHERE, end, algorithm_key=LEAVE_AS_IT_IS)
+            for left in IN_FLOAT:
+                quantizer.update_quantization_recipe(EVERYWHERE, operators[left], algorithm_key=LEAVE_AS_IT_IS)
         else:
             quantizer.add_dynamic_config(EVERYWHERE, operators.ALL_SUPPORTED, BITS)
         with _silence():
@@ -101,7 +103,8 @@ def _ranges(calibrator: Any, quantizer: Any, lite: LiteModel, samples: Sequence[
         qsv_update_func=_wider,
     )
     fed = [{name: lite.input_of(name, feed[name]) for name in lite.inputs} for feed in samples]
-    learning.calibrate({SIGNATURE: fed}, None)
+    (signature,) = learning.get_signature_list()
+    learning.calibrate({signature: fed}, None)
     found: Mapping[str, Range] = learning.get_model_qsvs()
     return found
 
