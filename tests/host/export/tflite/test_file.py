@@ -12,7 +12,7 @@ from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import fix_every_size, read_model
 from edgepareto.host.export.parity import Parity, measure_parity, onnx_outputs, require_parity
 from edgepareto.host.export.tflite import LiteModel, UnsupportedModel, to_tflite
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "fashion_mnist" / "mobilenet.onnx"
 SHAPE = (1, 1, 28, 28)
@@ -36,6 +36,19 @@ def test_no_operator_is_left_that_a_layer_can_do_itself(model: onnx.ModelProto):
     """Batch normalisations, ReLUs and transposes of the network are in its layers."""
     alone = {schema.BuiltinOperator.RELU, schema.BuiltinOperator.RELU6, schema.BuiltinOperator.TRANSPOSE}
     assert alone.isdisjoint(codes_of(to_tflite(model)))
+
+
+def test_a_division_by_a_constant_is_a_product(model: onnx.ModelProto):
+    """Which has a kernel for 8-bit integers everywhere; the example divides its images by their deviation."""
+    assert any(node.op_type == "Div" for node in model.graph.node)
+    assert schema.BuiltinOperator.DIV not in codes_of(to_tflite(model))
+
+
+def test_a_divisor_that_has_no_inverse_stays_one():
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+    tiny = numpy_helper.from_array(np.array([1, 1e-40], np.float32), "tiny")
+    graph = helper.make_graph([helper.make_node("Div", ["x", "tiny"], ["y"])], "one", [x], [y], [tiny])
+    assert codes_of(to_tflite(helper.make_model(graph))) == [schema.BuiltinOperator.DIV]
 
 
 def test_weights_lie_at_addresses_that_the_schema_demands(model: onnx.ModelProto):

@@ -21,7 +21,7 @@ def fold(model: onnx.ModelProto, constants: dict[str, Array]) -> None:
     """In place; names and shapes of what stays do not change.
 
     A BatchNormalization that alone reads a layer with constant weights becomes part of them, a row that is added to a
-    MatMul its third input, and what exporters write for GELU one Gelu.
+    MatMul its third input, what exporters write for GELU one Gelu, and a division by a constant a product.
     """
     graph = _Graph(model, constants)
     for node in list(model.graph.node):
@@ -32,6 +32,9 @@ def fold(model: onnx.ModelProto, constants: dict[str, Array]) -> None:
         elif node.op_type == "Erf":
             _fold_gelu(graph, node)
     kept = [node for node in model.graph.node if id(node) not in graph.gone]
+    for node in kept:
+        if node.op_type == "Div":
+            _invert_divisor(graph, node)
     if graph.gone:
         copies = [onnx.NodeProto() for _ in kept]
         for copy, node in zip(copies, kept, strict=True):
@@ -92,6 +95,19 @@ def _fold_bias(graph: _Graph, node: onnx.NodeProto) -> None:
             layer.output[0] = node.output[0]
             graph.replace(layer, node)
             return
+
+
+def _invert_divisor(graph: _Graph, node: onnx.NodeProto) -> None:
+    """XNNPACK multiplies 8-bit integers and does not divide them; tflite-runtime has no such division at all."""
+    name = node.input[1]
+    value = graph.constants.get(name)
+    if value is None or value.dtype != np.float32 or graph.only_reader(name) is None:
+        return
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.asarray(1 / value, np.float32)
+    if np.all(np.isfinite(inverse) & (np.abs(inverse) >= np.finfo(np.float32).tiny)):
+        graph.constants[name] = inverse
+        node.op_type = "Mul"
 
 
 def _fold_gelu(graph: _Graph, erf: onnx.NodeProto) -> None:
