@@ -24,6 +24,7 @@ from edgepareto.agent.clock import SystemClock
 from edgepareto.agent.conditions import ClockFixer
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
+from edgepareto.agent.engine_store import EngineStore
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.output_run import ComputeOutputs
 from edgepareto.agent.power import MeterDescription
@@ -151,6 +152,7 @@ def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device
         meter=meter,
         default_threads=settings.threads,
         shared=settings.shared,
+        engines=EngineStore(settings.state / "blobs" / "engines"),
     )
     info = read_device_info(
         settings.sys_root,

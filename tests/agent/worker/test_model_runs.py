@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgepareto.agent.errors import Status, WorkerError
-from edgepareto.agent.runtime import OperatorCost, RuntimeUsed
+from edgepareto.agent.runtime import Engine, OperatorCost, RuntimeUsed
 from edgepareto.agent.worker.model_runs import ModelRuns
-from edgepareto.agent.worker.protocol import Block, Check, Load, TimeOperators, WarmUp, Window
+from edgepareto.agent.worker.protocol import (
+    Block,
+    Check,
+    EngineMade,
+    Load,
+    MakeEngine,
+    ReadEngine,
+    TimeOperators,
+    WarmUp,
+    Window,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -156,3 +168,24 @@ def test_every_block_reaches_both_minima_and_its_runs_add_up(
     assert len(block.run_ns) >= runs
     assert sum(block.run_ns) >= int(seconds * 1e9)
     assert block.start_ns + sum(block.run_ns) == runtime.clock.ns
+
+
+def test_a_runtime_that_makes_no_engines_says_that_none_is_needed(tmp_path: Path) -> None:
+    runs, _ = loaded(tmp_path)
+    assert runs.make_engine(MakeEngine(model="model", inputs=str(tmp_path / "inputs.npz"))) == EngineMade()
+
+
+def test_what_building_an_engine_takes_is_told_and_it_is_read_piece_by_piece(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    runs = ModelRuns(Compiling(clock, run_ns=MS), clock)
+    np.savez(tmp_path / "inputs.npz", x=np.ones((2, 1), dtype=np.float32))
+    made = runs.make_engine(MakeEngine(model="model", inputs=str(tmp_path / "inputs.npz")))
+    assert made == EngineMade(kind="k", size_bytes=6, build_ns=700 * MS)
+    assert base64.b64decode(runs.read_engine(ReadEngine(offset=2)).base64) == b"gine"
+    assert runs.read_engine(ReadEngine(offset=6)).base64 == ""
+
+
+class Compiling(Doubling):
+    def make_engine(self, model: Path, feed: Feed) -> Engine:
+        self.clock.ns += 700 * MS
+        return Engine(kind="k", size_bytes=6, content=io.BytesIO(b"engine"))

@@ -98,8 +98,9 @@ def test_nothing_outside_of_the_agents_folder_is_opened(socket_path: Path, store
     child.kill()
 
 
-def test_a_simulated_board_outside_of_the_agents_folder_is_not_opened(socket_path: Path, tmp_path: Path) -> None:
-    child = ServiceSpawn(socket_path)([*WORKER, *ARGUMENTS, "--board", str(tmp_path)])
+@pytest.mark.parametrize("folder", ["--board", "--engines"])
+def test_a_folder_outside_of_the_agents_own_is_not_opened(folder: str, socket_path: Path, tmp_path: Path) -> None:
+    child = ServiceSpawn(socket_path)([*WORKER, *ARGUMENTS, folder, str(tmp_path)])
     answer = decode_reply(child.receive(60, never))
     assert isinstance(answer, Failed)
     assert "is not below" in answer.message

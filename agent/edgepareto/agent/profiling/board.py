@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.clock import Clock
+from edgepareto.agent.engine_store import EngineStore
 from edgepareto.agent.power.power_meter import MeterSetting
 
 __all__ = ["Board", "MeterSetting"]
@@ -15,7 +16,8 @@ __all__ = ["Board", "MeterSetting"]
 class Board:
     """sys_root: root of /sys and /proc. simulation: the folder of a simulated board, None on a real one; worker and
     sampler get the same arguments plus `--board FOLDER`. meter None: the board has none. shared: a virtual machine or a
-    desk machine, where contention is a tag and not a void.
+    desk machine, where contention is a tag and not a void. engines: what was compiled of models before; None: none is
+    kept.
     """
 
     clock: Clock
@@ -24,3 +26,4 @@ class Board:
     default_threads: int
     shared: bool
     simulation: Path | None = None
+    engines: EngineStore | None = None

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edgepareto.agent.conditions.linux import Conditions
+from edgepareto.agent.engine_store import EngineStore
 from edgepareto.agent.errors import MeterError, MeterStatus, Status, WorkerError
 from edgepareto.agent.power.power_meter import MeterDescription
+from edgepareto.agent.profiling.engine_build import build_engine
 from edgepareto.agent.profiling.schedule import Preset
 from edgepareto.agent.profiling.trace import (
     BatchRequest,
@@ -46,6 +48,7 @@ class Job:
     message: str = ""
     tags: set[str] = field(default_factory=set)
     runtime: RuntimeUsed | None = None
+    build_ns: int | None = None
     load_ns: int | None = None
     first_run_ns: int | None = None
     output_error: float | None = None
@@ -71,6 +74,16 @@ class Job:
 
     def wait_until_ready(self) -> None:
         self.ask(lambda worker: worker.wait_until_ready())
+
+    def make_engine(self, engines: EngineStore | None) -> None:
+        """Where the provider needs one. engines: where it is kept."""
+        spec = self.spec
+        built_ns = self.ask(
+            lambda worker: build_engine(
+                worker, model=spec.model, sha256=spec.model_sha256, inputs=spec.inputs, engines=engines
+            )
+        )
+        self.build_ns = built_ns or self.build_ns  # a job that begins anew finds it kept
 
     def validate(self, *, pinned: Mapping[str, str]) -> None:
         """Load, run once, compare the outputs. pinned: what the worker was bound to, reported with the options."""
@@ -175,6 +188,7 @@ class Job:
             load_ns=self.load_ns,
             first_run_ns=self.first_run_ns,
             output_error=self.output_error,
+            build_ns=self.build_ns,
             blocks=tuple(self.blocks),
             meter_status=self.meter_status,
             meter=meter,

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgepareto.agent.conditions.linux import read_conditions
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.profiling.board import Board
+from edgepareto.agent.profiling.engine_build import build_engine
 from edgepareto.agent.profiling.job import shown_line
 from edgepareto.agent.profiling.memory import taking_too_much, too_large
 from edgepareto.agent.profiling.worker_client import DEADLINE, Deadline, WorkerClient, worker_command
@@ -85,6 +86,14 @@ def compute_outputs(
             worker = _started(request, board, cancelled, deadline, spawn_worker)
             stack.callback(worker.kill)
             worker.wait_until_ready()
+            if request.runtime.makes_engines:
+                build_engine(
+                    worker,
+                    model=request.model,
+                    sha256=request.model_sha256,
+                    inputs=request.inputs,
+                    engines=board.engines,
+                )
             load = Load(model=str(request.model.absolute()), inputs=str(request.inputs.absolute()))
             used = worker.load(load).runtime
             for rows in _computed(worker):
@@ -109,6 +118,8 @@ def _started(
         if (reason := too_large(request.model.stat().st_size, free_bytes)) is not None:
             raise WorkerError(Status.OOM, reason)
     options = replace(request.runtime, threads=request.runtime.threads or board.default_threads)
+    if options.makes_engines and board.engines is not None:
+        options = replace(options, engines=board.engines.of_model(request.model_sha256))
     command = worker_command(options, job=f"{request.model_sha256}/outputs/0", simulation=board.simulation, cpus=None)
     return WorkerClient(
         command,

@@ -148,7 +148,7 @@ class CandidateTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """stage: validate, preflight, cool-down, latency, operators, energy or post.
+    """stage: build, validate, preflight, cool-down, latency, operators, energy or post.
 
     round counts from 0. rounds: at least, and from there on at most, for a candidate leaves when it is settled. Of a
     cool-down both are seconds of measurement time.

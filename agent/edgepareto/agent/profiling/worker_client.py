@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +22,12 @@ from edgepareto.agent.worker.protocol import (
     Check,
     Checked,
     Command,
+    EngineMade,
+    EnginePart,
     Failed,
     Load,
     Loaded,
+    MakeEngine,
     Memory,
     MemoryUsed,
     OperatorsTimed,
@@ -30,6 +35,7 @@ from edgepareto.agent.worker.protocol import (
     Outputs,
     OutputsComputed,
     PackedOutputs,
+    ReadEngine,
     Ready,
     Reply,
     TimeOperators,
@@ -45,6 +51,7 @@ from edgepareto.agent.worker.spawner import Spawn
 __all__ = ["DEADLINE", "Deadline", "WorkerClient", "worker_command"]
 
 START_S = 10.0  # expected at most on the slowest board: to import the libraries, or to load the model and run it once
+BUILD_S = 75.0  # of an engine, on a Jetson; its deadline is below a host's for one step (900 s at least)
 PROFILE_SLOWDOWN = 2  # of a run whose nodes are written down: a generous guess, for the deadline only
 CHECKED_ROWS = 100  # sample rows whose outputs are compared: a generous guess, for the deadline only
 
@@ -75,6 +82,8 @@ def worker_command(
     command = [sys.executable, "-m", WORKER_MODULE, "--runtime", runtime.name]
     command += ["--threads", str(runtime.threads), "--provider", runtime.provider]
     command += ["--precision", runtime.precision, "--job", job]
+    if runtime.engines is not None:
+        command += ["--engines", str(runtime.engines.absolute())]
     if simulation is not None:
         command += ["--board", str(simulation.absolute())]
     if cpus:
@@ -125,6 +134,23 @@ class WorkerClient:
 
     def wait_until_ready(self) -> None:
         self._receive("start", Ready, START_S)
+
+    def make_engine(self, command: MakeEngine) -> EngineMade:
+        return self._ask(command, EngineMade, BUILD_S)
+
+    def read_engine(self, size_bytes: int) -> Iterator[bytes]:
+        """What was made, piece by piece: of a worker that tells another size at most one piece too much."""
+        offset = 0
+        while offset < size_bytes:
+            told = self._ask(ReadEngine(offset=offset), EnginePart, 0).base64
+            try:
+                piece = base64.b64decode(told, validate=True)
+            except binascii.Error as error:
+                raise self._broken("ReadEngine", error) from error
+            if not piece:
+                return
+            offset += len(piece)
+            yield piece
 
     def load(self, command: Load) -> Loaded:
         loaded = self._ask(command, Loaded, START_S)
@@ -191,8 +217,7 @@ class WorkerClient:
         except ChildGone as error:
             raise self._crashed(doing, error) from error
         except MalformedMessage as error:
-            self.kill()
-            raise WorkerError(Status.WORKER_CRASHED, f"the worker broke the protocol at {doing}: {error}") from error
+            raise self._broken(doing, error) from error
 
     def _called_off(self, doing: str) -> bool:
         """Raises WorkerError(OOM) where the worker takes what the board needs."""
@@ -204,6 +229,10 @@ class WorkerClient:
                 self.kill()
                 raise WorkerError(Status.OOM, f"the worker was killed at {doing}: {reason}")
         return self._cancelled()
+
+    def _broken(self, doing: str, error: Exception) -> WorkerError:
+        self.kill()
+        return WorkerError(Status.WORKER_CRASHED, f"the worker broke the protocol at {doing}: {error}")
 
     def _crashed(self, doing: str, error: ChildGone) -> WorkerError:
         self.kill()

@@ -134,12 +134,17 @@ class Workers:
 
     def _load(self, job: Job) -> None:
         if job.is_measurable and job.runtime is None:
+            if job.spec.runtime.makes_engines:
+                self._context.tell("build", job)
+                job.make_engine(self._context.board.engines)
             self._context.tell("validate", job)
             job.validate(pinned=self._cores[job.index].described)
 
     def _start_worker(self, job: Job) -> WorkerClient:
         asked = job.spec.runtime
         runtime = replace(asked, threads=asked.threads or self._context.board.default_threads)
+        if asked.makes_engines and self._context.board.engines is not None:
+            runtime = replace(runtime, engines=self._context.board.engines.of_model(job.spec.model_sha256))
         command = worker_command(
             runtime, job=job.key, simulation=self._context.board.simulation, cpus=self._cores[job.index].workers
         )

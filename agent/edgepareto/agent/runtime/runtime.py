@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,18 +13,28 @@ if TYPE_CHECKING:
 
     Feed = Mapping[str, NDArray[np.generic]]
 
-__all__ = ["OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed"]
+__all__ = ["Engine", "EngineMaker", "OperatorCost", "Runtime", "RuntimeOptions", "RuntimeUsed"]
+
+TENSORRT = "TensorrtExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeOptions:
     """What the host asked for. threads 0: the device's default. precision: fp32, fp16 or int8: of the model's weights
-    and, where the provider chooses it (TensorRT), of its arithmetic."""
+    and, where the provider chooses it (TensorRT), of its arithmetic.
+
+    engines: where the agent keeps what EngineMaker made of this model before, KIND.SHA256 each; None: nowhere.
+    """
 
     name: str
     threads: int
     provider: str
     precision: str = "fp32"
+    engines: Path | None = None
+
+    @property
+    def makes_engines(self) -> bool:
+        return self.provider == TENSORRT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,18 @@ class OperatorCost:
     total_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What a provider made of the model on this board. kind: 64 hex digits of all that it depends on beside the model.
+
+    content: of `size_bytes`, in a file without a name that is open as long as its maker lives.
+    """
+
+    kind: str
+    size_bytes: int
+    content: IO[bytes]
+
+
 class Runtime(Protocol):
     """One loaded model. Not thread-safe. A model that cannot be loaded raises WorkerError with its verdict."""
 
@@ -67,4 +89,13 @@ class Runtime(Protocol):
 
         Apart from `run`, which it leaves as fast as it was.
         """
+        ...
+
+
+@runtime_checkable
+class EngineMaker(Protocol):
+    """A Runtime whose provider may compile the model for the board, which takes minutes, before it can be loaded."""
+
+    def make_engine(self, model: Path, feed: Feed) -> Engine | None:
+        """For inputs of the feed's sizes; `load` takes it then. None: a kept one fits, or the provider needs none."""
         ...

@@ -23,9 +23,11 @@ from edgepareto.agent.worker.protocol import (
     Command,
     Failed,
     Load,
+    MakeEngine,
     Memory,
     Outputs,
     PackedOutputs,
+    ReadEngine,
     Ready,
     Reply,
     TimeOperators,
@@ -54,6 +56,7 @@ def worker_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--provider", required=True)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--engines", type=Path, help="folder of what was made of the model before")
     parser.add_argument("--job", required=True, metavar="CANDIDATE/PURPOSE/ATTEMPT")
     parser.add_argument("--board", type=Path, help="folder of a simulated board")
     parser.add_argument("--cpus", help="run only on these, as 1,2,3")
@@ -63,8 +66,15 @@ def worker_arguments(argv: list[str] | None) -> argparse.Namespace:
 def serve(arguments: argparse.Namespace, *, store: Path | None = None) -> int:
     """Answer until stdin ends. store: nothing outside of this folder is opened; None: anything may be."""
     faulthandler.enable()  # what a crash in a library says goes to stderr, for the agent's message
+    options = RuntimeOptions(
+        name=arguments.runtime,
+        threads=arguments.threads,
+        provider=arguments.provider,
+        precision=arguments.precision,
+        engines=arguments.engines,
+    )
     process.offer_to_the_oom_killer()
-    process.give_up_rights()
+    process.give_up_rights(makes_engines=options.makes_engines)
     if arguments.cpus:
         process.run_on([int(cpu) for cpu in arguments.cpus.split(",")])
     replies = _take_stdout()
@@ -72,14 +82,8 @@ def serve(arguments: argparse.Namespace, *, store: Path | None = None) -> int:
     # After the affinity is set: importing numpy starts threads.
     from edgepareto.agent.worker.model_runs import ModelRuns
 
-    options = RuntimeOptions(
-        name=arguments.runtime,
-        threads=arguments.threads,
-        provider=arguments.provider,
-        precision=arguments.precision,
-    )
     try:
-        _check_place(store, arguments.board)
+        _check_place(store, arguments.board, arguments.engines)
         runtime = open_runtime(options, board=arguments.board, job=arguments.job)
     except WorkerError as error:
         _send(replies, Failed(status=error.status, message=str(error)))
@@ -94,6 +98,11 @@ def serve(arguments: argparse.Namespace, *, store: Path | None = None) -> int:
 
 def _answer(model: ModelRuns, command: Command, store: Path | None) -> Reply:
     try:
+        if isinstance(command, MakeEngine):
+            _check_place(store, Path(command.model), Path(command.inputs))
+            return model.make_engine(command)
+        if isinstance(command, ReadEngine):
+            return model.read_engine(command)
         if isinstance(command, Load):
             _check_place(store, Path(command.model), Path(command.inputs))
             return model.load(command)

@@ -10,24 +10,29 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from edgepareto.agent.clock import Clock
 from edgepareto.agent.errors import Status, WorkerError
-from edgepareto.agent.runtime.runtime import Runtime
+from edgepareto.agent.runtime.runtime import EngineMaker, Runtime
 from edgepareto.agent.worker.kept_outputs import KeptOutputs
 from edgepareto.agent.worker.protocol import (
     Block,
     BlockDone,
     Check,
     Checked,
+    EngineMade,
+    EnginePart,
     Load,
     Loaded,
+    MakeEngine,
     OperatorsTimed,
     OutputPiece,
     Outputs,
     OutputsComputed,
     PackedOutputs,
+    ReadEngine,
     TimeOperators,
     WarmedUp,
     WarmUp,
@@ -40,6 +45,7 @@ __all__ = ["ModelRuns"]
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Feed = dict[str, NDArray[np.generic]]
+_PART_BYTES = 4 << 20  # of an engine in one line
 _TINY = float(np.finfo(np.float32).tiny)  # an expected output of zeros must not divide by zero
 
 
@@ -55,7 +61,8 @@ class _Stamps:
 
 
 class ModelRuns:
-    """Every method but `load` needs `load` first. Inputs are cycled row by row over all runs since then.
+    """Every method but `load` and those of the engine needs `load` first. Inputs are cycled row by row over all runs
+    since then.
 
     Raises WorkerError with the verdict.
     """
@@ -66,6 +73,25 @@ class ModelRuns:
         self._rows: list[Feed] = []
         self._next_row: Callable[[], Feed] | None = None
         self._kept: KeptOutputs | None = None
+        self._engine: IO[bytes] | None = None
+
+    def make_engine(self, command: MakeEngine) -> EngineMade:
+        """build_ns is the runtime's alone, of a kept one that did not fit with what came to nothing."""
+        if not isinstance(self._runtime, EngineMaker):
+            return EngineMade()
+        row = _rows(_arrays(Path(command.inputs)))[0]
+        start_ns = self._clock.now_ns()
+        engine = self._runtime.make_engine(Path(command.model), row)
+        if engine is None:
+            return EngineMade()
+        build_ns = self._clock.now_ns() - start_ns
+        self._engine = engine.content
+        return EngineMade(kind=engine.kind, size_bytes=engine.size_bytes, build_ns=build_ns)
+
+    def read_engine(self, command: ReadEngine) -> EnginePart:
+        assert self._engine is not None, "make_engine comes first"
+        self._engine.seek(command.offset)
+        return EnginePart(base64=base64.b64encode(self._engine.read(_PART_BYTES)).decode("ascii"))
 
     def load(self, command: Load) -> Loaded:
         """load_ns is the runtime's alone; reading the inputs is not in it."""

@@ -23,6 +23,7 @@ __all__ = [
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # prctl(2)
 LARGEST_FILE = 256 << 20  # bytes: of a library's own logs and profiles, 30 MB for a model of 2000 operators
+LARGEST_ENGINE = 1 << 30  # bytes: what TensorRT makes has about the size of the model's weights
 MODEL_SHARE_OF_MEMORY = 0.9  # of what was free when the worker started
 THREAD_BYTES = 72 << 20  # address space that a thread reserves and hardly uses: its stack (8 MiB) and its malloc arena
 # Their drivers map far more addresses than there is memory, so that only the agent's watch holds for them.
@@ -39,7 +40,7 @@ def offer_to_the_oom_killer() -> None:
     Path("/proc/self/oom_score_adj").write_text(_WORST_SCORE)
 
 
-def give_up_rights() -> None:
+def give_up_rights(*, makes_engines: bool = False) -> None:
     """No program that this process starts has more rights, a crash writes no core, no file fills the disk, and ONNX
     Runtime reports its use to nobody, which it would do from threads of its own while a model is timed.
 
@@ -48,7 +49,7 @@ def give_up_rights() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # since 1.32; read when it is imported
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_FSIZE, LARGEST_FILE)
+    _lower(resource.RLIMIT_FSIZE, LARGEST_ENGINE if makes_engines else LARGEST_FILE)
 
 
 def limit_memory(*, threads: int, provider: str) -> None:

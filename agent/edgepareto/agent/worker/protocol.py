@@ -20,9 +20,12 @@ __all__ = [
     "Check",
     "Checked",
     "Command",
+    "EngineMade",
+    "EnginePart",
     "Failed",
     "Load",
     "Loaded",
+    "MakeEngine",
     "Memory",
     "MemoryUsed",
     "OperatorsTimed",
@@ -30,6 +33,7 @@ __all__ = [
     "Outputs",
     "OutputsComputed",
     "PackedOutputs",
+    "ReadEngine",
     "Ready",
     "Reply",
     "TimeOperators",
@@ -41,6 +45,21 @@ __all__ = [
     "decode_reply",
     "encode",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeEngine:
+    """Before Load, where the provider makes an engine of a model: try the one that is kept, or make one."""
+
+    model: str
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEngine:
+    """The next bytes of the engine that was made, from `offset` on."""
+
+    offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +135,20 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineMade:
+    """kind: see Engine. build_ns None: a kept one fits, or none is needed, and there is nothing to read."""
+
+    kind: str = ""
+    size_bytes: int = 0
+    build_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePart:
+    base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     runtime: RuntimeUsed
     load_ns: int
@@ -185,10 +218,12 @@ class Failed:
     message: str
 
 
-Command = Load | Check | WarmUp | Block | Window | TimeOperators | Outputs | PackedOutputs | Memory
+Command = (
+    MakeEngine | ReadEngine | Load | Check | WarmUp | Block | Window | TimeOperators | Outputs | PackedOutputs | Memory
+)
 Reply = (
-    Ready | Loaded | Checked | WarmedUp | BlockDone | WindowDone | OperatorsTimed | OutputsComputed | OutputPiece
-    | MemoryUsed | Failed
+    Ready | EngineMade | EnginePart | Loaded | Checked | WarmedUp | BlockDone | WindowDone | OperatorsTimed
+    | OutputsComputed | OutputPiece | MemoryUsed | Failed
 )  # fmt: skip
 _Message = TypeVar("_Message", bound=Command | Reply)
 
@@ -227,6 +262,8 @@ def _runtime_used(f: JsonFields) -> RuntimeUsed:
 
 
 _COMMANDS: dict[str, Callable[[JsonFields], Command]] = {
+    "MakeEngine": lambda f: MakeEngine(model=f.text("model"), inputs=f.text("inputs")),
+    "ReadEngine": lambda f: ReadEngine(offset=f.natural("offset")),
     "Load": lambda f: Load(model=f.text("model"), inputs=f.text("inputs")),
     "Check": lambda f: Check(expected=f.text("expected"), relative_tolerance=f.number("relative_tolerance")),
     "WarmUp": lambda f: WarmUp(seconds=f.number("seconds"), runs=f.natural("runs")),
@@ -241,6 +278,10 @@ _COMMANDS: dict[str, Callable[[JsonFields], Command]] = {
 }
 _REPLIES: dict[str, Callable[[JsonFields], Reply]] = {
     "Ready": lambda f: Ready(),
+    "EngineMade": lambda f: EngineMade(
+        kind=f.text("kind"), size_bytes=f.natural("size_bytes"), build_ns=f.optional_natural("build_ns")
+    ),
+    "EnginePart": lambda f: EnginePart(base64=f.text("base64")),
     "Loaded": lambda f: Loaded(
         runtime=_runtime_used(f.fields("runtime")), load_ns=f.natural("load_ns"), first_run_ns=f.natural("first_run_ns")
     ),
