@@ -165,6 +165,27 @@ class TestSimulatedRuntime(OnnxRuntimeContract):
         return lambda options: open_runtime(options, board=board, job="c/search/0")
 
 
+class TestSimulatedTensorRt(RuntimeContract):
+    """Its outputs are those of ONNX Runtime's own kernels; all that it tells is what was asked for."""
+
+    options = RuntimeOptions(name="onnxruntime", threads=1, provider="TensorrtExecutionProvider", precision="fp16")
+
+    @pytest.fixture
+    def open_runtime(self, tmp_path_factory: pytest.TempPathFactory) -> OpenRuntime:
+        board = create_board("jetson-nano", tmp_path_factory.mktemp("board")).folder
+        return lambda options: open_runtime(options, board=board, job="c/search/0")
+
+    def test_says_that_it_is_simulated(self, open_runtime: OpenRuntime, tmp_path: Path):
+        used = open_runtime(self.options).load(self.linear(tmp_path))
+        assert used.options["simulated"] == "jetson-nano"
+
+    def test_times_of_nodes_are_refused_with_who_has_them(self, open_runtime: OpenRuntime, tmp_path: Path):
+        runtime = open_runtime(self.options)
+        runtime.load(self.linear(tmp_path))
+        with pytest.raises(WorkerError, match="ask for CPUExecutionProvider"):
+            runtime.time_operators([{"x": np.ones((1, 2), np.float32)}])
+
+
 class LiteRuntimeContract(RuntimeContract):
     """What more is asked of LiteRT, by whichever library. library: its name and what its version looks like."""
 
@@ -179,12 +200,6 @@ class LiteRuntimeContract(RuntimeContract):
 
     def linear(self, folder: Path) -> Path:
         return written_lite(folder, fixed(linear()))
-
-    def test_its_own_kernels_give_the_same_and_are_told(self, open_runtime: OpenRuntime, tmp_path: Path):
-        runtime = open_runtime(replace(self.options, provider="CPU"))
-        used = runtime.load(self.linear(tmp_path))
-        assert (used.provider, used.options["delegated_partitions"]) == ("CPU", "0")
-        assert runtime.outputs({"x": np.array([[1, 10]], dtype=np.float32)})["y"].tolist() == [[31, 42]]
 
     def test_a_model_of_which_xnnpack_takes_nothing_over_is_told_so(self, open_runtime: OpenRuntime, tmp_path: Path):
         x = helper.make_tensor_value_info("x", TensorProto.INT32, (1, 2))
@@ -215,7 +230,26 @@ class LiteRuntimeContract(RuntimeContract):
             runtime.time_operators([{"x": np.ones((1, 2), np.float32)}])
 
 
-class TestLiteRuntime(LiteRuntimeContract):
+class TestSimulatedLiteRuntime(LiteRuntimeContract):
+    library = ("ai-edge-litert", r"2[.]\d+[.]\d+")
+
+    @pytest.fixture
+    def open_runtime(self, tmp_path_factory: pytest.TempPathFactory) -> OpenRuntime:
+        board = create_board("raspberry-pi-5", tmp_path_factory.mktemp("board")).folder
+        return lambda options: open_runtime(options, board=board, job="c/search/0")
+
+
+class InstalledLiteRuntimeContract(LiteRuntimeContract):
+    """What more is asked where it is what it says, and not a simulated board's."""
+
+    def test_its_own_kernels_give_the_same_and_are_told(self, open_runtime: OpenRuntime, tmp_path: Path):
+        runtime = open_runtime(replace(self.options, provider="CPU"))
+        used = runtime.load(self.linear(tmp_path))
+        assert (used.provider, used.options["delegated_partitions"]) == ("CPU", "0")
+        assert runtime.outputs({"x": np.array([[1, 10]], dtype=np.float32)})["y"].tolist() == [[31, 42]]
+
+
+class TestLiteRuntime(InstalledLiteRuntimeContract):
     library = ("ai-edge-litert", r"2[.]\d+[.]\d+")
 
     @pytest.fixture
@@ -224,7 +258,7 @@ class TestLiteRuntime(LiteRuntimeContract):
 
 
 @pytest.mark.skipif(not can_be_made(), reason=ABSENT)
-class TestLiteRuntimeOfOldBoards(LiteRuntimeContract):
+class TestLiteRuntimeOfOldBoards(InstalledLiteRuntimeContract):
     """tflite-runtime under Python 3.10 or 3.11 with numpy 1.26, really run; our files are read by it."""
 
     library = ("tflite-runtime", r"2[.]14[.]\d+ [(]tflite-runtime[)]")
@@ -241,7 +275,44 @@ def test_an_unknown_runtime_is_named_with_the_known_ones() -> None:
         open_runtime(RuntimeOptions(name="tvm", threads=1, provider="cpu"), board=None, job="c/search/0")
 
 
-def test_a_simulated_board_has_no_costs_of_litert_and_says_so(tmp_path: Path) -> None:
-    board = create_board("raspberry-pi-4b", tmp_path / "board").folder
-    with pytest.raises(WorkerError, match="runtime 'litert' has no simulated board; choose onnxruntime"):
-        open_runtime(TestLiteRuntime.options, board=board, job="c/search/0")
+@pytest.mark.parametrize(
+    ("board", "options", "verdict", "message"),
+    [
+        (
+            "jetson-nano",
+            TestLiteRuntime.options,
+            Status.LOAD_FAILED,
+            "a simulated jetson-nano has no costs of runtime litert; choose one of: onnxruntime",
+        ),
+        (
+            "raspberry-pi-zero-2w",
+            replace(TestLiteRuntime.options, precision="int8"),
+            Status.LOAD_FAILED,
+            "has no costs of int8 with litert and XNNPACK; choose one of: fp32, fp16",
+        ),
+        (
+            "raspberry-pi-4b",
+            replace(CPU, precision="int8"),
+            Status.LOAD_FAILED,
+            "has no costs of int8 with onnxruntime and CPUExecutionProvider; choose one of: fp32",
+        ),
+        (
+            "raspberry-pi-4b",
+            TestSimulatedTensorRt.options,
+            Status.WRONG_PROVIDER,
+            "a simulated raspberry-pi-4b has costs of onnxruntime with CPUExecutionProvider alone",
+        ),
+        (
+            "raspberry-pi-4b",
+            replace(TestLiteRuntime.options, provider="CPU"),
+            Status.WRONG_PROVIDER,
+            "a simulated raspberry-pi-4b has costs of litert with XNNPACK alone",
+        ),
+    ],
+)
+def test_what_a_simulated_board_has_no_costs_of_is_refused_with_what_it_has(
+    board: str, options: RuntimeOptions, verdict: Status, message: str, tmp_path: Path
+):
+    with pytest.raises(WorkerError, match=message) as caught:
+        open_runtime(options, board=create_board(board, tmp_path).folder, job="c/search/0")
+    assert caught.value.status is verdict

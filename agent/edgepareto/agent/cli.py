@@ -32,7 +32,6 @@ from edgepareto.agent.power.discovery import MeterCandidate, find_candidates
 from edgepareto.agent.power.registry import describe_fault
 from edgepareto.agent.profiling import Board, MeterSetting, compute_outputs, profile_batch
 from edgepareto.agent.profiling.meter_survey import best_of, check_meter, none_works, survey, survey_text, tested
-from edgepareto.agent.runtime import SIMULATED_RUNTIME
 from edgepareto.agent.server import AgentServer, checked_address, holding_state
 from edgepareto.agent.settings import AUTO_METER, AgentSettings, read_settings
 from edgepareto.agent.systemd import Watchdog
@@ -189,8 +188,12 @@ def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
         os="simulated",
         cpu_count=device.cpu_count,
         memory_bytes=device.memory_bytes,
-        # Its costs are those of ONNX Runtime's operators; no profile of another runtime is there.
-        runtimes=tuple(runtime for runtime in installed_runtimes() if runtime.name == SIMULATED_RUNTIME),
+        # Installed, for the outputs are real; and with figures of this board, which names other providers.
+        runtimes=tuple(
+            replace(runtime, providers=device.providers[runtime.name])
+            for runtime in installed_runtimes()
+            if runtime.name in device.providers
+        ),
         default_threads=device.default_threads,
         shares_host_cores=False,  # its time is virtual: the host's load does not reach its numbers
         profile_note=device.note,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from edgepareto.host.export.tflite import to_tflite
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -59,4 +60,24 @@ def small_cnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = tmp_path_factory.mktemp("models") / "small.onnx"
     path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_lite_cnn(small_cnn: Path) -> Path:
+    """The same in LiteRT, x (1, 16, 16, 3)."""
+    return written_lite(small_cnn, half=False)
+
+
+@pytest.fixture(scope="session")
+def small_half_cnn(small_cnn: Path) -> Path:
+    """And with weights of 16 bits."""
+    return written_lite(small_cnn, half=True)
+
+
+def written_lite(model: Path, *, half: bool) -> Path:
+    fixed = onnx.load(model)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    path = model.with_name(f"small{'.half' if half else ''}.tflite")
+    path.write_bytes(to_tflite(fixed, half=half).content)
     return path

@@ -20,6 +20,10 @@ step = 2
 [devices.virtual]
 simulate = "raspberry-pi-4b"
 runtime = "litert"
+
+[devices.nano]
+simulate = "jetson-nano"
+runtime = "litert"
 """
 SEARCH = ("search", "--devices", "lite", "--measurements", "4", "--population", "4")
 
@@ -63,10 +67,25 @@ def test_what_litert_cannot_express_is_refused_before_a_study_begins(host, proje
     assert not (project / "study").exists()
 
 
+def test_a_simulated_board_takes_tflite_files_by_figures_of_their_own(host, project: Path):
+    """Those of ONNX Runtime on the same board are slower, with four threads of a Pi 5."""
+    settings = project / "edgepareto.toml"
+    pi5 = '\n[devices.{}]\nsimulate = "raspberry-pi-5"\nruntime = "{}"\nthreads = 4\n'
+    settings.write_text(settings.read_text() + pi5.format("inlite", "litert") + pi5.format("inonnx", "onnxruntime"))
+    result = host("profile", "net.onnx", "--devices", "inlite,inonnx", "--json")
+    assert result.code == 0, result.err
+    in_lite, in_onnx = json.loads(result.out)["results"]
+    assert (in_lite["simulated"], in_lite["status"]) == (True, "OK")
+    assert in_lite["latency_s"] != pytest.approx(in_onnx["latency_s"], rel=0.05)
+
+
 def test_a_device_without_the_runtime_is_told_in_a_line(host, project: Path):
-    result = host("profile", "net.onnx", "--devices", "virtual")
+    result = host("profile", "net.onnx", "--devices", "nano")
     assert result.code == 1
-    assert "virtual: its agent has no runtime litert (it has onnxruntime)" in result.err
+    assert (
+        "nano: a simulated jetson-nano has no runtime litert (it has onnxruntime); choose one of its own under "
+        "[devices.nano]" in result.err
+    )
 
 
 def test_the_time_of_single_operators_is_not_to_be_had(host, project: Path):

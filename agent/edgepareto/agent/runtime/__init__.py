@@ -1,11 +1,10 @@
 """What runs a model: one Protocol, its implementations by name. Importing this room loads no heavy library."""
 
-from edgepareto.agent.runtime.registry import RUNTIME_NAMES, SIMULATED_RUNTIME, open_runtime
+from edgepareto.agent.runtime.registry import RUNTIME_NAMES, open_runtime
 from edgepareto.agent.runtime.runtime import Engine, EngineMaker, OperatorCost, Runtime, RuntimeOptions, RuntimeUsed
 
 __all__ = [
     "RUNTIME_NAMES",
-    "SIMULATED_RUNTIME",
     "Engine",
     "EngineMaker",
     "OperatorCost",

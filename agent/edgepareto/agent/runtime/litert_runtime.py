@@ -82,6 +82,12 @@ class LiteRuntime:
             },
         )
 
+    @property
+    def interpreter(self) -> Interpreter:
+        """The library's own, with the model loaded."""
+        assert self._interpreter is not None, "load comes first"
+        return self._interpreter
+
     def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         self.run(feed)
         return {name: self._interpreter.get_tensor(place) for name, place in self._outputs.items()}

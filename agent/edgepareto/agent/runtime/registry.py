@@ -10,29 +10,24 @@ from typing import cast
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import Runtime, RuntimeOptions
 
-__all__ = ["RUNTIME_NAMES", "SIMULATED_RUNTIME", "open_runtime"]
+__all__ = ["RUNTIME_NAMES", "open_runtime"]
 
 _RUNTIMES = {
     "onnxruntime": ("edgepareto.agent.runtime.onnx_runtime", "OnnxRuntime"),
     "litert": ("edgepareto.agent.runtime.litert_runtime", "LiteRuntime"),
 }
 RUNTIME_NAMES = tuple(_RUNTIMES)
-SIMULATED_RUNTIME = "onnxruntime"  # the only one whose costs a simulated board has
 
 
 def open_runtime(options: RuntimeOptions, *, board: Path | None, job: str) -> Runtime:
     """The runtime `options` names or, given a simulated board's folder, that board's stand-in for it.
 
     job: candidate/purpose/attempt, which keys a simulated board's noise.
-    Raises WorkerError(LOAD_FAILED): an unknown name, or its library is not installed.
+    Raises WorkerError: an unknown name, its library is not installed, or the simulated board has no costs of it.
     """
     if options.name not in _RUNTIMES:
         known = ", ".join(RUNTIME_NAMES)
         raise WorkerError(Status.LOAD_FAILED, f"runtime {options.name!r} is unknown here; known: {known}")
-    if board is not None and options.name != SIMULATED_RUNTIME:
-        raise WorkerError(
-            Status.LOAD_FAILED, f"runtime {options.name!r} has no simulated board; choose {SIMULATED_RUNTIME}"
-        )
     try:
         if board is not None:
             simulated = importlib.import_module("edgepareto.agent.simulation.runtime").SimulatedRuntime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -19,7 +19,10 @@ __all__ = ["BOARD_NAMES", "SimulatedBoard", "SimulatedDevice", "create_board", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedDevice:
-    """What the board tells of itself. note: what its costs were fitted on."""
+    """What the board tells of itself. note: what its costs were fitted on. clock_modes: all that it has.
+
+    providers: by runtime, those that it has costs of.
+    """
 
     board: str
     board_id: str
@@ -29,6 +32,8 @@ class SimulatedDevice:
     default_threads: int
     has_meter: bool
     note: str
+    clock_modes: tuple[str, ...]
+    providers: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,4 +87,6 @@ def _device(settings: BoardSettings, folder: Path) -> SimulatedDevice:
         default_threads=profile.default_threads,
         has_meter=not settings.faults.no_meter,
         note=profile.note,
+        clock_modes=profile.clocks.mode_names,
+        providers=profile.providers,
     )

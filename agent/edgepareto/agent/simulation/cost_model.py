@@ -78,10 +78,12 @@ class ThreadCosts:
         return self.flops_per_s[operator.kind]
 
     def at_clock(self, share: float) -> ThreadCosts:
-        """Of the cores; no table of theirs has figures for images or element-wise dispatch apart."""
-        assert self.image_flops_per_s is None, "a GPU has a clock of its own"
+        return replace(self.at_gpu_clock(share), dispatch_s=self.dispatch_s / share)
+
+    def at_gpu_clock(self, share: float) -> ThreadCosts:
+        image = None if self.image_flops_per_s is None else self.image_flops_per_s * share
         rates = {kind: rate * share for kind, rate in self.flops_per_s.items()}
-        return replace(self, flops_per_s=rates, dispatch_s=self.dispatch_s / share)
+        return replace(self, flops_per_s=rates, image_flops_per_s=image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,10 @@ class CostTable:
         """With the cores at that share of the clock that this table is of: memory has a clock of its own."""
         rows = {threads: costs.at_clock(share) for threads, costs in self.rows.items()}
         return replace(self, fixed_s=self.fixed_s / share, rows=rows)
+
+    def at_gpu_clock(self, share: float) -> CostTable:
+        """With the GPU at that share of its clock: what launches its kernels and feeds it has others (5c)."""
+        return replace(self, rows={threads: costs.at_gpu_clock(share) for threads, costs in self.rows.items()})
 
     def latency_s(self, operators: Iterable[Operator], threads: int) -> float:
         """One inference without noise.

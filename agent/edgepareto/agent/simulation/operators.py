@@ -8,21 +8,35 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
+from edgepareto.agent.simulation.operator_sizes import (
+    Shape,
+    convolution,
+    movement,
+    product,
+    recurrence,
+    transposed_convolution,
+)
 from numpy.typing import NDArray
 
 __all__ = ["list_operators", "named_operators"]
 
-Shape: TypeAlias = tuple[int, ...]
-
-_POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool", "ReduceMean"})
+_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool", "ReduceMean")
+_ACTIVATIONS = (
+    *("Clip", "Elu", "FastGelu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "QuickGelu", "Relu"),
+    *("Selu", "Sigmoid", "Softplus", "Tanh"),
+)
+_KINDS = {
+    **dict.fromkeys(_POOLS, OpKind.POOL),
+    **dict.fromkeys(_ACTIVATIONS, OpKind.ACTIVATION),
+    "Concat": OpKind.CONCAT,
+}
+_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
 # A view of the same memory.
 _FREE = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
@@ -73,71 +87,12 @@ def _shapes(typed: Sequence[Mapping[str, Sequence[int]]]) -> list[Shape]:
 def _operator(name: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> Operator:
     output = outputs[0] if outputs else ()
     if name.endswith("ConvTranspose"):
-        return _transposed_convolution(inputs, output)
+        return transposed_convolution(inputs, output)
     if name.endswith("Conv"):
-        return _convolution(inputs, output)
+        return convolution(inputs, output)
     if name.endswith(("Gemm", "MatMul")):
-        return _product(inputs, output)
-    return Operator(
-        kind=OpKind.POOL if name in _POOLS else OpKind.ELEMENTWISE,
-        outputs=prod(output),
-        reduction=0,
-        channels=_width(output),
-        moved=sum(map(prod, inputs)) + prod(output),
-    )
-
-
-def _convolution(inputs: Sequence[Shape], output: Shape) -> Operator:
-    """Weights are (outputs, inputs / groups, *kernel). Inputs behind them are a bias or a fused addition."""
-    data, weights, *more = inputs
-    channels_in, channels_out, kernel = data[1], weights[0], weights[2:]
-    groups = channels_in // weights[1]
-    keeps_size = all(after > before // 2 for before, after in zip(data[2:], output[2:], strict=True))
-    if groups > 1:
-        kind = OpKind.DEPTHWISE if weights[1] == 1 else OpKind.GROUPED
-    elif prod(kernel) == 1:
-        kind = OpKind.POINTWISE
-    elif kernel == (3, 3) and keeps_size:
-        kind = OpKind.CONV_3X3
-    else:
-        kind = OpKind.CONV
-    return Operator(
-        kind=kind,
-        outputs=prod(output),
-        reduction=weights[1] * prod(kernel),
-        channels=channels_out,
-        moved=prod(data) + prod(output) + sum(map(prod, more)),
-        weights=prod(weights),
-    )
-
-
-def _transposed_convolution(inputs: Sequence[Shape], output: Shape) -> Operator:
-    """Weights are (inputs, outputs / groups, *kernel): each input element meets all but the first axis of them."""
-    data, weights, *more = inputs
-    macs = prod(data) * prod(weights[1:])
-    return Operator(
-        kind=OpKind.CONV,
-        outputs=prod(output),
-        reduction=max(1, macs // prod(output)),
-        channels=_width(output),
-        moved=prod(data) + prod(output) + sum(map(prod, more)),
-        weights=prod(weights),
-    )
-
-
-def _product(inputs: Sequence[Shape], output: Shape) -> Operator:
-    """(..., rows, reduction) x (..., reduction, columns), either of the two transposed in a Gemm."""
-    left, right, *more = inputs
-    columns = output[-1]
-    return Operator(
-        kind=OpKind.FULLY_CONNECTED,
-        outputs=prod(output),
-        reduction=max(1, prod(right[-2:]) // columns),
-        channels=columns,
-        moved=prod(left) + prod(output) + sum(map(prod, more)),
-        weights=prod(right),
-    )
-
-
-def _width(shape: Shape) -> int:
-    return shape[1] if len(shape) > 1 else 1
+        return product(inputs, output)
+    if name in _RECURRENT:
+        data, weights, recurrent_weights, *_ = inputs
+        return recurrence(data, (weights, recurrent_weights), output)
+    return movement(_KINDS.get(name, OpKind.ELEMENTWISE), inputs, output)

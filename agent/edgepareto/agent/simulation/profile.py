@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,7 +11,10 @@ from itertools import pairwise
 from math import sqrt
 
 from edgepareto.agent.errors import ConfigError
-from edgepareto.agent.simulation.cost_model import ARITHMETIC_KINDS, CostTable, ThreadCosts
+from edgepareto.agent.runtime.runtime import RuntimeOptions
+from edgepareto.agent.simulation.cost_model import CostTable
+from edgepareto.agent.simulation.runtime_costs import RuntimeCosts, find_costs, parse_costs
+from edgepareto.agent.simulation.sourced import Table, constant, constants, pairs
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,11 +89,12 @@ class ThermalProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerMode:
-    """Of nvpmodel: what it caps the cores' clock to, and how many of them are on."""
+    """Of nvpmodel: what it caps the clocks of cores and GPU to, and how many cores are on."""
 
     name: str
     frequency_hz: int
     cores: int
+    gpu_hz: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,12 @@ class ClockProfile:
     available_hz: tuple[int, ...]
     volts_at_hz: tuple[tuple[int, float], ...]
     power_modes: tuple[PowerMode, ...]
+
+    @property
+    def mode_names(self) -> tuple[str, ...]:
+        """Those that a host may ask for, the board as it is first."""
+        frequencies = sorted(self.available_hz, reverse=True)
+        return tuple(mode.name for mode in self.power_modes) or tuple(f"{hz // 1_000_000}MHz" for hz in frequencies)
 
     def dynamic_share(self, frequency_hz: int) -> float:
         """Of the watts above idle at the full clock: they go with f V^2."""
@@ -139,7 +149,25 @@ class BoardProfile:
     power: PowerProfile
     thermal: ThermalProfile
     clocks: ClockProfile
-    costs: CostTable
+    runtimes: tuple[RuntimeCosts, ...]
+
+    @property
+    def costs(self) -> CostTable:
+        """Of ONNX Runtime on the cores in single precision, which every board has."""
+        return self.costs_of(RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider")).table
+
+    def costs_of(self, options: RuntimeOptions) -> RuntimeCosts:
+        """Raises WorkerError, LOAD_FAILED or WRONG_PROVIDER, for what this board has no costs of."""
+        return find_costs(self.name, self.runtimes, options)
+
+    @property
+    def providers(self) -> Mapping[str, tuple[str, ...]]:
+        """By runtime, those that the board has costs of; a GPU's first, as runtimes list them."""
+        listed = sorted(self.runtimes, key=lambda costs: costs.gpu_busy_w is None)
+        return {
+            runtime: tuple(dict.fromkeys(costs.provider for costs in listed if costs.runtime == runtime))
+            for runtime in dict.fromkeys(costs.runtime for costs in self.runtimes)
+        }
 
     @property
     def clocks_hz(self) -> tuple[int, ...]:
@@ -160,82 +188,49 @@ def load_profile(name: str) -> BoardProfile:
         raise ConfigError(f"no simulated board is called {name!r}: known are {', '.join(BOARD_NAMES)}")
     text = (files("edgepareto.agent.simulation") / "boards" / f"{name}.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
-    hardware, power, thermal, clocks, costs = (
-        document[table] for table in ("hardware", "power", "thermal", "clocks", "costs")
-    )
-    full_hz = int(_constant(hardware, "frequency_hz"))
+    hardware, power, thermal, clocks = (document[table] for table in ("hardware", "power", "thermal", "clocks"))
+    full_hz = int(constant(hardware, "frequency_hz"))
     return BoardProfile(
         name=document["name"],
         note=document["note"],
         model=document["model"],
         compatible=tuple(document["compatible"]),
-        fan_level=int(_constant(hardware, "fan_level")) if "fan_level" in hardware else None,
-        cpu_count=int(_constant(hardware, "cpu_count")),
-        memory_bytes=int(_constant(hardware, "memory_bytes")),
+        fan_level=int(constant(hardware, "fan_level")) if "fan_level" in hardware else None,
+        cpu_count=int(constant(hardware, "cpu_count")),
+        memory_bytes=int(constant(hardware, "memory_bytes")),
         default_threads=document["default_threads"],
         power=PowerProfile(
-            idle_w=_constant(power, "idle_w"),
-            first_core_w=_constant(power, "first_core_w"),
-            further_core_w=_constant(power, "further_core_w"),
+            idle_w=constant(power, "idle_w"),
+            first_core_w=constant(power, "first_core_w"),
+            further_core_w=constant(power, "further_core_w"),
             supply=Supply(
-                open_circuit_v=_constant(power, "supply_v"),
-                source_ohm=_constant(power, "source_ohm"),
-                shunt_ohm=_constant(power, "shunt_ohm"),
+                open_circuit_v=constant(power, "supply_v"),
+                source_ohm=constant(power, "source_ohm"),
+                shunt_ohm=constant(power, "shunt_ohm"),
             ),
         ),
         thermal=ThermalProfile(
-            rest_c=_constant(thermal, "rest_c"),
-            resistance_k_per_w=_constant(thermal, "resistance_k_per_w"),
-            time_constant_s=_constant(thermal, "time_constant_s"),
-            throttle_c=_constant(thermal, "throttle_c"),
-            hysteresis_k=_constant(thermal, "hysteresis_k"),
-            clocks_hz=(full_hz, *_steps(thermal, "throttled_hz")),
+            rest_c=constant(thermal, "rest_c"),
+            resistance_k_per_w=constant(thermal, "resistance_k_per_w"),
+            time_constant_s=constant(thermal, "time_constant_s"),
+            throttle_c=constant(thermal, "throttle_c"),
+            hysteresis_k=constant(thermal, "hysteresis_k"),
+            clocks_hz=(full_hz, *constants(thermal, "throttled_hz")),
         ),
         clocks=ClockProfile(
             full_hz=full_hz,
-            available_hz=_steps(clocks, "available_hz"),
-            volts_at_hz=_pairs(clocks, "volts_at_hz"),
+            available_hz=constants(clocks, "available_hz"),
+            volts_at_hz=pairs(clocks, "volts_at_hz"),
             power_modes=tuple(_power_mode(name, mode) for name, mode in document.get("power_modes", {}).items()),
         ),
-        costs=CostTable(
-            channel_step=int(_constant(costs, "channel_step")),
-            additive=costs["additive"],
-            bytes_per_element=int(_constant(costs, "bytes_per_element")),
-            fixed_s=_constant(costs, "fixed_us") / 1e6,
-            rows={int(threads): _thread_costs(row) for threads, row in costs["threads"].items()},
-        ),
+        runtimes=parse_costs(document["costs"]),
     )
 
 
-def _power_mode(name: str, table: Mapping[str, Mapping[str, float | str]]) -> PowerMode:
-    frequency_hz, cores = int(_constant(table, "frequency_hz")), int(_constant(table, "cores"))
-    return PowerMode(name=name, frequency_hz=frequency_hz, cores=cores)
-
-
-def _thread_costs(row: Mapping[str, Mapping[str, float | str]]) -> ThreadCosts:
-    return ThreadCosts(
-        flops_per_s={kind: _constant(row, f"{kind.value}_gflops") * 1e9 for kind in ARITHMETIC_KINDS},
-        bytes_per_s=_constant(row, "memory_gb_per_s") * 1e9,
-        weight_stream_bytes_per_s=_constant(row, "weight_stream_gb_per_s") * 1e9,
-        dispatch_s=_constant(row, "dispatch_us") / 1e6,
-        extra_reduction=_constant(row, "extra_reduction"),
+def _power_mode(name: str, table: Table) -> PowerMode:
+    return PowerMode(
+        name=name,
+        frequency_hz=int(constant(table, "frequency_hz")),
+        cores=int(constant(table, "cores")),
+        gpu_hz=int(constant(table, "gpu_hz")),
     )
-
-
-def _constant(table: Mapping[str, Mapping[str, float | str]], name: str) -> float:
-    """A figure without a source is no figure."""
-    entry = table[name]
-    assert entry["source"], f"{name} has no source"
-    return float(entry["value"])
-
-
-def _steps(table: Mapping[str, Mapping[str, Sequence[int]]], name: str) -> tuple[int, ...]:
-    entry = table[name]
-    assert entry["source"], f"{name} has no source"
-    return tuple(entry["value"])
-
-
-def _pairs(table: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], name: str) -> tuple[tuple[int, float], ...]:
-    entry = table[name]
-    assert entry["source"], f"{name} has no source"
-    return tuple((int(hz), volt) for hz, volt in entry["value"])

@@ -1,4 +1,4 @@
-"""The Runtime of a simulated board: real outputs from ONNX Runtime, time and power from the board's profile."""
+"""The Runtime of a simulated board: real outputs from the runtime itself, time and power from the board's profile."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from edgepareto.agent.errors import Status, WorkerError
-from edgepareto.agent.runtime.onnx_runtime import OnnxRuntime
+from edgepareto.agent.runtime.litert_runtime import LiteRuntime
+from edgepareto.agent.runtime.registry import open_runtime
 from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeOptions, RuntimeUsed
 from edgepareto.agent.simulation.board_file import read_settings
 from edgepareto.agent.simulation.clock import BoardTime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
-from edgepareto.agent.simulation.operators import list_operators, named_operators
+from edgepareto.agent.simulation.lite_operators import list_lite_operators
 from edgepareto.agent.simulation.sysfs import read_set_clock
 from edgepareto.agent.simulation.worker_faults import end_badly, strikes
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ _POWER_NOISE = 0.005
 _OUTLIER_SHARE = 0.002
 _OUTLIER_EXTRA = (0.2, 1.0)
 _RUNS_PER_DRAW = 1024
+# What computes the outputs where the provider is not to be had on the machine that simulates.
+_STAND_INS = {"TensorrtExecutionProvider": "CPUExecutionProvider"}
 
 
 class SimulatedRuntime:
@@ -44,15 +47,23 @@ class SimulatedRuntime:
         self._faults = settings.faults
         self._candidate = job.partition("/")[0]
         clocks, power = self._profile.clocks, self._profile.power
+        costs = self._profile.costs_of(options)
         clock = read_set_clock(board / "sys", self._profile)  # it stays as long as a worker lives
-        self._costs = self._profile.costs.at_clock(clock.frequency_hz / clocks.full_hz)
         self._threads = min(options.threads or self._profile.default_threads, clock.cores)
-        dynamic_w = power.busy_w(self._threads) - power.idle_w
-        self._busy_w = power.idle_w + dynamic_w * clocks.dynamic_share(clock.frequency_hz)
+        if costs.gpu_busy_w is None:
+            self._costs = costs.table.at_clock(clock.frequency_hz / clocks.full_hz)
+            dynamic_w = power.busy_w(self._threads) - power.idle_w
+            self._busy_w = power.idle_w + dynamic_w * clocks.dynamic_share(clock.frequency_hz)
+        else:
+            self._costs = costs.table.at_gpu_clock(clock.gpu_share)
+            # docs/board-facts.md 2c: there a frame's energy hardly depends on the clock.
+            self._busy_w = power.idle_w + (costs.gpu_busy_w - power.idle_w) * clock.gpu_share
+        self._provider = options.provider
         self._key = np.frombuffer(settings.digest("job", job)[:16], dtype=np.uint64)
         self._time = BoardTime(board, settings)
         # One thread: only the outputs come from it, and this machine's cores are not the board's.
-        self._real = OnnxRuntime(replace(options, threads=1))
+        stand_in = _STAND_INS.get(options.provider, options.provider)
+        self._real = open_runtime(replace(options, threads=1, provider=stand_in), board=None, job=job)
         self._model: Path | None = None
         self._latency_ns: float | None = None
         self._drawn = 0  # blocks of runs
@@ -62,13 +73,16 @@ class SimulatedRuntime:
         used = self._real.load(model)
         if self._faults.wrong_provider:
             raise WorkerError(
-                Status.WRONG_PROVIDER, f"provider {used.provider} was asked for, the simulated fault wrong_provider won"
+                Status.WRONG_PROVIDER,
+                f"provider {self._provider} was asked for, the simulated fault wrong_provider won",
             )
         self._model = model
         self._latency_ns = None
         self._drawn = 0
         self._coming.clear()
-        return replace(used, threads=self._threads, options={**used.options, "simulated": self._profile.name})
+        provider = self._provider if self._provider in _STAND_INS else used.provider
+        options = {**used.options, "simulated": self._profile.name}
+        return replace(used, provider=provider, threads=self._threads, options=options)
 
     def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         outputs = self._real.outputs(feed)
@@ -83,8 +97,20 @@ class SimulatedRuntime:
         self._time.advance(duration_ns, power_w, is_run=True)
 
     def time_operators(self, feeds: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[OperatorCost, ...]:
-        """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them."""
+        """The cost model's terms, each with noise of its own. Dispatch is between nodes and in none of them.
+
+        LiteRT and TensorRT refuse, as on a real board.
+        """
         assert self._model is not None, "load comes first"
+        if isinstance(self._real, LiteRuntime):
+            return self._real.time_operators(feeds)
+        if self._provider in _STAND_INS:
+            raise WorkerError(
+                Status.LOAD_FAILED,
+                f"{self._provider} does not tell the time of single operators; ask for {_STAND_INS[self._provider]}",
+            )
+        from edgepareto.agent.simulation.operators import named_operators  # brings ONNX Runtime
+
         named = named_operators(self._model, feeds[0])
         table, threads = self._costs, self._threads
         nothing = Operator(kind=OpKind.ELEMENTWISE, outputs=1, reduction=0, channels=1, moved=0)
@@ -119,4 +145,11 @@ class SimulatedRuntime:
     def _cost_ns(self, feed: Mapping[str, NDArray[np.generic]]) -> float:
         assert self._model is not None, "load comes first"
         self._real.run(feed)  # with its verdict where the model does not run
-        return self._costs.latency_s(list_operators(self._model, feed), self._threads) * 1e9
+        return self._costs.latency_s(self._operators(self._model, feed), self._threads) * 1e9
+
+    def _operators(self, model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tuple[Operator, ...]:
+        if isinstance(self._real, LiteRuntime):
+            return list_lite_operators(self._real.interpreter)
+        from edgepareto.agent.simulation.operators import list_operators  # brings ONNX Runtime
+
+        return list_operators(model, feed)

@@ -72,20 +72,27 @@ def write_sys_tree(root: Path, profile: BoardProfile, boot_id: str, *, available
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetClock:
-    """What the cores' clock is set to, as long as nothing throttles it, and how many of them are on."""
+    """What the cores' clock is set to, as long as nothing throttles it, and how many of them are on.
+
+    gpu_share: the GPU's clock, over that of the board as it is.
+    """
 
     frequency_hz: int
     cores: int
+    gpu_share: float
 
 
 def read_set_clock(root: Path, profile: BoardProfile) -> SetClock:
     """As the kernel would take what stands in the tree: the nearest clock that the board has and that is allowed."""
     allowed_hz = int((root / _HIGHEST).read_text()) * 1000
     frequency_hz = max((hz for hz in profile.clocks_hz if hz <= allowed_hz), default=profile.clocks_hz[-1])
-    if not profile.clocks.power_modes:
-        return SetClock(frequency_hz=frequency_hz, cores=profile.cpu_count)
-    mode = profile.clocks.power_modes[int((root / _POWER_MODE).read_text().partition(":")[2])]
-    return SetClock(frequency_hz=min(frequency_hz, mode.frequency_hz), cores=mode.cores)
+    modes = profile.clocks.power_modes
+    if not modes:
+        return SetClock(frequency_hz=frequency_hz, cores=profile.cpu_count, gpu_share=1.0)
+    mode = modes[int((root / _POWER_MODE).read_text().partition(":")[2])]
+    return SetClock(
+        frequency_hz=min(frequency_hz, mode.frequency_hz), cores=mode.cores, gpu_share=mode.gpu_hz / modes[0].gpu_hz
+    )
 
 
 class SysTree:
