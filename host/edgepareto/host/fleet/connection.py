@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
-from edgepareto.host.domain.deployment import ON_A_DEVICE
 from edgepareto.host.errors import DeviceError
 from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
 from edgepareto.host.fleet.lease import WAIT_S, HeldLease
@@ -139,21 +138,14 @@ def _target(device: DeviceConfig, agent: LocalAgent | None) -> str:
 
 
 def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
-    if info.runtime(device.runtime) is not None:
+    installed = [runtime.name for runtime in info.runtimes]
+    if device.runtime in installed:
         return
-    known = ", ".join(runtime.name for runtime in info.runtimes) or "none"
+    known = ", ".join(installed) or "none"
     if info.simulated:
         raise DeviceError(
             f"{device.name}: a simulated {info.board} has no runtime {device.runtime} (it has {known}); choose one "
             f"of its own under [devices.{device.name}]"
-        )
-    name, provider = ON_A_DEVICE[device.runtime]
-    without_gpu = info.runtime(name)
-    if without_gpu is not None:
-        raise DeviceError(
-            f"{device.name}: runtime {device.runtime}: its {name} {without_gpu.version} lacks {provider} (it has "
-            f"{', '.join(without_gpu.providers)}); give the wheel that is made for this board's GPU, for a Jetson "
-            f"NVIDIA's: host deploy {device.name} --wheelhouse FOLDER (docs/runtimes.md)"
         )
     raise DeviceError(
         f"{device.name}: its agent has no runtime {device.runtime} (it has {known}); "
