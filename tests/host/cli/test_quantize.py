@@ -20,7 +20,7 @@ def test_a_file_for_onnx_runtime_is_written_and_the_line_says_what_it_still_know
     result = host(*QUANTIZE)
     assert (result.code, result.err) == (0, "")
     assert "static int8, before" in result.out
-    assert "on 64 calibration samples: cosine 0.99" in result.out
+    assert "on 32 calibration samples: cosine 0.99" in result.out
     made = onnx.load(project / "int8.onnx")
     assert TensorProto.INT8 in {tensor.data_type for tensor in made.graph.initializer}
     assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"  # the batch stays open
@@ -28,7 +28,7 @@ def test_a_file_for_onnx_runtime_is_written_and_the_line_says_what_it_still_know
 
 def test_json_says_how_it_was_quantised_and_how_far_it_is_off(host, project: Path):
     record = json.loads(host(*QUANTIZE, "--json").out)
-    assert (record["precision"], record["method"], record["samples"]) == ("int8", "static", 64)
+    assert (record["precision"], record["method"], record["samples"]) == ("int8", "static", 32)
     assert record["bytes"] == (project / "int8.onnx").stat().st_size
     assert 0.95 < record["cosine"] < 1
     assert 0 < record["relative_error"] < 0.2
@@ -43,7 +43,7 @@ def test_a_file_for_litert_is_written_that_takes_floats_and_gives_floats(host, p
     floats = json.loads(host(*CONVERT[:-1], "fp32", "--json").out)
     assert "cosine" not in floats
     assert record["relative_error"] > floats["relative_error"]
-    assert "beside fp32, on 64 calibration samples" in host(*CONVERT).out
+    assert "beside fp32, on 32 calibration samples" in host(*CONVERT).out
 
 
 @pytest.mark.parametrize("words", [QUANTIZE, CONVERT], ids=["quantize", "convert"])
@@ -89,11 +89,11 @@ def _odd_models(project: Path) -> None:
         ),
         (
             ("quantize", "net.onnx", "-o", "out.onnx", "--calibration", "few.npz"),
-            "there are 7, it needs 8 and uses up to 128",
+            "there are 7, it needs 8 and uses up to 32",
         ),
         (
             ("convert", "net.onnx", "-o", "out.onnx", *CONVERT[4:], "--calibration", "few.npz"),
-            "there are 7, it needs 8 and uses up to 128",
+            "there are 7, it needs 8 and uses up to 32",
         ),
         (("quantize", "net.onnx", "-o", "out.tflite"), "host convert --precision int8 writes a .tflite"),
         (("quantize", "net.onnx", "-o", "net.onnx"), "net.onnx"),

@@ -11,7 +11,10 @@ from edgepareto.host.export.parity import Feed
 
 __all__ = ["Fidelity", "measure_fidelity", "require_fidelity"]
 
+# Files that were broken lay below .6, all others above .97 (docs/int8.md). Where samples hardly differ, rounding alone
+# decides the cosine, and the error says that all is well.
 LOWEST_COSINE = 0.9
+LARGEST_ERROR = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +49,11 @@ def measure_fidelity(expected: Sequence[Feed], seen: Sequence[Feed]) -> Fidelity
 
 def require_fidelity(fidelity: Fidelity, name: str) -> None:
     """Raises EvaluationError where the file computes something else."""
-    if not fidelity.cosine >= LOWEST_COSINE:
+    if not (fidelity.cosine >= LOWEST_COSINE or fidelity.relative <= LARGEST_ERROR):
         raise EvaluationError(
-            f"{name}: in int8 it gives other outputs than in fp32, cosine {fidelity.cosine:.3f} on {fidelity.samples} "
-            f"samples, at least {LOWEST_COSINE:g} is wanted; use fp32 or fp16 there"
+            f"{name}: in int8 it gives other outputs than in fp32, on {fidelity.samples} samples cosine "
+            f"{fidelity.cosine:.3f}, relative error {fidelity.relative:.2g}; at least {LOWEST_COSINE:g} or at most "
+            f"{LARGEST_ERROR:g} is allowed; use fp32 or fp16 there"
         )
 
 

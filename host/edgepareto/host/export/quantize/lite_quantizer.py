@@ -25,8 +25,8 @@ Range: TypeAlias = Mapping[str, Array]  # min and max, one element each
 EVERYWHERE = ".*"
 LEAVE_AS_IT_IS = "no_quantize"
 BITS = 8
-# The ends are floats by contract. Division has an integer kernel only since ai-edge-litert.
-IN_FLOAT = ("INPUT", "OUTPUT", "DIV")
+# The ends are floats by contract. tflite-runtime has no integer kernels for the others, LiteRT slow ones.
+IN_FLOAT = ("INPUT", "OUTPUT", "DIV", "RSQRT", "SQRT")
 WHAT_IT_RAISES = (
     AssertionError,
     AttributeError,
