@@ -19,7 +19,7 @@ from edgepareto.agent.settings import ClockSetting, read_settings
 from edgepareto.agent.wire import PROTOCOL_VERSION
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
-from fakes.board_trees import jetson_orin_nano, nothing, raspberry_pi_4
+from fakes.board_trees import jetson_orin_nano, nothing, raspberry_pi_4, write_tree
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
@@ -142,10 +142,74 @@ def test_clocks_stay_as_they_are_unless_the_boards_owner_writes_what_the_docs_sa
     assert read_settings(["--config", str(tmp_path / "agent.toml")]).clocks == ClockSetting(fix=True, power_mode=0)
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from edgepareto.agent.conditions import ClockModes, OwnSetter
+root, state = map(Path, sys.argv[1:3])
+modes = ClockModes(root, ["1000MHz"], OwnSetter(root, state / "clock-mode.json"))
+modes.set("1000MHz")
+print("set", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("line", ["modes = ['1000MHz', 'powersave', '15W']", "fix = true", ""])
+def test_a_mode_that_a_killed_agent_left_is_put_back_when_the_next_one_starts(
+    line: str, tmp_path: Path, config: Path
+) -> None:
+    """Whatever that one is allowed; over clocks that were fixed as well."""
+    root = pi_with_frequencies(tmp_path / "root")
+    before = values(root)
+    with running(config) as agent:
+        agent.lease()
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(root), str(tmp_path / "state")], stdout=subprocess.PIPE, text=True
+        ) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "set\n"
+            holder.kill()
+        agent.end(signal.SIGKILL)
+    assert read_conditions(root).clocks_fixed is True
+    assert values(root) != before
+    config.write_text(config.read_text().replace("fix = true", line))
+    with running(config) as agent:
+        assert values(root) == before
+        assert list(agent.info().clock_modes) == (["1000MHz", "powersave"] if "modes" in line else [])
+        agent.end(signal.SIGTERM)
+    has = "600MHz, 1000MHz, 1800MHz, conservative, ondemand, performance, powersave"
+    told = [said.partition(" WARNING ")[2] for said in agent.log.splitlines()]
+    assert told == ([f"clock mode 15W: this board has {has}"] if "modes" in line else [])
+
+
+def test_an_agent_on_a_machine_without_cpufreq_offers_no_mode_and_says_so_in_one_line(
+    tmp_path: Path, config: Path
+) -> None:
+    config.write_text(config.read_text().replace("fix = true", 'modes = ["performance", "1500MHz"]'))
+    with running(config) as agent:
+        assert list(agent.info().clock_modes) == []
+        agent.end(signal.SIGTERM)
+    (line,) = agent.log.splitlines()
+    assert "no clock mode is offered: " in line
+    assert "has no cpufreq" in line
+
+
+def pi_with_frequencies(root: Path) -> Path:
+    policy = "sys/devices/system/cpu/cpufreq/policy0"
+    more = {"cpuinfo_min_freq": "600000", "scaling_available_frequencies": "600000 1000000 1800000"}
+    return write_tree(raspberry_pi_4(root), {f"{policy}/{name}": value for name, value in more.items()})
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[clocks]\nfixed = true", "unknown key 'fixed'; known are fix, power_mode"),
+        ("[clocks]\nfixed = true", "unknown key 'fixed'; known are fix, power_mode, modes, socket"),
+        ("[clocks]\nmodes = 'performance'", "modes is 'performance', wanted a list, as"),
+        ("[clocks]\nmodes = ['a b']", "modes holds 'a b', wanted names as performance, 1500MHz or 15W"),
+        ("[clocks]\nmodes = [1500]", "modes holds 1500, wanted names"),
+        ("[clocks]\nmodes = ['15W', '15W']", "modes holds 2 names, wanted at most 16, each once"),
+        ("[clocks]\nsocket = 'run/clocks.sock'", "socket is 'run/clocks.sock', wanted an absolute path"),
+        ("[clocks]\nsocket = 1", "socket is 1, wanted text in quotes"),
         ("[clocks]\nfix = 1", "fix is 1, wanted true or false"),
         ("[clocks]\npower_mode = 2", "power_mode is 2, but it is only set with fix = true"),
         ("[clocks]\nfix = true\npower_mode = -1", "power_mode is -1, wanted a number"),

@@ -258,3 +258,13 @@ def test_a_request_for_more_threads_than_the_board_has_cores_is_refused():
         agent_wire.check_threads(pb.ProfileRequest(runtime=pb.RuntimeOptions(threads=threads)), DEVICE)
     with pytest.raises(RequestError, match=r"^5 threads were asked for, this board has 4 cores$"):
         agent_wire.check_threads(pb.ProfileRequest(runtime=pb.RuntimeOptions(threads=5)), DEVICE)
+
+
+def test_a_request_for_a_clock_mode_that_the_board_does_not_offer_is_refused_with_those_that_it_does():
+    for mode in ("", "15W"):
+        agent_wire.check_clock_mode(pb.ProfileRequest(clock_mode=mode), DEVICE)
+    refusal = (
+        r"^clock mode '7W' was asked for, this board offers 15W, 25W; its owner sets them \(\[clocks\] modes of agent"
+    )
+    with pytest.raises(RequestError, match=refusal):
+        agent_wire.check_clock_mode(pb.ProfileRequest(clock_mode="7W"), DEVICE)

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from edgepareto.agent import grpc_log, systemd
 from edgepareto.agent.batch_run import ProfileBatch
 from edgepareto.agent.clock import SystemClock
-from edgepareto.agent.conditions import ClockFixer
+from edgepareto.agent.conditions import ClockFixer, ClockModes, OwnSetter, ServiceSetter, offered_modes
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.device_info import DeviceInfo, agent_version, boot_id_of, installed_runtimes, read_device_info
 from edgepareto.agent.engine_store import EngineStore
@@ -61,12 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         stack.enter_context(holding_state(settings.state))
         if credentials is not None:
             stack.enter_context(grpc_log.readable())
-        clocks = None if settings.simulate else _clocks(settings)
-        board, device = (
-            _simulated(settings, settings.simulate)
-            if settings.simulate
-            else _real(settings, fixes_clocks=clocks is not None)
-        )
+        board, clocks, device = _simulated(settings, settings.simulate) if settings.simulate else _real(settings)
         server = AgentServer(
             device=device,
             board=board,
@@ -124,6 +119,20 @@ def _compute_outputs(settings: AgentSettings) -> ComputeOutputs:
     return partial(compute_outputs, spawn_worker=ServiceSpawn(settings.workers_socket))
 
 
+def _clock_modes(
+    settings: AgentSettings, sys_root: Path, wanted: Sequence[str]
+) -> tuple[ClockModes | None, tuple[str, ...]]:
+    """Those that a host may ask for, None where there are none; and a line about each that was wanted and is not."""
+    own = OwnSetter(sys_root, settings.state / "clock-mode.json")
+    own.release()  # what a killed agent left, also where no mode is allowed any more
+    if not wanted:
+        return None, ()
+    service = settings.clocks.socket
+    setter = own if service is None else ServiceSetter(service)
+    offered, problems = offered_modes(sys_root, wanted, setter)
+    return ClockModes(sys_root, offered, setter) if offered else None, problems
+
+
 def _clocks(settings: AgentSettings) -> ClockFixer | None:
     """What fixes them. None: nobody allows it, or it cannot be done here, which the log says."""
     fixer = ClockFixer(settings.sys_root, settings.state / "clocks.json", power_mode=settings.clocks.power_mode)
@@ -137,10 +146,14 @@ def _clocks(settings: AgentSettings) -> ClockFixer | None:
     return fixer
 
 
-def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device]:
+def _real(settings: AgentSettings) -> tuple[Board, ClockFixer | None, Device]:
     cores = os.cpu_count() or 1
     if settings.threads > cores:
         raise ConfigError(f"agent.toml: threads is {settings.threads}, wanted 1 to {cores}: this board's cores")
+    modes, problems = _clock_modes(settings, settings.sys_root, settings.clocks.modes)
+    for problem in problems:
+        log.warning("%s", problem)
+    clocks = _clocks(settings)  # after the modes: a batch's was set over the fixed clocks
     meter = settings.meter or (RAPL if settings.local else None)
     meter, found = _tested(meter, settings.sys_root)
     if settings.meter is None and found is not None and found.fault is not None:
@@ -152,23 +165,28 @@ def _real(settings: AgentSettings, *, fixes_clocks: bool) -> tuple[Board, Device
         default_threads=settings.threads,
         shared=settings.shared,
         engines=EngineStore(settings.state / "blobs" / "engines"),
+        clock_modes=modes,
     )
     info = read_device_info(
         settings.sys_root,
         default_threads=settings.threads,
         shares_host_cores=settings.local,
-        fixes_clocks=fixes_clocks,
+        fixes_clocks=clocks is not None,
+        clock_modes=() if modes is None else modes.names,
     )
-    return board, Device(info=info, meter=found)
+    return board, clocks, Device(info=info, meter=found)
 
 
-def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
+def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, None, Device]:
     from edgepareto.agent.simulation.board import create_board
 
     simulated = create_board(
         profile, settings.state / "board", seed=settings.seed, faults=settings.faults, pace=settings.pace
     )
     device = simulated.device
+    modes, problems = _clock_modes(settings, simulated.sys_root, settings.clocks.modes or device.clock_modes)
+    if problems:
+        raise ConfigError(f"{profile}: {problems[0]}")
     meter = MeterSetting(kind="ina219") if device.has_meter else None
     board = Board(
         clock=simulated.clock,
@@ -177,6 +195,7 @@ def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
         default_threads=device.default_threads,
         shared=False,
         simulation=simulated.folder,
+        clock_modes=modes,
     )
     info = DeviceInfo(
         agent_version=agent_version(),
@@ -198,9 +217,10 @@ def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, Device]:
         shares_host_cores=False,  # its time is virtual: the host's load does not reach its numbers
         profile_note=device.note,
         host_boot_id=boot_id_of(ROOT),
+        clock_modes=() if modes is None else modes.names,
     )
     found = None if meter is None else check_meter(meter, sys_root=simulated.sys_root, simulation=simulated.folder)
-    return board, Device(info=info, meter=found)
+    return board, None, Device(info=info, meter=found)
 
 
 def _tested(meter: MeterSetting | None, sys_root: Path) -> tuple[MeterSetting | None, MeterDescription | None]:

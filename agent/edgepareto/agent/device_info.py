@@ -56,7 +56,12 @@ class DeviceInfo:
 
 
 def read_device_info(
-    root: Path, *, default_threads: int, shares_host_cores: bool, fixes_clocks: bool = False
+    root: Path,
+    *,
+    default_threads: int,
+    shares_host_cores: bool,
+    fixes_clocks: bool = False,
+    clock_modes: tuple[str, ...] = (),
 ) -> DeviceInfo:
     """The real box below `root` (/ but for tests)."""
     return DeviceInfo(
@@ -75,6 +80,7 @@ def read_device_info(
         profile_note=None,
         host_boot_id=boot_id_of(root),
         fixes_clocks=fixes_clocks,
+        clock_modes=clock_modes,
     )
 
 

@@ -14,6 +14,7 @@ AgentError
 ├── LeaseError           no lease, another owner's, or an expired one
 ├── Busy                 a batch is running
 ├── Shutdown             the agent is ending
+├── ClockError           clocks that the board, or what sets them for the agent, refuses
 ├── WorkerError          a worker that could not do its work; carries the verdict
 └── MeterError           a power meter that cannot be trusted; carries the verdict
 """
@@ -26,6 +27,7 @@ __all__ = [
     "AgentError",
     "BlobError",
     "Busy",
+    "ClockError",
     "ConfigError",
     "LeaseError",
     "MeterError",
@@ -120,6 +122,9 @@ class Busy(AgentError): ...
 
 
 class Shutdown(AgentError): ...
+
+
+class ClockError(AgentError): ...
 
 
 class WorkerError(AgentError):

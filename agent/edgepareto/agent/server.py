@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
 from edgepareto.agent import wire
 from edgepareto.agent.batch_run import ProfileBatch
 from edgepareto.agent.call_share import CallShare
-from edgepareto.agent.conditions import ClockFixer
+from edgepareto.agent.conditions import ClockFixer, ClockModes
 from edgepareto.agent.credentials import CredentialFolder
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.lease import LeaseBook
@@ -73,7 +74,7 @@ class AgentServer:
         credentials: CredentialFolder | None = None,
     ) -> None:
         self._credentials = credentials
-        self._leases = LeaseBook() if clocks is None else LeaseBook(on_held=clocks.fix, on_free=clocks.restore)
+        self._leases = _lease_book(clocks, board.clock_modes)
         self._meter = device.meter
         with _telling_of(state):
             store, journal = ModelStore(state / "blobs", blob_quota_bytes), ResultJournal(state / "journal")
@@ -133,6 +134,14 @@ class AgentServer:
         self._servicer.stop(BATCH_END_S)
         self._server.stop(STOP_GRACE_S).wait()
         self._leases.close()
+
+
+def _lease_book(clocks: ClockFixer | None, modes: ClockModes | None) -> LeaseBook:
+    """A batch's mode was set over the fixed clocks, so it is put back before them, also where the lease ends first."""
+    if clocks is None:
+        return LeaseBook()
+    restore = clocks.restore if modes is None else partial(modes.release, then=clocks.restore)
+    return LeaseBook(on_held=clocks.fix, on_free=restore)
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]

@@ -205,6 +205,7 @@ class ProfilerServicer(profiler_pb2_grpc.ProfilerServicer):
         batch ends between two looks is not measured twice."""
         owner = self._leases.owner_of(request.lease_id, caller)
         wire.check_threads(request, self._device)
+        wire.check_clock_mode(request, self._device)
         fingerprint = wire.fingerprint(request)
         with self._lock:
             finished = self._journal.read(request.request_key, fingerprint)

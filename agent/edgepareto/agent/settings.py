@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepareto.agent.conditions import MODE_NAME
 from edgepareto.agent.errors import ConfigError
 from edgepareto.agent.power import checked_kind
 from edgepareto.agent.profiling.board import MeterSetting
@@ -41,10 +42,12 @@ IN_WORDS = {
     float: "a number",
     bool: "true or false",
     dict: "a table, as [{key}]",
+    list: 'a list, as ["performance", "powersave"]',
 }
 CREDENTIAL_KEYS = {"folder": str}
 WORKER_KEYS = {"socket": str}
-CLOCK_KEYS = {"fix": bool, "power_mode": int}
+CLOCK_KEYS = {"fix": bool, "power_mode": int, "modes": list, "socket": str}
+MOST_CLOCK_MODES = 16
 METER_KEYS = {"kind": str, "bus": int, "address": int, "shunt_ohm": float, "rail": str, "chip": str}
 AUTO_METER = "auto"  # the best that `edgepareto-agent meters` finds
 AUTO_METER_KEYS = {"kind", "shunt_ohm"}
@@ -52,10 +55,13 @@ AUTO_METER_KEYS = {"kind", "shunt_ohm"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockSetting:
-    """fix: the clocks, while a host holds the lease. power_mode: of a Jetson's nvpmodel, set with them."""
+    """fix: the clocks, while a host holds the lease. power_mode: of a Jetson's nvpmodel, set with them. modes: that a
+    host may ask for. socket: of the service that sets these; None: the agent does it itself."""
 
     fix: bool = False
     power_mode: int | None = None
+    modes: tuple[str, ...] = ()
+    socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +119,7 @@ def read_settings(arguments: Sequence[str]) -> AgentSettings:
         threads=_positive(table, "threads", 1),
         shared=bool(table.get("shared", flags.local)) if flags.shared is None else flags.shared,
         meter=None if meter is None else _meter(meter, flags.config),
-        clocks=_clocks(table.get("clocks"), flags.config),
+        clocks=_clocks(table.get("clocks"), flags.config, flags.clock_mode),
         workers_socket=_absolute(table.get("workers"), WORKER_KEYS, f"{flags.config}: [workers]"),
         credentials=_absolute(table.get("credentials"), CREDENTIAL_KEYS, f"{flags.config}: [credentials]"),
         blob_quota_bytes=_positive(table, "blob_quota_mb", DEFAULT_BLOB_QUOTA_MB) << 20,
@@ -144,6 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of a simulated board's noise (default 0)")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME", help="a simulated board's fault")
     parser.add_argument("--pace", type=float, default=0.0, help="a simulated board's time: 0 at once (default), 1 real")
+    parser.add_argument(
+        "--clock-mode",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one that a host may ask for: performance, 1500MHz, a power mode (docs/measurement.md, Clock modes)",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="end when stdin closes or the parent ends")
     return parser
 
@@ -193,18 +206,36 @@ def _meter(meter: object, path: Path) -> MeterSetting:
     return setting
 
 
-def _clocks(clocks: object, path: Path) -> ClockSetting:
+def _clocks(clocks: object, path: Path, flagged_modes: Sequence[str]) -> ClockSetting:
+    """flagged_modes: win over the file's where there are any."""
     if clocks is None:
-        return ClockSetting()
+        return ClockSetting(modes=_clock_modes(flagged_modes, "--clock-mode"))
     where = f"{path}: [clocks]"
     assert isinstance(clocks, dict), "checked with the other keys"
     _check_keys(clocks, CLOCK_KEYS, where)
-    setting = ClockSetting(**clocks)
+    told = clocks.get("modes", [])
+    setting = ClockSetting(
+        fix=clocks.get("fix", False),
+        power_mode=clocks.get("power_mode"),
+        modes=_clock_modes(flagged_modes, "--clock-mode") or _clock_modes(told, f"{where}: modes"),
+        socket=None if "socket" not in clocks else _absolute_path(clocks["socket"], f"{where}: socket"),
+    )
     if setting.power_mode is not None and not setting.fix:
         raise ConfigError(f"{where}: power_mode is {setting.power_mode}, but it is only set with fix = true")
     if setting.power_mode is not None and setting.power_mode < 0:
         raise ConfigError(f"{where}: power_mode is {setting.power_mode}, wanted a number that nvpmodel -q shows")
     return setting
+
+
+def _clock_modes(names: Sequence[object], where: str) -> tuple[str, ...]:
+    """Well formed; whether the board has them is found out on the board."""
+    for name in names:
+        if not isinstance(name, str) or MODE_NAME.fullmatch(name) is None:
+            raise ConfigError(f"{where} holds {name!r}, wanted names as performance, 1500MHz or 15W")
+    modes = tuple(str(name) for name in names)
+    if len(set(modes)) < len(modes) or len(modes) > MOST_CLOCK_MODES:
+        raise ConfigError(f"{where} holds {len(modes)} names, wanted at most {MOST_CLOCK_MODES}, each once")
+    return modes
 
 
 def _absolute(table: object, keys: Mapping[str, type], where: str) -> Path | None:
@@ -214,9 +245,12 @@ def _absolute(table: object, keys: Mapping[str, type], where: str) -> Path | Non
     assert isinstance(table, dict), "checked with the other keys"
     _check_keys(table, keys, where)
     (key,) = keys
-    told = str(table.get(key, ""))
+    return _absolute_path(str(table.get(key, "")), f"{where}: {key}")
+
+
+def _absolute_path(told: str, where: str) -> Path:
     if not Path(told).is_absolute():
-        raise ConfigError(f"{where}: {key} is {told!r}, wanted an absolute path")
+        raise ConfigError(f"{where} is {told!r}, wanted an absolute path")
     return Path(told)
 
 

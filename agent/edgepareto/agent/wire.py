@@ -37,6 +37,7 @@ __all__ = [
     "blob_names",
     "candidate_count",
     "check_bounds",
+    "check_clock_mode",
     "check_threads",
     "device_info",
     "fingerprint",
@@ -173,6 +174,16 @@ def check_threads(message: pb.ProfileRequest | pb.ComputeOutputsRequest, device:
         threads = message.runtime.threads
     if threads > cores:
         raise RequestError(f"{threads} threads were asked for, this board has {cores} cores")
+
+
+def check_clock_mode(message: pb.ProfileRequest, device: Device) -> None:
+    """Raises RequestError for one that the board does not offer."""
+    offered = device.info.clock_modes
+    if message.clock_mode and message.clock_mode not in offered:
+        raise RequestError(
+            f"clock mode {message.clock_mode!r} was asked for, this board offers {', '.join(offered) or 'none'}; its "
+            "owner sets them ([clocks] modes of agent.toml, clock_modes under [devices.NAME])"
+        )
 
 
 def batch_request(message: pb.ProfileRequest, blobs: Mapping[str, Path]) -> BatchRequest:

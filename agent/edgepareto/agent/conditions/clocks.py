@@ -1,7 +1,8 @@
-"""Fixes the board's clocks while a host holds the lease, where the board's owner allows it, and puts them back.
+"""Sets the board's clocks, where its owner allows it, and puts them back: fixed while a host holds the lease, or in a
+mode for one batch (clock_modes.py).
 
-The lease and not the batch is the time for it: a governor that changes voids a batch only where it changes inside it
-(docs/measurement.md), and clocks that fell between two batches would have to climb again at the beginning of each.
+The lease and not the batch is the time for fixing: a governor that changes voids a batch only where it changes inside
+it (docs/measurement.md), and clocks that fell between two batches would have to climb again at the beginning of each.
 Nothing here takes throttling away: firmware and thermal governors cap a fixed clock as well.
 
 Kernel: admin-guide/pm/cpufreq, ABI/testing/sysfs-class-devfreq. A Jetson's memory clock: as its own jetson_clocks.
@@ -12,9 +13,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from edgepareto.agent.conditions.cpufreq import policies
 from edgepareto.agent.conditions.jetson import (
@@ -27,8 +29,9 @@ from edgepareto.agent.conditions.jetson import (
     set_power_mode,
 )
 from edgepareto.agent.conditions.reading import natural, text
+from edgepareto.agent.errors import ClockError
 
-__all__ = ["ClockFixer"]
+__all__ = ["ClockFixer", "Setting", "Wanted", "full_speed", "limits", "never_scaling", "setting"]
 
 BOOT_ID = "proc/sys/kernel/random/boot_id"
 CPUS = "sys/devices/system/cpu"
@@ -40,12 +43,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
+class Setting:
     """A file below the root and the text it holds, or shall hold. optional: a board is fixed without it too."""
 
     file: str
     value: str
     optional: bool = False
+
+
+Wanted: TypeAlias = Callable[[Path], Iterator[Setting]]  # of a root: in the order of writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +60,23 @@ class _Saved:
 
     boot_id: str | None
     power_mode: int | None
-    settings: tuple[_Setting, ...]
+    settings: tuple[Setting, ...]
 
 
 class ClockFixer:
     """Fixes and restores. One caller at a time; nothing here raises for what the board refuses, it is logged.
 
     saved: the file that keeps what to put back, written before anything is changed, so that a later process restores
-    what a killed one left. power_mode: of nvpmodel, to be set as well.
+    what a killed one left. power_mode: of nvpmodel, to be set as well, and first. wanted: what is set otherwise.
     """
 
-    def __init__(self, sys_root: Path, saved: Path, *, power_mode: int | None = None) -> None:
+    def __init__(
+        self, sys_root: Path, saved: Path, *, power_mode: int | None = None, wanted: Wanted | None = None
+    ) -> None:
         self._root = sys_root
         self._saved = saved
         self._power_mode = power_mode
+        self._wanted = wanted or full_speed
 
     def obstacle(self) -> str | None:
         """Why this agent cannot fix this board's clocks, in one line with what to do; None where it can."""
@@ -75,16 +84,25 @@ class ClockFixer:
             return f"{self._root / CPUS} has no cpufreq: this board's clocks cannot be set from here"
         if self._power_mode is not None and not (self._root / NVPMODEL).exists():
             return f"power_mode is {self._power_mode}, but there is no {self._root / NVPMODEL}; remove it from [clocks]"
-        for setting in _wanted(self._root):
+        for setting in self._wanted(self._root):
             path = self._root / setting.file
             if not setting.optional and not os.access(path, os.W_OK, effective_ids=True):
                 return f"{path} cannot be written; {ADVICE}"
         return None
 
     def fix(self) -> None:
-        """All or nothing, but for a Jetson's memory clock, which only root may set. Conditions.clocks_fixed tells."""
+        """As `set`, with a line in the log where the board refuses. Conditions.clocks_fixed tells."""
+        try:
+            self.set()
+        except ClockError as error:
+            log.warning("clocks are not fixed: %s", error)
+
+    def set(self) -> None:
+        """All or nothing, but for a Jetson's memory clock, which only root may set, and a power mode that is not taken.
+
+        Raises ClockError."""
         self.restore()  # else what an earlier one left fixed would pass for the owner's own choice
-        before = _present(self._root, _wanted(self._root))
+        before = _present(self._root, self._wanted(self._root))
         mode = read_power_mode_id(self._root)
         changes_mode = self._power_mode is not None and self._power_mode != mode
         saved = _Saved(
@@ -94,12 +112,12 @@ class ClockFixer:
             self._save(saved)
             if changes_mode:
                 self._change_mode(saved)
-            for setting in tuple(_wanted(self._root)):
+            for setting in tuple(self._wanted(self._root)):
                 self._write(setting)
         except OSError as error:
             advice = f"; {ADVICE}" if isinstance(error, PermissionError) else ""
-            log.warning("clocks are not fixed: %s: %s%s", error.filename, error.strerror, advice)
             self.restore()
+            raise ClockError(f"{error.filename}: {error.strerror}{advice}") from error
 
     def restore(self) -> None:
         """Put back what `fix`, of this or an earlier process, changed. Without such a file nothing is touched."""
@@ -119,16 +137,16 @@ class ClockFixer:
         if not set_power_mode(self._root, self._power_mode):
             log.warning("the board did not take power mode %d; set it by hand, it may need a reboot", self._power_mode)
         known = {setting.file for setting in saved.settings}
-        more = [s for s in _present(self._root, _wanted(self._root)) if s.file not in known]
+        more = [s for s in _present(self._root, self._wanted(self._root)) if s.file not in known]
         self._save(_Saved(boot_id=saved.boot_id, power_mode=saved.power_mode, settings=(*saved.settings, *more)))
 
-    def _put_back(self, setting: _Setting) -> None:
+    def _put_back(self, setting: Setting) -> None:
         try:
             self._write(setting)
         except OSError as error:
             log.warning("%s could not be put back to %s: %s", setting.file, setting.value, error.strerror)
 
-    def _write(self, setting: _Setting) -> None:
+    def _write(self, setting: Setting) -> None:
         """Raises OSError where a file that is not optional refuses."""
         path = self._root / setting.file
         if text(path) == setting.value:
@@ -157,7 +175,7 @@ class ClockFixer:
     def _read_saved(self) -> _Saved | None:
         try:
             content = json.loads(self._saved.read_text(encoding="utf-8"))
-            settings = tuple(_Setting(file=file, value=value) for file, value in content["settings"])
+            settings = tuple(Setting(file=file, value=value) for file, value in content["settings"])
             return _Saved(boot_id=content["boot_id"], power_mode=content["power_mode"], settings=settings)
         except FileNotFoundError:
             return None
@@ -166,18 +184,16 @@ class ClockFixer:
             return None
 
 
-def _present(root: Path, wanted: Iterator[_Setting]) -> list[_Setting]:
+def _present(root: Path, wanted: Iterator[Setting]) -> list[Setting]:
     """What those files hold now. One that cannot be read is left out, and so is not put back."""
     held = [(setting, text(root / setting.file)) for setting in wanted]
-    return [_Setting(file=s.file, value=value, optional=s.optional) for s, value in held if value is not None]
+    return [Setting(file=s.file, value=value, optional=s.optional) for s, value in held if value is not None]
 
 
-def _wanted(root: Path) -> Iterator[_Setting]:
-    """In the order of writing; put back in the opposite one. Only what this user can read: debugfs is root's."""
+def full_speed(root: Path) -> Iterator[Setting]:
+    """Put back in the opposite order. Only what this user can read: debugfs is root's."""
     for policy in policies(root):
-        governors = text(policy / "scaling_available_governors")
-        if governors is None or "performance" in governors.split():
-            yield _setting(root, policy / "scaling_governor", "performance")
+        yield from never_scaling(root, policy)
         yield from _lowest_is_highest(root, policy, "scaling_")
     for folder in gpu_clock_folders(root):
         yield from _lowest_is_highest(root, folder, "")
@@ -185,24 +201,39 @@ def _wanted(root: Path) -> Iterator[_Setting]:
         yield from _memory_clock(root)
 
 
-def _lowest_is_highest(root: Path, folder: Path, prefix: str) -> Iterator[_Setting]:
+def never_scaling(root: Path, policy: Path) -> Iterator[Setting]:
+    """Its governor, where it has that one."""
+    governors = text(policy / "scaling_available_governors")
+    if governors is None or "performance" in governors.split():
+        yield setting(root, policy / "scaling_governor", "performance")
+
+
+def limits(root: Path, policy: Path, lowest_khz: int, highest_khz: int) -> Iterator[Setting]:
+    """In the order in which the lowest is never above the highest: the kernel may refuse that."""
+    lowest = setting(root, policy / "scaling_min_freq", str(lowest_khz))
+    highest = setting(root, policy / "scaling_max_freq", str(highest_khz))
+    rises = lowest_khz > (natural(policy / "scaling_max_freq") or 0)
+    yield from (highest, lowest) if rises else (lowest, highest)
+
+
+def _lowest_is_highest(root: Path, folder: Path, prefix: str) -> Iterator[Setting]:
     """The highest stays: it is the power mode's, or the owner's."""
     highest = natural(folder / f"{prefix}max_freq")
     if highest is not None and text(folder / f"{prefix}min_freq") is not None:
-        yield _setting(root, folder / f"{prefix}min_freq", str(highest))
+        yield setting(root, folder / f"{prefix}min_freq", str(highest))
 
 
-def _memory_clock(root: Path) -> Iterator[_Setting]:
+def _memory_clock(root: Path) -> Iterator[Setting]:
     rates = [natural(root / name) for name in (f"{BPMP_EMC}/max_rate", EMC_CAP)]
     highest = min((rate for rate in rates if rate), default=None)
     if highest is not None and text(root / BPMP_EMC / "mrq_rate_locked") is not None:
-        yield _setting(root, root / BPMP_EMC / "mrq_rate_locked", "1", optional=True)
-        yield _setting(root, root / BPMP_EMC / "rate", str(highest), optional=True)
+        yield setting(root, root / BPMP_EMC / "mrq_rate_locked", "1", optional=True)
+        yield setting(root, root / BPMP_EMC / "rate", str(highest), optional=True)
     nano_highest = natural(root / NANO_EMC_MAXIMUM)
     if nano_highest is not None and text(root / NANO_EMC / "clk_state") is not None:
-        yield _setting(root, root / NANO_EMC / "clk_update_rate", str(nano_highest), optional=True)
-        yield _setting(root, root / NANO_EMC / "clk_state", "1", optional=True)
+        yield setting(root, root / NANO_EMC / "clk_update_rate", str(nano_highest), optional=True)
+        yield setting(root, root / NANO_EMC / "clk_state", "1", optional=True)
 
 
-def _setting(root: Path, path: Path, value: str, *, optional: bool = False) -> _Setting:
-    return _Setting(file=str(path.relative_to(root)), value=value, optional=optional)
+def setting(root: Path, path: Path, value: str, *, optional: bool = False) -> Setting:
+    return Setting(file=str(path.relative_to(root)), value=value, optional=optional)

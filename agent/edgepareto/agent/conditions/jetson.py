@@ -13,6 +13,7 @@ __all__ = [
     "NVPMODEL",
     "gpu_clock_folders",
     "is_jetson",
+    "power_modes",
     "read_gpu_frequency_hz",
     "read_memory_frequency_hz",
     "read_power_mode",
@@ -37,8 +38,14 @@ def is_jetson(sys_root: Path) -> bool:
 def read_power_mode(sys_root: Path) -> str | None:
     """nvpmodel's name of the present mode, such as MAXN or 15W; its number where no name is known."""
     mode = read_power_mode_id(sys_root)
-    names = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(sys_root / CONFIGURATION) or "")
-    return next((name for number, name in names if int(number) == mode), None if mode is None else str(mode))
+    known = (name for name, number in power_modes(sys_root).items() if number == mode)
+    return next(known, None if mode is None else str(mode))
+
+
+def power_modes(sys_root: Path) -> dict[str, int]:
+    """nvpmodel's own, their numbers by name."""
+    found = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(sys_root / CONFIGURATION) or "")
+    return {name: int(number) for number, name in found}
 
 
 def read_power_mode_id(sys_root: Path) -> int | None:

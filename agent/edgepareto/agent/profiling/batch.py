@@ -7,10 +7,12 @@ Only the start of the processes is concurrent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from edgepareto.agent.conditions import ClockModes
 from edgepareto.agent.conditions.linux import read_conditions
 from edgepareto.agent.device_info import boot_id_of
-from edgepareto.agent.errors import Status
+from edgepareto.agent.errors import ClockError, Status
 from edgepareto.agent.profiling.board import Board
 from edgepareto.agent.profiling.board_watch import BatchVoid, BoardWatch
 from edgepareto.agent.profiling.context import BatchContext
@@ -55,7 +57,8 @@ def profile_batch(
 
     A candidate that fails gives a trace with its status and the others go on. Where the anchor fails, nothing vouches
     for the board, so every other candidate is void: ANCHOR_DRIFT with the anchor's verdict in its message. A board that
-    is not fit to measure on (busy, throttled, changed) makes the whole batch void, the condition being the verdict.
+    is not fit to measure on (busy, throttled, changed) makes the whole batch void, the condition being the verdict, as
+    WRONG_CLOCK is of one that does not hold the clock mode asked for; it is set for the batch alone.
     A meter's fault costs the energy alone: meter_status says which; METER_OK without busy windows means not asked for.
     spawn_worker: what starts the workers, which run what was sent; spawn starts the sampler, and without it all.
     Cancelled, it ends within a fraction of a second (a clock's sleep runs out first) and gives no trace.
@@ -70,14 +73,38 @@ def profile_batch(
         on_progress=on_progress,
         cancelled=cancelled,
     )
-    batch = _Batch(context, deadline, spawn, spawn_worker or spawn)
-    try:
-        traces = batch.measure()
-    except Cancelled:
-        return
-    finally:
-        batch.end()
+    with _in_clock_mode(context) as refusal:
+        batch = _Batch(context, deadline, spawn, spawn_worker or spawn)
+        try:
+            traces = batch.measure(refusal)
+        except Cancelled:
+            return
+        finally:
+            batch.end()
     yield from traces
+
+
+@contextmanager
+def _in_clock_mode(context: BatchContext) -> Iterator[str | None]:
+    """Why the board cannot be in the mode asked for; None: it may be, until the end."""
+    asked, modes = context.request.clock_mode, context.board.clock_modes
+    if not asked:
+        yield None
+    elif modes is None or asked not in modes.names:
+        yield f"clock mode {asked} is none of this board's"
+    else:
+        try:
+            yield _refusal(modes, asked)
+        finally:
+            modes.release()
+
+
+def _refusal(modes: ClockModes, asked: str) -> str | None:
+    try:
+        modes.set(asked)
+    except ClockError as error:
+        return str(error)
+    return None
 
 
 class _Batch:
@@ -98,8 +125,11 @@ class _Batch:
         )
         self._latency = LatencyRounds(context, self._watch, on_anchor=self._judge_level)
 
-    def measure(self) -> tuple[CandidateTrace, ...]:
+    def measure(self, refusal: str | None) -> tuple[CandidateTrace, ...]:
+        """refusal: why the board is not in the clock mode asked for, and nothing is measured."""
         try:
+            if refusal is not None:
+                raise BatchVoid(Status.WRONG_CLOCK, refusal)
             self._steps()
         except BatchVoid as void:
             self._after = read_conditions(self._context.board.sys_root, contention=self._contention)
@@ -136,6 +166,7 @@ class _Batch:
         self._context.tell("preflight", self._anchor)
         self._watch.wait_until_fit()
         self._before = look_around(self._context.board, seconds=self._context.preset.look_s)
+        self._check_clocks(at_rest=True)
         self._obey(judge(self._before, when="before the batch", board=self._board))
 
     def _measure_beside_the_anchor(self, group: Sequence[Job]) -> None:
@@ -161,6 +192,7 @@ class _Batch:
     def _check(self) -> None:
         """Is what was measured so far that of a quiet, steady board? Else no more time is spent on this batch."""
         after = self._after = read_conditions(self._context.board.sys_root, contention=self._contention)
+        self._check_clocks()
         self._obey(judge(after, when="while the batch was timed", board=self._board))
         change = judge_change(
             self._before,
@@ -172,6 +204,15 @@ class _Batch:
         )
         self._obey(change)
         self._judge_level()
+
+    def _check_clocks(self, *, at_rest: bool = False) -> None:
+        """Raises BatchVoid where the board is not in the mode asked for, on a shared one as well."""
+        modes = self._board.clock_modes
+        deviation = None if modes is None else modes.deviation(at_rest=at_rest)
+        if deviation is not None:
+            message = f"the board does not hold clock mode {self._context.request.clock_mode}: {deviation}"
+            advice = "see what else sets its clocks, or take the mode out of its clock_modes"
+            raise BatchVoid(Status.WRONG_CLOCK, f"{message}; {advice}")
 
     def _judge_level(self) -> None:
         self._obey(judge_level(self._anchor_ratio(), board=self._board))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepareto.agent.clock import Clock
+from edgepareto.agent.conditions import ClockModes
 from edgepareto.agent.engine_store import EngineStore
 from edgepareto.agent.power.power_meter import MeterSetting
 
@@ -17,7 +18,7 @@ class Board:
     """sys_root: root of /sys and /proc. simulation: the folder of a simulated board, None on a real one; worker and
     sampler get the same arguments plus `--board FOLDER`. meter None: the board has none. shared: a virtual machine or a
     desk machine, where contention is a tag and not a void. engines: what was compiled of models before; None: none is
-    kept.
+    kept. clock_modes None: none may be asked for.
     """
 
     clock: Clock
@@ -27,3 +28,4 @@ class Board:
     shared: bool
     simulation: Path | None = None
     engines: EngineStore | None = None
+    clock_modes: ClockModes | None = None
