@@ -104,7 +104,7 @@ def test_a_protocol_version_that_the_host_does_not_know_is_refused(start_agent, 
 
 
 def test_an_agent_without_the_runtime_is_refused_with_what_to_install(start_agent, tmp_path: Path):
-    bare = replace(DEVICE, info=replace(DEVICE.info, runtimes=()))
+    bare = replace(DEVICE, info=replace(DEVICE.info, runtimes=(), simulated=False))
     agent = start_agent(device=bare)
     with (
         pytest.raises(
@@ -113,6 +113,30 @@ def test_an_agent_without_the_runtime_is_refused_with_what_to_install(start_agen
         connect([agent.device], owner="ann", state=tmp_path),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("runtime", "provider"),
+    [("onnxruntime-cuda", "CUDAExecutionProvider"), ("onnxruntime-tensorrt", "TensorrtExecutionProvider")],
+)
+def test_a_gpu_that_the_boards_onnx_runtime_cannot_use_is_refused_with_the_wheel_to_give(
+    start_agent, tmp_path: Path, runtime: str, provider: str
+):
+    info = replace(DEVICE.info, simulated=False)
+    agent = start_agent(device=replace(DEVICE, info=info))
+    with (
+        pytest.raises(
+            DeviceError,
+            match=rf"^pi1: runtime {runtime}: its onnxruntime 1\.23 lacks {provider} \(it has CPUExecutionProvider\); "
+            r"give the wheel .*host deploy pi1 --wheelhouse FOLDER",
+        ),
+        connect([replace(agent.device, runtime=runtime)], owner="ann", state=tmp_path),
+    ):
+        pass
+    with_gpu = replace(info, runtimes=(replace(info.runtimes[0], providers=(provider, "CPUExecutionProvider")),))
+    agent = start_agent(device=replace(DEVICE, info=with_gpu))
+    with connect([replace(agent.device, runtime=runtime)], owner="ann", state=tmp_path) as clients:
+        assert provider in clients[PI1].info.runtimes[0].providers
 
 
 @pytest.mark.parametrize("threads", [4, 5])

@@ -24,6 +24,7 @@ from edgepareto.host.config import (
 )
 from edgepareto.host.config.values import FAULTS, RUNTIMES, SIMULATED_BOARDS
 from edgepareto.host.errors import ConfigError
+from edgepareto.host.fleet.wire import ON_THE_WIRE
 
 PI1 = 'ssh = "pi@192.168.1.20"\n'
 
@@ -254,9 +255,17 @@ def test_a_name_that_is_not_there_cannot_be_removed():
 def test_the_names_that_a_user_may_choose_are_the_agents():
     assert ("auto", *AGENT_METER_KINDS) == METER_KINDS
     assert FAULT_NAMES == FAULTS
-    assert RUNTIME_NAMES == RUNTIMES
+    assert tuple(ON_THE_WIRE) == RUNTIMES
+    assert {name for name, _ in ON_THE_WIRE.values()} == set(RUNTIME_NAMES)
     boards = (files("edgepareto.agent.simulation") / "boards").iterdir()
     assert tuple(sorted(board.name.removesuffix(".toml") for board in boards)) == SIMULATED_BOARDS
+
+
+@pytest.mark.parametrize("runtime", ["litert", "onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_a_device_may_be_run_by_any_runtime_that_an_agent_knows(runtime: str):
+    add_device("jetson1", {"ssh": "me@b", "runtime": runtime})
+    (known,) = (device for device in read_known(None) if device.name == "jetson1")
+    assert known.runtime == runtime
 
 
 def test_a_board_without_ssh_cannot_be_recorded():

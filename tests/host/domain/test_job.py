@@ -135,6 +135,7 @@ def test_a_job_carries_who_measured_under_what_conditions() -> None:
     )
     trace = replace(
         TRACE,
+        build_ns=42_000_000_000,
         load_ns=5_000_000,
         first_run_ns=30_000_000,
         before=before,
@@ -144,7 +145,7 @@ def test_a_job_carries_who_measured_under_what_conditions() -> None:
         voided=2,
     )
     found = reduce_trace(trace)
-    assert (found.load_s, found.first_run_s) == pytest.approx((0.005, 0.03))
+    assert (found.build_s, found.load_s, found.first_run_s) == pytest.approx((42, 0.005, 0.03))
     assert (found.before, found.after) == (before, after)
     assert (found.peak_rss_bytes, found.anchor_ratio, found.voided) == (61 << 20, 1.01, 2)
     assert (found.board_id, found.boot_id, found.attempt, found.purpose) == ("b", "b", 0, trace.purpose)

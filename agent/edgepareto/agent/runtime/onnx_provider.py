@@ -70,7 +70,7 @@ def check_provider(session: onnxruntime.InferenceSession, asked: ProviderOptions
 
 
 def _nodes(session: onnxruntime.InferenceSession) -> Counter[str]:
-    """Of the model, by the provider that took them. Empty: this release does not tell (ONNX Runtime before 1.24)."""
+    """Of the model, by the provider that took them. Empty: this release does not tell."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return Counter()
     counts: Counter[str] = Counter()

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgepareto.host.domain.deployment import RUNTIMES
 from edgepareto.host.domain.front import Constraints
 from edgepareto.host.domain.measurement import EnergyObjective
 
@@ -37,7 +38,6 @@ FAULTS = (
     "meter_offset_uv", "meter_gain", "noise", "drift", "hot", "undervoltage", "throttle_mid_block", "contention",
     "low_memory", "dies_after", "reboot_after", "crash", "hang", "oom", "wrong_output", "wrong_provider",
 )  # fmt: skip
-RUNTIMES = ("onnxruntime", "litert")
 METER_KINDS = ("auto", "ina219", "hwmon", "jetson", "pi5_pmic", "rapl")  # as agent.toml takes them
 ENERGIES = tuple(objective.value for objective in EnergyObjective)
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

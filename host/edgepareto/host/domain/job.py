@@ -119,6 +119,7 @@ class Job:
     agent_version: str
     protocol: int
     runtime: RuntimeUsed | None
+    build_s: float | None
     load_s: float | None
     first_run_s: float | None
     output_error: float | None
@@ -158,6 +159,7 @@ def reduce_trace(trace: ProfileTrace) -> Job:
         agent_version=trace.agent_version,
         protocol=trace.protocol,
         runtime=trace.runtime,
+        build_s=_seconds(trace.build_ns),
         load_s=_seconds(trace.load_ns),
         first_run_s=_seconds(trace.first_run_ns),
         output_error=trace.output_error,

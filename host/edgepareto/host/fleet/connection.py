@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
+from edgepareto.host.domain.deployment import ON_GPU
 from edgepareto.host.errors import DeviceError
+from edgepareto.host.fleet import wire
 from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
 from edgepareto.host.fleet.lease import WAIT_S, HeldLease
 from edgepareto.host.fleet.line import Line
@@ -138,14 +140,21 @@ def _target(device: DeviceConfig, agent: LocalAgent | None) -> str:
 
 
 def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
-    installed = [runtime.name for runtime in info.runtimes]
-    if device.runtime in installed:
+    name, provider = wire.ON_THE_WIRE[device.runtime]
+    found = next((runtime for runtime in info.runtimes if runtime.name == name), None)
+    if found is not None and (device.runtime not in ON_GPU or provider in found.providers):
         return
-    known = ", ".join(installed) or "none"
+    known = ", ".join(runtime.name for runtime in info.runtimes) or "none"
     if info.simulated:
         raise DeviceError(
             f"{device.name}: a simulated {info.board} has no runtime {device.runtime} (it has {known}); choose one "
             f"of its own under [devices.{device.name}]"
+        )
+    if found is not None:
+        raise DeviceError(
+            f"{device.name}: runtime {device.runtime}: its {name} {found.version} lacks {provider} (it has "
+            f"{', '.join(found.providers)}); give the wheel that is made for this board's GPU, for a Jetson "
+            f"NVIDIA's: host deploy {device.name} --wheelhouse FOLDER (docs/runtimes.md)"
         )
     raise DeviceError(
         f"{device.name}: its agent has no runtime {device.runtime} (it has {known}); "

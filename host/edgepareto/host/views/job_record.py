@@ -16,6 +16,7 @@ def job_record(job: Job) -> JobRecord:
     """All that was measured, and under what."""
     meter = job.meter
     record: dict[str, object | None] = {
+        "build_s": job.build_s,
         "load_s": job.load_s,
         "first_run_s": job.first_run_s,
         "output_error": job.output_error,
