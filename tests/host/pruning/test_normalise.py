@@ -388,11 +388,12 @@ def test_equal_free_sizes_have_equal_names_behind_layers_that_keep_them():
     assert shapes["out"] == ("n", "height*width", 5)
 
 
-def test_a_layers_weight_tells_the_rank_that_inference_lost():
+@pytest.mark.parametrize("outputs", [{"out": None}, {"out": None, "y": None}])
+def test_a_layers_weight_tells_the_rank_that_inference_lost(outputs):
     model = graph_model(
         [node("Gelu", "x", "y", domain="com.microsoft"), node("Conv", "y w", "out")],
         {"x": ["n", 3, 8, 8]},
-        {"out": None},
+        outputs,
         {"w": np.zeros((5, 3, 3, 3), np.float32)},
     )
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))

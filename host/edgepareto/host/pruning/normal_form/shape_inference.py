@@ -93,7 +93,7 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
 def _add_dictated_shapes(light: onnx.ModelProto, model: onnx.ModelProto, shapes: dict[str, Shape | None]) -> bool:
     """Behind an operator that inference does not know, a layer's weight still tells rank and channels of its input."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    inputs = {value.name: value for value in light.graph.input}
+    ends = {value.name: value for value in (*light.graph.input, *light.graph.output)}
     added: set[str] = set()
     for node in light.graph.node:
         if node.domain not in DEFAULT_DOMAINS or len(node.input) < 2 or node.input[1] not in weights:
@@ -103,8 +103,8 @@ def _add_dictated_shapes(light: onnx.ModelProto, model: onnx.ModelProto, shapes:
         if dictated is None or shapes.get(data) is not None or data in added:
             continue
         value = onnx.helper.make_tensor_value_info(data, weight.data_type, dictated)
-        if data in inputs:
-            inputs[data].type.CopyFrom(value.type)
+        if data in ends:
+            ends[data].type.CopyFrom(value.type)
         else:
             light.graph.value_info.append(value)
         added.add(data)
