@@ -33,13 +33,13 @@ ERF_NEAR_ZERO = [2 / math.sqrt(math.pi) * factor for factor in (1, -1 / 3, 1 / 1
 ARTANH_TWICE = (2.00000000768, 0.66666321641, 0.40024595230, 0.27965157755, 0.28157778314)
 
 
-@converts(*PLAIN)
+@converts(*PLAIN, floats=True)
 def apply_activation(c: Conversion, node: onnx.NodeProto) -> None:
     if node.op_type != "Relu" or not _fused(c, node, "RELU"):
         _elementwise(c, node, lambda x: apply(c, PLAIN[node.op_type], x))
 
 
-@converts("Elu", "Selu", "Celu")
+@converts("Elu", "Selu", "Celu", floats=True)
 def apply_elu(c: Conversion, node: onnx.NodeProto) -> None:
     """gamma * (max(0, x) + alpha * (exp(min(0, x) / width) - 1)); TFLite's has 1 for each of them."""
     alpha, gamma, width = float_attribute(node, "alpha", 1.0), 1.0, 1.0
@@ -59,7 +59,7 @@ def apply_elu(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("Softplus")
+@converts("Softplus", floats=True)
 def apply_softplus(c: Conversion, node: onnx.NodeProto) -> None:
     """max(0, x) + log(1 + e) with e = exp(-|x|), written as 2 artanh(z) with z = e / (2 + e).
 
@@ -75,7 +75,7 @@ def apply_softplus(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("Mish")
+@converts("Mish", floats=True)
 def apply_mish(c: Conversion, node: onnx.NodeProto) -> None:
     """x * tanh(log(1 + e)) = x * n / (n + 2) with e = exp(x), n = e * (e + 2); from 20 on the factor is 1."""
 
@@ -87,18 +87,18 @@ def apply_mish(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("Softsign")
+@converts("Softsign", floats=True)
 def apply_softsign(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, lambda x: apply(c, "DIV", x, apply(c, "ADD", apply(c, "ABS", x), number(c, 1))))
 
 
-@converts("ThresholdedRelu")
+@converts("ThresholdedRelu", floats=True)
 def apply_thresholded_relu(c: Conversion, node: onnx.NodeProto) -> None:
     alpha = number(c, float_attribute(node, "alpha", 1.0))
     _elementwise(c, node, lambda x: apply(c, "SELECT_V2", apply(c, "GREATER", x, alpha), x, number(c, 0)))
 
 
-@converts("Erf")
+@converts("Erf", floats=True)
 def apply_erf(c: Conversion, node: onnx.NodeProto) -> None:
     """From GELU(z) = z / 2 * (1 + erf(z / sqrt 2)), which loses digits near zero; there its series."""
 
@@ -133,14 +133,14 @@ def clip(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("LeakyRelu")
+@converts("LeakyRelu", floats=True)
 def apply_leaky_relu(c: Conversion, node: onnx.NodeProto) -> None:
     options = schema.LeakyReluOptionsT()
     options.alpha = float_attribute(node, "alpha", 0.01)
     _elementwise(c, node, lambda x: c.compute("LEAKY_RELU", [x], shape_of(c, x), "float32", options))
 
 
-@converts("PRelu")
+@converts("PRelu", floats=True)
 def apply_prelu(c: Conversion, node: onnx.NodeProto) -> None:
     """TFLite's has one slope per place of the last axis as it lies; others are max(0, x) + slope * min(0, x)."""
     order = c.placed(node.input[0]).order
@@ -158,14 +158,14 @@ def apply_prelu(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("Gelu")
+@converts("Gelu", floats=True)
 def apply_gelu(c: Conversion, node: onnx.NodeProto) -> None:
     options = schema.GeluOptionsT()
     options.approximate = text_attribute(node, "approximate", "none") == "tanh"
     _elementwise(c, node, lambda x: c.compute("GELU", [x], shape_of(c, x), "float32", options))
 
 
-@converts("HardSigmoid")
+@converts("HardSigmoid", floats=True)
 def apply_hard_sigmoid(c: Conversion, node: onnx.NodeProto) -> None:
     """max(0, min(1, alpha x + beta))."""
     alpha, beta = float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)
@@ -177,7 +177,7 @@ def apply_hard_sigmoid(c: Conversion, node: onnx.NodeProto) -> None:
     _elementwise(c, node, made)
 
 
-@converts("Softmax", "LogSoftmax")
+@converts("Softmax", "LogSoftmax", floats=True)
 def apply_softmax(c: Conversion, node: onnx.NodeProto) -> None:
     """TFLite's is over the last axis. Before opset 13 ONNX's is over all axes from its own on, as one."""
     name = node.input[0]

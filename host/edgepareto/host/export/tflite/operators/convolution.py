@@ -13,7 +13,7 @@ from edgepareto.host.pruning.normal_form import int_attribute
 __all__ = ["convolve"]
 
 
-@converts("Conv")
+@converts("Conv", floats=True)
 def convolve(c: Conversion, node: onnx.NodeProto) -> None:
     weight = c.need_constant(node, 1, "weight")
     out_shape, in_shape = c.shape(node.output[0]), c.shape(node.input[0])

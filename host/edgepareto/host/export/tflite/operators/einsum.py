@@ -59,7 +59,7 @@ class Term:
         )
 
 
-@converts("Einsum")
+@converts("Einsum", floats=True)
 def contract(c: Conversion, node: onnx.NodeProto) -> None:
     labels, result = _read(text_attribute(node, "equation", ""), [len(c.shape(name)) for name in node.input])
     sizes: dict[str, int] = {}

@@ -32,6 +32,8 @@ def combine(c: Conversion, node: onnx.NodeProto) -> None:
     if node.op_type == "Pow" and c.dtype_of(others[0]) != c.dtype_of(total):
         exponent = c.need_constant(node, 1, "exponent is of another type and")
         others = [c.flat.constant(exponent.astype(c.dtype_of(total)), "exponent")]
+    if node.op_type == "Pow" and c.dtype_of(total) != "float32":
+        raise Unsupported(f"Pow of {c.dtype_of(total)}")
     for other in others:
         total = apply(c, BINARY[node.op_type], total, other)
     if not others:

@@ -16,7 +16,7 @@ from edgepareto.host.pruning.normal_form import float_attribute, int_attribute
 __all__ = ["multiply", "multiply_and_add"]
 
 
-@converts("Gemm")
+@converts("Gemm", floats=True)
 def multiply_and_add(c: Conversion, node: onnx.NodeProto) -> None:
     a, b = node.input[0], node.input[1]
     matrix, bias = c.constant(b), _constant_row(c, node)
@@ -66,7 +66,7 @@ def _times(c: Conversion, tensor: int, factor: float) -> int:
     return tensor if factor == 1 else apply(c, "MUL", tensor, number(c, factor))
 
 
-@converts("MatMul")
+@converts("MatMul", floats=True)
 def multiply(c: Conversion, node: onnx.NodeProto) -> None:
     a, b = node.input[:2]
     shape, matrix = c.shape(node.output[0]), c.constant(b)

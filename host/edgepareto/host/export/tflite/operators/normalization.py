@@ -20,7 +20,7 @@ __all__ = ["normalise_batch", "normalise_groups", "normalise_layer", "normalise_
 DEVIATION_EPSILON = 1e-9  # of operator MeanVarianceNormalization-13
 
 
-@converts("BatchNormalization")
+@converts("BatchNormalization", floats=True)
 def normalise_batch(c: Conversion, node: onnx.NodeProto) -> None:
     """One that follows a layer was folded into it before (folding.py)."""
     gain, shift, mean, variance = (c.need_constant(node, position, "statistics") for position in range(1, 5))
@@ -32,7 +32,7 @@ def normalise_batch(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(name, apply(c, "ADD", scaled, offset), x.order)
 
 
-@converts("LayerNormalization")
+@converts("LayerNormalization", floats=True)
 def normalise_layer(c: Conversion, node: onnx.NodeProto) -> None:
     """Over the last axes: (x - mean) / sqrt(variance + epsilon), then gain and shift."""
     if any(node.output[1:]):
@@ -47,7 +47,7 @@ def normalise_layer(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(node.output[0], made, x.order)
 
 
-@converts("InstanceNormalization", "GroupNormalization")
+@converts("InstanceNormalization", "GroupNormalization", floats=True)
 def normalise_groups(c: Conversion, node: onnx.NodeProto) -> None:
     """Each group of channels over all places, as an axis of its own between; an instance is a group of one channel."""
     shape = c.shape(node.input[0])
@@ -68,7 +68,7 @@ def normalise_groups(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(node.output[0], apply(c, "ADD", made, c.weights(shift, f"{node.output[0]}_shift")), order)
 
 
-@converts("MeanVarianceNormalization")
+@converts("MeanVarianceNormalization", floats=True)
 def normalise_mean_and_variance(c: Conversion, node: onnx.NodeProto) -> None:
     x = c.placed(node.input[0])
     axes = [x.order.index(axis % len(x.shape)) for axis in ints_attribute(node, "axes") or (0, 2, 3)]
@@ -77,7 +77,7 @@ def normalise_mean_and_variance(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(node.output[0], apply(c, "DIV", centred, deviation), x.order)
 
 
-@converts("LpNormalization")
+@converts("LpNormalization", floats=True)
 def normalise_length(c: Conversion, node: onnx.NodeProto) -> None:
     """What has no length stays zero."""
     x = c.placed(node.input[0])
@@ -88,7 +88,7 @@ def normalise_length(c: Conversion, node: onnx.NodeProto) -> None:
     c.give(node.output[0], apply(c, "DIV", x.tensor, length), x.order)
 
 
-@converts("LRN")
+@converts("LRN", floats=True)
 def normalise_local_response(c: Conversion, node: onnx.NodeProto) -> None:
     """ONNX divides alpha by the size, TFLite does not; TFLite's window has an odd size."""
     size = int_attribute(node, "size", 1)

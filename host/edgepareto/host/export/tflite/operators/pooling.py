@@ -17,7 +17,7 @@ from edgepareto.host.pruning.normal_form import int_attribute, ints_attribute
 __all__ = ["pool_everything", "pool_windows"]
 
 
-@converts("MaxPool", "AveragePool", "LpPool")
+@converts("MaxPool", "AveragePool", "LpPool", floats=True)
 def pool_windows(c: Conversion, node: onnx.NodeProto) -> None:
     if len(node.output) > 1 and node.output[1]:
         raise Unsupported("MaxPool with indices as a second output")
@@ -74,7 +74,7 @@ def _pooled(c: Conversion, code: str, image: int, windows: Windows, out: tuple[i
     return c.compute(code, [image], out, "float32", options)
 
 
-@converts("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+@converts("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", floats=True)
 def pool_everything(c: Conversion, node: onnx.NodeProto) -> None:
     image = c.channels_last(node.input[0])
     axes = range(1, len(c.shape(node.input[0])) - 1)

@@ -33,7 +33,7 @@ Direction = Callable[[int, int], int]
 Step = Callable[[int, str, int, list[int]], list[int]]  # direction, name, what the input adds, states -> new states
 
 
-@converts("LSTM")
+@converts("LSTM", floats=True)
 def lstm(c: Conversion, node: onnx.NodeProto) -> None:
     _require_common(c, node, ("Sigmoid", "Tanh", "Tanh"))
     if int_attribute(node, "input_forget", 0):
@@ -60,7 +60,7 @@ def lstm(c: Conversion, node: onnx.NodeProto) -> None:
     _give_fused(c, node, "UNIDIRECTIONAL_SEQUENCE_LSTM", options, arrays, ("hidden", "cell"))
 
 
-@converts("RNN")
+@converts("RNN", floats=True)
 def rnn(c: Conversion, node: onnx.NodeProto) -> None:
     activation = _require_common(c, node, ("Tanh",), ("Relu",))[0].upper()
     weight, recurrent, bias = _weights(c, node)
@@ -80,7 +80,7 @@ def rnn(c: Conversion, node: onnx.NodeProto) -> None:
     _give_unrolled(c, node, lambda number: bias[number].reshape(2, -1).sum(axis=0), step)
 
 
-@converts("GRU")
+@converts("GRU", floats=True)
 def gru(c: Conversion, node: onnx.NodeProto) -> None:
     """ONNX's equations (operator GRU-14); gates z, r, h."""
     _require_common(c, node, ("Sigmoid", "Tanh"))

@@ -19,6 +19,7 @@ BUILTINS = {
     "ReduceMean": "MEAN", "ReduceSum": "SUM", "ReduceMax": "REDUCE_MAX", "ReduceMin": "REDUCE_MIN",
     "ReduceProd": "REDUCE_PROD",
 }  # fmt: skip
+OF_FLOATS = ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 Change = Callable[[Conversion, int], int]
 AROUND_A_SUM: dict[str, tuple[Change, Change]] = {  # what is done before it and after it
     "ReduceL1": (lambda c, x: apply(c, "ABS", x), lambda _, x: x),
@@ -32,6 +33,8 @@ AROUND_A_SUM: dict[str, tuple[Change, Change]] = {  # what is done before it and
 def reduce(c: Conversion, node: onnx.NodeProto) -> None:
     x = c.placed(node.input[0])
     rank, op = len(x.shape), node.op_type
+    if op in OF_FLOATS and c.dtype_of(x.tensor) != "float32":
+        raise Unsupported(f"{op} of {c.dtype_of(x.tensor)}")
     given = ints_attribute(node, "axes")
     if given is None and len(node.input) > 1 and node.input[1]:
         given = [int(axis) for axis in c.need_constant(node, 1, "axes")]

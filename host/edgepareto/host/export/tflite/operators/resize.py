@@ -41,6 +41,8 @@ def resize(c: Conversion, node: onnx.NodeProto) -> None:
         options = _linear_options(axes)
     elif mode != "cubic":
         raise Unsupported(f"Resize of mode {mode}")
+    if mode != "nearest" and c.dtype(node.input[0]) != "float32":
+        raise Unsupported(f"Resize of mode {mode} of {c.dtype(node.input[0])}")
     rank = len(c.shape(node.input[0]))
     if options is not None and rank == 4 and set(axes) <= {2, 3}:
         after = c.shape(node.output[0])

@@ -14,7 +14,7 @@ from edgepareto.host.pruning.normal_form import int_attribute, ints_attribute, t
 __all__ = ["convolve_transposed"]
 
 
-@converts("ConvTranspose")
+@converts("ConvTranspose", floats=True)
 def convolve_transposed(c: Conversion, node: onnx.NodeProto) -> None:
     weight = c.need_constant(node, 1, "weight")
     in_shape, out_shape = c.shape(node.input[0]), c.shape(node.output[0])
