@@ -19,6 +19,7 @@ from edgepareto.host.domain import (
     Batch,
     BatchEntry,
     Conditions,
+    Deployment,
     DeviceInfo,
     DeviceName,
     LatencyBlock,
@@ -34,6 +35,8 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import DeviceLost
+from edgepareto.host.export.parity import onnx_outputs
+from numpy.typing import NDArray
 
 METER = Meter(kind="fake", quality=MeterQuality.SIMULATED)
 NOISE = 0.01
@@ -47,7 +50,7 @@ class FakeDevice:
 
     boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not answer.
     incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
-    noise; None: follows the model's weights.
+    noise; None: follows the model's weights. arithmetic: what its processor makes of a model's right outputs.
     """
 
     name: str
@@ -62,6 +65,7 @@ class FakeDevice:
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
     boots: Callable[[int], tuple[str, str]] = lambda asked: ("boot", "0")
+    arithmetic: Callable[[Path, NDArray[np.generic]], NDArray[np.generic]] = lambda model, outputs: outputs
     is_looked_for: bool = False
     incidents: dict[int, tuple[Incident, ...]] = field(default_factory=dict)
 
@@ -100,6 +104,22 @@ class FakeDevice:
         self.on_batch(batch)
         on_progress("latency")
         return tuple(self._trace(batch, entry) for entry in (batch.anchor, *batch.entries))
+
+    def outputs(
+        self,
+        model: Path,
+        inputs: Path,
+        deployment: Deployment,
+        on_progress: Callable[[str], None] = lambda text: None,
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """Of an .onnx file, run here."""
+        with np.load(inputs) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+        rows = len(next(iter(arrays.values())))
+        feeds = [{name: array[row] for name, array in arrays.items()} for row in range(rows)]
+        seen = onnx_outputs(model.read_bytes(), feeds)
+        on_progress(f"outputs of {rows} runs")
+        return {name: self.arithmetic(model, np.stack([run[name] for run in seen])) for name in seen[0]}
 
     def _trace(self, batch: Batch, entry: BatchEntry) -> ProfileTrace:
         assert hashlib.sha256(entry.model.read_bytes()).hexdigest() == entry.model_sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -95,18 +95,18 @@ class Dataset:
 
     def first(self, count: int) -> Dataset:
         """The first `count` samples, all where there are fewer."""
-        kept = {name: array[:count] for name, array in self.inputs.items()}
-        labels = None if self.labels is None else self.labels[:count]
-        return Dataset(
-            source=self.source,
-            inputs=kept,
-            labels=labels,
-            dtypes=self.dtypes,
-            batches=self.batches,
-            scale=self.scale,
-            offset=self.offset,
-            sha256=_content_hash(kept, labels),
-        )
+        return self._only(slice(count))
+
+    def spread(self, count: int) -> Dataset:
+        """`count` samples evenly from the first to the last, for data may be sorted by class; all where there are
+        fewer."""
+        count = min(count, len(self))
+        return self._only(np.arange(count) * len(self) // count)
+
+    def _only(self, rows: slice | NDArray[np.intp]) -> Dataset:
+        kept = {name: array[rows] for name, array in self.inputs.items()}
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, inputs=kept, labels=labels, sha256=_content_hash(kept, labels))
 
     def _as_input(self, array: Array, dtype: np.dtype[np.generic]) -> Array:
         if array.dtype.kind in "iub" and dtype.kind == "f":

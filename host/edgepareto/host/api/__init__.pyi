@@ -35,4 +35,5 @@ from edgepareto.host.api.study import export as export
 from edgepareto.host.api.study import load_study as load_study
 from edgepareto.host.api.study import recompute as recompute
 from edgepareto.host.api.study import remeasure as remeasure
+from edgepareto.host.api.verifying import verify as verify
 from edgepareto.host.config import DeviceConfig as DeviceConfig

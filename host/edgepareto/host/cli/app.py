@@ -25,6 +25,7 @@ from edgepareto.host.cli import (
     recompute,
     remeasure,
     search,
+    verify,
 )
 from edgepareto.host.cli.options import DebugOption, QuietOption
 from edgepareto.host.cli.session import Session
@@ -100,6 +101,7 @@ app.command()(profile.profile)
 app.command("profile-steps")(profile_steps.profile_steps)
 app.command()(recompute.recompute)
 app.command()(remeasure.remeasure)
+app.command()(verify.verify)
 app.command()(prune.prune)
 app.command()(inspect.inspect)
 app.command()(convert.convert)

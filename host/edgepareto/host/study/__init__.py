@@ -5,6 +5,7 @@ from edgepareto.host.study.profiler import Connect, Profiler
 from edgepareto.host.study.recompute import keep_shown, recompute
 from edgepareto.host.study.remeasure import remeasure
 from edgepareto.host.study.study import run_study
+from edgepareto.host.study.verify import verify
 
 __all__ = [
     "Connect",
@@ -17,4 +18,5 @@ __all__ = [
     "remeasure",
     "run_study",
     "stored_search",
+    "verify",
 ]

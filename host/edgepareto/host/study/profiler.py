@@ -7,15 +7,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from edgepareto.host.config import DeviceConfig
-from edgepareto.host.domain import Batch, DeviceInfo, DeviceName, ProfileTrace
+from edgepareto.host.domain import Batch, Deployment, DeviceInfo, DeviceName, ProfileTrace
 from edgepareto.host.domain.incident import Incident
+from numpy.typing import NDArray
 
 __all__ = ["Connect", "Profiler"]
 
 
 class Profiler(Protocol):
-    """One connected device. One batch at a time; a batch sent again under its request key is not measured again."""
+    """One connected device. One batch, or one model's outputs, at a time; a batch sent again under its request key is
+    not measured again."""
 
     @property
     def info(self) -> DeviceInfo:
@@ -36,6 +39,15 @@ class Profiler(Protocol):
         """The anchor's trace first, then the entries' in order. Raises DeviceLost, also when the block ends.
 
         on_incident: what befell the board meanwhile and was healed, or was not; called before this returns or raises.
+        """
+        ...
+
+    def outputs(
+        self, model: Path, inputs: Path, deployment: Deployment, on_progress: Callable[[str], None] = ...
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """By output, row i of what row i of the inputs (.npz, a row as it is fed) gave.
+
+        Raises EvaluationError where the model fails there, WrongProtocol where the agent cannot, DeviceLost.
         """
         ...
 

@@ -38,7 +38,7 @@ from edgepareto.host.study.model_files import files_of_model, inputs_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasuring_device import RemeasuringDevice
 
-__all__ = ["remeasure"]
+__all__ = ["as_reached_today", "remeasure"]
 
 Listener = Callable[[StudyNotice], None]
 
@@ -71,7 +71,7 @@ def remeasure(
         identity = store.identity()
         assert identity is not None, "its fronts were read"
         records = {record.name: record for record in store.devices()}
-        configs = [_config(records[front.device.name], known) for front in wanted]
+        configs = [as_reached_today(records[front.device.name], known) for front in wanted]
         _require_files(study, wanted)
         stop = Event()
         threads = stack.enter_context(ThreadPoolExecutor(len(wanted), thread_name_prefix="device"))
@@ -169,7 +169,7 @@ def _add(wanted: dict[DeviceFront, list[FrontPoint]], fronts: Sequence[DeviceFro
         raise refusals[0]
 
 
-def _config(record: DeviceRecord, known: Sequence[DeviceConfig]) -> DeviceConfig:
+def as_reached_today(record: DeviceRecord, known: Sequence[DeviceConfig]) -> DeviceConfig:
     """As the study has it, where it is reached today."""
     stored = record.config
     today = next((device for device in known if device.name == stored.name), None)

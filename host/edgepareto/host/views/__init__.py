@@ -26,6 +26,7 @@ from edgepareto.host.views.spinner import show_spinner
 from edgepareto.host.views.steps_plot import write_steps_plot
 from edgepareto.host.views.steps_view import ProbedSteps, steps_json, steps_tables
 from edgepareto.host.views.table import front_tables
+from edgepareto.host.views.verify_view import verified_json, verified_tables
 
 __all__ = [
     "ConvertReport",
@@ -70,4 +71,6 @@ __all__ = [
     "write_front_plot",
     "write_report",
     "write_steps_plot",
+    "verified_json",
+    "verified_tables",
 ]

@@ -1,0 +1,145 @@
+"""Scoring a study's candidates on a board itself, for who will deploy what runs there and not on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
+from edgepareto.host.config import DeviceConfig
+from edgepareto.host.domain import Deployment, DeviceFront, FrontPoint, StudyFronts, StudyNotice
+from edgepareto.host.domain.verified import Verified, VerifiedDevice
+from edgepareto.host.errors import DataError, StudyError, WrongProtocol, WrongUse
+from edgepareto.host.export import class_count, input_tensors, pick, read_model
+from edgepareto.host.export.input_shapes import close_batch
+from edgepareto.host.fleet import WAIT_S, lease_owner
+from edgepareto.host.fleet import connect as connect_fleet
+from edgepareto.host.store import StudyIdentity, StudyStore
+from edgepareto.host.study.board_accuracy import BoardModel, board_accuracy
+from edgepareto.host.study.evaluate_candidate import Split
+from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
+from edgepareto.host.study.model_files import LITERT, files_of_model, model_file
+from edgepareto.host.study.profiler import Connect
+from edgepareto.host.study.remeasure import as_reached_today
+
+if TYPE_CHECKING:
+    from edgepareto.host.export.tflite import LiteModel
+
+__all__ = ["USUAL_SAMPLES", "verify"]
+
+USUAL_SAMPLES = 500  # a difference of two points shows, and a small board needs minutes
+
+
+def verify(
+    study: Path,
+    *,
+    device: str,
+    choice: str | None,
+    samples: int | None,
+    known: Sequence[DeviceConfig],
+    folder: Path,
+    listener: Callable[[StudyNotice], None],
+    wait_s: float = WAIT_S,
+    connect: Connect = connect_fleet,
+) -> VerifiedDevice:
+    """The study's metric on the device and on the host, by the same files on the same samples.
+
+    choice: an id, which may be shortened, or knee, fastest and so on; None: every member of the device's front.
+    samples: of the test split, of validation where there is none, evenly; None: USUAL_SAMPLES, or all of fewer.
+    known, folder, wait_s: as for `remeasure`. A candidate that fails there is told in its result. Raises StudyError,
+    WrongUse, DataError, DeviceError; DeviceLost where the board does not get to the end.
+    """
+    front = _front(read_fronts(study), study, device)
+    points = list(front.front) if choice is None else [pick(front, choice)]
+    if not points:
+        raise WrongUse(f"{device}: its front is empty; host front says why, --pick names a candidate")
+    if samples is not None and samples < 1:
+        raise WrongUse(f"--samples {samples}: wanted 1 or more")
+    with StudyStore.open_for_search(study) as store:
+        identity = store.identity()
+        assert identity is not None, "its front was read"
+        models = study / MODELS_FOLDER
+        _require_files(models, front, points)
+        split, dataset = _samples(identity, _onnx_file(models, points[0]), folder, samples)
+        metric = metric_by_name(identity.search.metric, folder=folder)
+        files = [_board_model(models, front, point) for point in points]
+        record = next(record for record in store.devices() if record.name == front.device.name)
+
+        def tell(text: str) -> None:
+            listener(StudyNotice(text=text, is_warning=False))
+
+        def on_scored(verified: Verified) -> None:
+            tell(f"{device}: {verified.candidate} {verified.failure or 'scored'}")
+
+        config = as_reached_today(record, known)
+        owner = lease_owner(str(study.absolute()))
+        with connect([config], owner=owner, state=study / "agents", wait_s=wait_s, tell=tell) as profilers:
+            profiler = profilers[front.device.name]
+            try:
+                found = board_accuracy(files, profiler, dataset, metric, on_scored=on_scored)
+            except WrongProtocol as error:  # a board that is not set up for what was asked, not one that failed at it
+                raise WrongUse(str(error)) from error
+            return VerifiedDevice(
+                device=profiler.info,
+                metric=identity.search.metric,
+                split=split.value,
+                samples=len(dataset),
+                candidates=found,
+            )
+
+
+def _front(fronts: StudyFronts, study: Path, device: str) -> DeviceFront:
+    found = next((front for front in fronts.devices if front.device.name == device), None)
+    if found is None:
+        names = ", ".join(front.device.name for front in fronts.devices)
+        raise WrongUse(f"device {device} is not in {study}; it has {names}")
+    return found
+
+
+def _samples(identity: StudyIdentity, model: Path, folder: Path, count: int | None) -> tuple[Split, Dataset]:
+    """Raises DataError, also where the data is no longer what the study was begun with."""
+    split = Split.VALIDATION if identity.test_sha256 is None else Split.TEST
+    is_test = split is Split.TEST
+    source = identity.data.test if is_test else identity.data.validation
+    if source is None:
+        raise DataError(f"the study names no {split.value} data")
+    opened = read_model(model)
+    dataset = load_dataset(
+        source, identity.data, input_tensors(opened), folder=folder, labelled=True, classes=class_count(opened)
+    )
+    if dataset.sha256 != (identity.test_sha256 if is_test else identity.validation_sha256):
+        raise DataError(f"{source}: is not the {split.value} data that the study was begun with")
+    if count is not None and count > len(dataset):
+        raise WrongUse(f"--samples {count}: {source} has {len(dataset)}, wanted 1 to {len(dataset)}")
+    return split, dataset.spread(count or USUAL_SAMPLES)
+
+
+def _require_files(models: Path, front: DeviceFront, points: Sequence[FrontPoint]) -> None:
+    for point in points:
+        for file in files_of_model(models, str(point.candidate.model_sha256), [front.runtime]):
+            if not file.is_file():
+                raise StudyError(f"{file}: is gone; delete {models} and make it again with host search --resume")
+
+
+def _onnx_file(models: Path, point: FrontPoint) -> Path:
+    return model_file(models, str(point.candidate.model_sha256))
+
+
+def _board_model(models: Path, front: DeviceFront, point: FrontPoint) -> BoardModel:
+    file = model_file(models, str(point.candidate.model_sha256), front.runtime)
+    return BoardModel(
+        candidate=point.candidate.id,
+        file=file,
+        deployment=Deployment(runtime=front.runtime, precision=front.precision, threads=front.threads),
+        lite=_lite_model(models, point, file) if front.runtime == LITERT else None,
+    )
+
+
+def _lite_model(models: Path, point: FrontPoint, file: Path) -> LiteModel:
+    """The stored file, with the order of axes that converting again tells."""
+    from edgepareto.host.export.tflite import to_tflite
+
+    onnx_file = _onnx_file(models, point)
+    return replace(to_tflite(close_batch(read_model(onnx_file)), onnx_file.name), content=file.read_bytes())
