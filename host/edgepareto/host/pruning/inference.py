@@ -35,6 +35,7 @@ STDERR = 2
 # (docs/int8.md). With this they are exact, bit for bit what VNNI gives; floats and other processors do not know of it.
 EXACT_INTEGERS = ("session.x64quantprecision", "1")
 FATAL_ONLY = 4  # what it logs besides would stand raw between our own lines; errors are raised as well
+onnxruntime.set_default_logger_severity(FATAL_ONLY)  # kernels do not ask the session
 
 
 def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:

@@ -88,11 +88,12 @@ def test_too_few_samples_are_refused_with_how_many_it_needs_and_dynamic_needs_no
     assert quantize_onnx(opened("lstm_1.legacy")[0], [], method=Method.DYNAMIC, name="it")
 
 
+@pytest.mark.parametrize("name", ["vit_explicit.legacy", "cnn_keras2.keras"])  # whose LayerNorm, Resize it warns of
 def test_the_quantiser_says_nothing_and_leaves_logging_as_it_found_it(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    model, feeds = opened("vit_explicit.legacy")
+    model, feeds = opened(name)
     quantize_onnx(model, feeds, method=Method.STATIC, name="it")
     assert logging.getLogger().handlers == []
     assert capfd.readouterr() == ("", "")
