@@ -15,6 +15,7 @@ from edgepareto.host.export.tflite.flat_model import Array
 from edgepareto.host.export.tflite.folding import fold
 from edgepareto.host.export.tflite.placement import Order, Placed, channels_last, plain
 from edgepareto.host.export.tflite.registry import CONVERTERS
+from edgepareto.host.export.tflite.unrolling import unroll_loops
 from edgepareto.host.export.tflite.unsupported import Unsupported
 from edgepareto.host.pruning.normal_form import Shape, infer_shapes, normalise
 from onnx import numpy_helper
@@ -74,7 +75,7 @@ def to_tflite(model: onnx.ModelProto, name: str = "the model", *, half: bool = F
     An image input (4 axes, read by a convolution or the like) is NHWC in the file, 64-bit integers are 32-bit ones.
     Raises ModelError; UnsupportedModel with all that LiteRT lacks. name: begins their messages.
     """
-    normal = normalise(model)
+    normal = unroll_loops(normalise(model))
     inferred, types = infer_shapes(normal)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in normal.graph.initializer}
     fold(normal, constants)
