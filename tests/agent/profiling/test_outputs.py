@@ -25,8 +25,9 @@ from edgepareto.agent.profiling import (
 )
 from edgepareto.agent.runtime import RuntimeOptions
 from edgepareto.agent.simulation import create_board
-from edgepareto.agent.worker import Child, Spawn, spawn
+from edgepareto.agent.worker import Child, ServiceSpawn, Spawn, spawn
 from fakes.models import classifier, save
+from fakes.worker_service import serving_workers, worker_service_command
 
 ROWS = 23
 Events = list[OutputsProgress | OutputsPiece | OutputsDone]
@@ -95,6 +96,21 @@ def test_every_row_of_the_inputs_has_its_row_in_the_outputs(
     assert (done.status, done.message) == (Status.OK, "")
     assert done.runtime is not None
     assert done.runtime.provider == "CPUExecutionProvider"
+
+
+def test_they_come_through_the_units_socket_and_of_files_in_the_agents_folder_alone(
+    request_: OutputsRequest, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with serving_workers(tmp_path / "worker.sock", worker_service_command(tmp_path)):
+        events = answered(request_, board(tmp_path), spawn_worker=ServiceSpawn(tmp_path / "worker.sock"))
+    assert arrays(events)["logits"].shape == (ROWS, 1, 3)
+    with serving_workers(tmp_path / "worker.sock", worker_service_command(elsewhere)):
+        (done,) = answered(request_, board(tmp_path), spawn_worker=ServiceSpawn(tmp_path / "worker.sock"))
+    assert isinstance(done, OutputsDone)
+    assert done.status is Status.LOAD_FAILED
+    assert f"is not below {elsewhere}" in done.message
 
 
 @pytest.mark.parametrize(

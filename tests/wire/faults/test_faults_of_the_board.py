@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from edgepareto.host.domain import MeterStatus
+from edgepareto.host.domain import Deployment, MeterStatus
 from edgepareto.host.errors import DeviceLost
 from edgepareto.host.fleet.troubles import FROM_JOURNAL, GIVEN_UP, MEASURED_ANEW, SENT_AGAIN
+from fakes.models import classifier, save
 from fakes.virtual_time import VirtualTime
 
 from .conftest import ANSWERED, KEY, Board, StartBoard, Told, all_reported, answered, connected, until, within
@@ -156,3 +158,18 @@ def test_a_board_whose_clock_jumps_by_a_year_in_a_batch_goes_on_as_if_nothing_wa
         assert told.profile(client, files.batch()) == before
     assert board.measured() == [KEY]
     assert all_reported(board, told)
+
+
+def test_an_agent_killed_while_it_computes_outputs_is_asked_again_when_it_is_back(
+    board: Board, told: Told, tmp_path: Path
+):
+    model, inputs = save(classifier(), tmp_path / "net.onnx"), tmp_path / "inputs.npz"
+    x = np.random.default_rng(0).random((25_000, 1, 1, 2, 2), dtype=np.float32)  # in three steps or more
+    np.savez(inputs, x=x)
+    told.when("outputs of", board.kill)
+    told.when("gone for", board.start_again)
+    with connected(board, tmp_path) as client, within(60):
+        seen = client.outputs(model, inputs, Deployment(), told.progress)
+    assert "does not answer" in told.words
+    assert told.words[-1] == "outputs of 25000 runs"
+    assert np.array_equal(seen["logits"], x.reshape(-1, 1, 4)[:, :, :3])
