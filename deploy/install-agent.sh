@@ -27,7 +27,10 @@ USER_NAME=edgepareto
 AGENT=edgepareto-agent.service
 SOCKET=edgepareto-worker.socket
 UNIT_FILES="edgepareto-agent.service edgepareto-worker.socket edgepareto-worker@.service"
-DROPIN_FOLDERS="edgepareto-agent.service.d edgepareto-worker@.service.d"
+CLOCK_SOCKET=edgepareto-clocks.socket
+CLOCK_UNITS="edgepareto-clocks.socket edgepareto-clocks@.service"    # only where the bundle names clock modes
+DROPIN_FOLDERS="edgepareto-agent.service.d edgepareto-worker@.service.d edgepareto-clocks@.service.d"
+CLOCK_STATE=$ROOT/var/lib/edgepareto-clocks
 DROPIN=50-board.conf        # ours; a user's own drop-ins stay until remove
 LOG_LINES=10000             # of the agent's log where there is no journal
 # What neither agent nor worker imports; with tests left out anyway, two fifths of the rest.
@@ -91,6 +94,21 @@ value() {           # of KEY in bundle.conf
     sed -n "s/^$1=//p" "$bundle/bundle.conf" | head -n 1
 }
 
+clock_modes() { for mode in $(value clock_modes); do put "$mode"; done; }     # of the bundle, one a line
+
+check_clock_modes() {       # they end in root's own list
+    case " $(value clock_modes)" in
+        *[!A-Za-z0-9._+\ -]* | *" "[._+-]*) die "clock modes '$(value clock_modes)': a name is letters, digits and . _ + -" ;;
+    esac
+}
+
+wants_clocks() { has_systemd && [ -n "$(value clock_modes)" ]; }
+
+unit_files() {      # that the bundle wants
+    put "$UNIT_FILES"
+    if wants_clocks; then put "$CLOCK_UNITS"; fi
+}
+
 check_owner_name() {
     case $1 in
         '' | .* | -* | *[!A-Za-z0-9._@-]*) die "owner '$1': a name is letters, digits and . _ @ -" ;;
@@ -111,7 +129,7 @@ fingerprint() {     # sha256 of the certificate's DER
 
 managed() {
     say "$ETC"
-    for unit in $UNIT_FILES $DROPIN_FOLDERS; do say "$UNITS/$unit"; done
+    for unit in $UNIT_FILES $CLOCK_UNITS $DROPIN_FOLDERS; do say "$UNITS/$unit"; done
     say "$RULES"
     for name in current install-agent.sh start-agent agent.toml made-user made-udev; do say "$OPT/$name"; done
 }
@@ -124,7 +142,7 @@ keep_before() {
     is_complete "$release" && : > "$BEFORE/release-was-there"
     has_user && : > "$BEFORE/had-user"
     if has_systemd; then
-        for unit in $AGENT $SOCKET; do
+        for unit in $AGENT $SOCKET $CLOCK_SOCKET; do
             systemctl is-enabled --quiet "$unit" 2>/dev/null && : > "$BEFORE/enabled-$unit"
             systemctl is-active --quiet "$unit" 2>/dev/null && : > "$BEFORE/active-$unit"
         done
@@ -154,10 +172,10 @@ restore() {         # each step is done whatever became of the one before: it ma
     else
         new=$(cat "$BEFORE/new-release")
         if has_systemd; then
-            for unit in $AGENT $SOCKET; do
+            for unit in $AGENT $SOCKET $CLOCK_SOCKET; do
                 [ -e "$BEFORE/enabled-$unit" ] || systemctl disable --quiet "$unit" 2>/dev/null
             done
-            systemctl stop $AGENT $SOCKET 2>/dev/null
+            systemctl stop $AGENT $SOCKET $CLOCK_SOCKET 2>/dev/null
             reset_workers
         fi
         # First what makes room: the disk may be full.
@@ -176,7 +194,7 @@ restore() {         # each step is done whatever became of the one before: it ma
         [ -e "$BEFORE/had-udev-folder" ] || rmdir "$ROOT/etc/udev/rules.d" "$ROOT/etc/udev" 2>/dev/null
         if has_systemd; then
             systemctl daemon-reload
-            for unit in $SOCKET $AGENT; do
+            for unit in $SOCKET $CLOCK_SOCKET $AGENT; do
                 [ -e "$BEFORE/enabled-$unit" ] && systemctl enable --quiet "$unit"
                 [ -e "$BEFORE/active-$unit" ] && systemctl start "$unit"
             done
@@ -220,7 +238,8 @@ current() { if [ -L "$OPT/current" ]; then basename "$(readlink "$OPT/current")"
 
 reset_workers() {
     systemctl stop 'edgepareto-worker@*.service' 2>/dev/null || :
-    systemctl reset-failed 'edgepareto-worker@*.service' $AGENT $SOCKET 2>/dev/null || :
+    systemctl stop 'edgepareto-clocks@*.service' 2>/dev/null || :      # puts the clocks back
+    systemctl reset-failed 'edgepareto-worker@*.service' 'edgepareto-clocks@*.service' $AGENT $SOCKET $CLOCK_SOCKET 2>/dev/null || :
 }
 
 # ---- the steps of an installation
@@ -303,6 +322,12 @@ write_config() {
             put "[workers]"
             put 'socket = "/run/edgepareto/worker.sock"'
         fi
+        if wants_clocks; then
+            put ''
+            put "[clocks]"
+            put "modes = [$(clock_modes | sed 's/.*/"&"/' | tr '\n' ',' | sed 's/,$//; s/,/, /g')]"
+            put 'socket = "/run/edgepareto/clocks.sock"'
+        fi
         put ''
         put "[meter]"
         put "kind = \"$(value meter)\""
@@ -315,6 +340,13 @@ write_config() {
         chmod 644 "$ETC/agent.toml"
     fi
     mv "$new" "$WRITTEN"
+    if wants_clocks; then       # what root's own service may set, whatever agent.toml says
+        clock_modes > "$ETC/clock-modes.new"
+        chmod 644 "$ETC/clock-modes.new"
+        mv "$ETC/clock-modes.new" "$ETC/clock-modes"
+    else
+        rm -f "$ETC/clock-modes"
+    fi
     cp "$bundle/files/agent.toml.example" "$ETC/agent.toml.example"
     chmod 644 "$ETC/agent.toml.example"
 }
@@ -420,7 +452,8 @@ reload_rules() {
 
 write_units() {
     mkdir -p "$UNITS"
-    for unit in $UNIT_FILES; do
+    for unit in $CLOCK_UNITS edgepareto-clocks@.service.d/$DROPIN; do rm -f "$UNITS/$unit"; done
+    for unit in $(unit_files); do
         cp "$bundle/files/$unit" "$UNITS/$unit"
         chmod 644 "$UNITS/$unit"
     done
@@ -429,6 +462,9 @@ write_units() {
     fi
     if [ -n "$(gpu_devices)" ]; then
         gpu_devices | write_dropin edgepareto-worker@.service.d PrivateDevices=no MemoryDenyWriteExecute=no
+    fi
+    if wants_clocks && [ -e "$ROOT/usr/sbin/nvpmodel" ]; then
+        write_dropin edgepareto-clocks@.service.d ReadWritePaths=/sys ReadWritePaths=-/var/lib/nvpmodel < /dev/null
     fi
 }
 
@@ -473,11 +509,15 @@ switch_release() {
 }
 
 start_agent() {
+    if wants_clocks; then systemctl enable --quiet --no-reload $CLOCK_SOCKET
+    else systemctl disable --quiet --no-reload $CLOCK_SOCKET 2>/dev/null || :
+    fi
     systemctl enable --quiet --no-reload $SOCKET $AGENT     # a reload takes seconds; one will do
     systemctl daemon-reload
     systemctl stop $AGENT
     reset_workers
     systemctl restart $SOCKET
+    if wants_clocks; then systemctl restart $CLOCK_SOCKET; else systemctl stop $CLOCK_SOCKET 2>/dev/null || :; fi
     if attend timeout "$START_S" systemctl restart $AGENT && systemctl is-active --quiet $AGENT; then return 0; fi
     why=$(journalctl -u $AGENT -n 20 -o cat --no-pager 2>/dev/null | grep -v '^edgepareto-agent.service:\|^Start\|^Stopp\|^Failed to start\|^$' | tail -n 1 || :)
     die "the agent does not start: ${why:-it did not say that it serves within $START_S s}"
@@ -492,7 +532,10 @@ is_the_same() {     # whether there is nothing to do
     cmp -s "$bundle/files/install-agent.sh" "$OPT/install-agent.sh" || return 1
     [ -s "$ETC/agent.toml" ] && is_not_emptied "$RULES" || return 1
     if ! has_systemd; then [ -s "$OPT/start-agent" ]; return; fi
-    for unit in $UNIT_FILES; do cmp -s "$bundle/files/$unit" "$UNITS/$unit" || return 1; done
+    for unit in $(unit_files); do cmp -s "$bundle/files/$unit" "$UNITS/$unit" || return 1; done
+    if wants_clocks; then
+        [ -s "$ETC/clock-modes" ] && systemctl is-enabled --quiet $CLOCK_SOCKET || return 1
+    fi
     for folder in $DROPIN_FOLDERS; do is_not_emptied "$UNITS/$folder/$DROPIN" || return 1; done
     systemctl is-active --quiet $AGENT && systemctl is-enabled --quiet $AGENT && systemctl is-enabled --quiet $SOCKET
 }
@@ -502,6 +545,7 @@ install() {
     [ -f "$bundle/bundle.conf" ] || die "$bundle is no bundle of host deploy: it lacks bundle.conf"
     release=$(value release)
     case $release in '' | .* | *[!A-Za-z0-9.+_-]*) die "$bundle/bundle.conf: release is '$release'" ;; esac
+    check_clock_modes
     python=$(value interpreter)
     [ -n "$python" ] || python=$(command -v "python$(value python)" || command -v python3) || die "there is no Python here; on Debian: apt install python3-venv"
     seen=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run; run host deploy again"
@@ -572,17 +616,18 @@ remove() {
     if has_systemd; then
         step "stopping the agent"
         systemctl disable --quiet --no-reload $AGENT $SOCKET 2>/dev/null || :
-        attend systemctl stop $AGENT $SOCKET 2>/dev/null || :
+        systemctl disable --quiet --no-reload $CLOCK_SOCKET 2>/dev/null || :
+        attend systemctl stop $AGENT $SOCKET $CLOCK_SOCKET 2>/dev/null || :
         reset_workers
     elif [ -e "$OPT/start-agent" ] && command -v pkill >/dev/null && [ -z "$ROOT" ]; then
         pkill -u $USER_NAME || :
     fi
     step "removing the files"
     rm -f "$BEFORE/whole"
-    for unit in $UNIT_FILES $DROPIN_FOLDERS; do rm -rf "${UNITS:?}/$unit"; done
+    for unit in $UNIT_FILES $CLOCK_UNITS $DROPIN_FOLDERS; do rm -rf "${UNITS:?}/$unit"; done
     had_rules=no
     if [ -e "$RULES" ]; then had_rules=yes; fi
-    rm -rf "$RULES" "$STATE" "$ETC" "$ROOT/run/edgepareto"
+    rm -rf "$RULES" "$STATE" "$ETC" "$CLOCK_STATE" "$ROOT/run/edgepareto"
     rm -rf "$ROOT"/var/tmp/edgepareto-??????    # bundles that a power failure left
     if [ -e "$OPT/made-user" ]; then delete_user; fi
     rm -rf "$OPT"
@@ -687,7 +732,7 @@ build_bundle() {    # in a clone: wheels made here, with the board's own pip and
     attend python3 -m venv "$made/venv" || die "python3 cannot make a venv with pip; on Debian: apt install python3-venv"
     attend "$made/venv/bin/pip" wheel --quiet --wheel-dir "$made/bundle/wheels" "$clone[agent]" pip
     mkdir -p "$made/bundle/files"
-    for file in $UNIT_FILES agent.toml.example install-agent.sh; do cp "$clone/deploy/$file" "$made/bundle/files/"; done
+    for file in $UNIT_FILES $CLOCK_UNITS agent.toml.example install-agent.sh; do cp "$clone/deploy/$file" "$made/bundle/files/"; done
     for wheel in "$made"/bundle/wheels/*.whl; do
         name=${wheel##*/}
         case $name in pip-*) installer=$(sha256sum "$wheel" | cut -c1-64); continue ;; esac
@@ -699,6 +744,7 @@ build_bundle() {    # in a clone: wheels made here, with the board's own pip and
         put "installer_sha256=$installer"
         put "port=${EDGEPARETO_PORT:-50051}"
         put "meter=${EDGEPARETO_METER:-auto}"
+        put "clock_modes=${EDGEPARETO_CLOCK_MODES:-}"
     } > "$made/bundle/bundle.conf"
 }
 

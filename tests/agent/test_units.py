@@ -12,6 +12,7 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 AGENT, WORKER, SOCKET = "edgepareto-agent.service", "edgepareto-worker@.service", "edgepareto-worker.socket"
+CLOCKS, CLOCK_SOCKET = "edgepareto-clocks@.service", "edgepareto-clocks.socket"
 HIGHEST_EXPOSURE = 2.0  # of systemd-analyze security, 0 to 10
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -87,8 +88,31 @@ def test_what_the_measurement_needs_stays_open(unit: str):
     assert "PrivateUsers" not in found, "another user namespace hides a worker from the agent that watches its memory"
 
 
+def test_what_sets_the_clocks_as_root_writes_nothing_else_and_is_the_agents_alone():
+    clocks, socket = settings(CLOCKS), settings(CLOCK_SOCKET)
+    assert clocks["User"] == ["root"]
+    assert clocks["CapabilityBoundingSet"] == [""]
+    assert clocks["PrivateNetwork"] == clocks["PrivateDevices"] == clocks["NoNewPrivileges"] == ["yes"]
+    assert clocks["RestrictAddressFamilies"] == ["none"]
+    assert clocks["ProtectSystem"] == ["strict"]
+    assert clocks["ReadOnlyPaths"] == ["/sys", "/proc/sys"]
+    assert clocks["ReadWritePaths"] == ["/sys/devices/system/cpu"]
+    assert clocks["StateDirectoryMode"] == ["0700"], "what is put back as root is told by root alone"
+    assert (socket["SocketUser"], socket["SocketMode"]) == (["edgepareto"], ["0600"])
+    assert settings(WORKER)["RestrictAddressFamilies"] == ["none"], "a worker, the same user, can connect to nothing"
+
+
+def test_what_sets_the_clocks_runs_roots_own_program_and_list_and_puts_back_after_a_kill():
+    (start,), (stop) = settings(CLOCKS)["ExecStart"], settings(CLOCKS)["ExecStopPost"]
+    assert start.startswith("/opt/edgepareto/current/bin/python -I -m edgepareto.agent.conditions.clock_service ")
+    assert "--allowed /etc/edgepareto/clock-modes " in start
+    (state,) = settings(CLOCKS)["StateDirectory"]
+    assert f"--saved /var/lib/{state}/" in start
+    assert stop == [start.replace("clock_service ", "clock_service --restore ")]
+
+
 @needs_systemd
-@pytest.mark.parametrize("unit", [AGENT, WORKER])
+@pytest.mark.parametrize("unit", [AGENT, WORKER, CLOCKS])
 def test_the_exposure_of_a_unit_is_at_most_two(unit: str, tmp_path: Path):
     shutil.copy(DEPLOY / unit, tmp_path)
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={int(HIGHEST_EXPOSURE * 10)}"]
@@ -101,12 +125,12 @@ def test_the_exposure_of_a_unit_is_at_most_two(unit: str, tmp_path: Path):
 
 @needs_systemd
 def test_systemd_knows_every_line_of_the_units(tmp_path: Path):
-    for unit in (AGENT, WORKER, SOCKET):
+    for unit in (AGENT, WORKER, SOCKET, CLOCKS, CLOCK_SOCKET):
         text = (DEPLOY / unit).read_text().replace("/opt/edgepareto/current/bin/edgepareto-agent", "/bin/true")
         text = text.replace("/opt/edgepareto/current/bin/python", "/bin/true").replace("network-online.target", "")
         (tmp_path / unit).write_text(re.sub(r"^(Wants|After)=$", "", text, flags=re.MULTILINE))
     told = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in (AGENT, SOCKET, WORKER))],
+        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
         capture_output=True,
         text=True,
         env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "SYSTEMD_LOG_COLOR": "0", "PATH": "/usr/bin:/bin"},

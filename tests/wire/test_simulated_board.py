@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from edgepareto.host.config import DeviceConfig
-from edgepareto.host.domain import Batch, BatchEntry, CandidateId, DeviceName, MeterStatus, Purpose, Status
+from edgepareto.host.domain import Batch, BatchEntry, CandidateId, Deployment, DeviceName, MeterStatus, Purpose, Status
 from edgepareto.host.errors import DeviceError, DeviceLost
 from edgepareto.host.fleet import connect, probe
 from edgepareto.host.fleet.patience import SYSTEM_TIME
@@ -109,6 +110,34 @@ def test_a_pruned_model_is_measured_faster_than_the_dense_one_and_resumes_from_t
     assert np.median(dense.blocks[0].run_ns) > 1.5 * np.median(pruned.blocks[0].run_ns)
     with connect([SIMULATED], owner="ann", state=tmp_path / "agents") as clients:
         assert clients[PI1].profile(batch, quiet) == (dense, pruned)
+
+
+def test_a_batch_is_measured_in_the_clock_mode_that_it_asks_for_and_in_no_other_than_the_boards(
+    batch: Batch, tmp_path: Path
+):
+    with connect([SIMULATED], owner="ann", state=tmp_path / "agents") as clients:
+        pi = clients[PI1]
+        assert pi.info.clock_modes == ("1800MHz", "1500MHz", "1000MHz", "600MHz")
+        in_mode = {}
+        for mode in ("1800MHz", "600MHz"):
+            asked = replace(batch, request_key=f"study/pi1/{mode}", deployment=Deployment(clock_mode=mode))
+            in_mode[mode] = pi.profile(asked, quiet)
+            assert [(t.status, t.clock_mode) for t in in_mode[mode]] == [(Status.OK, mode)] * 2
+        with pytest.raises(DeviceError, match="clock mode '15W' was asked for, this board offers 1800MHz, 1500MHz, "):
+            pi.profile(replace(batch, request_key="study/pi1/15W", deployment=Deployment(clock_mode="15W")), quiet)
+    fast, slow = (np.median(in_mode[mode][0].blocks[0].run_ns) for mode in ("1800MHz", "600MHz"))
+    assert 2 < slow / fast <= 3.1
+
+
+def test_only_the_clock_modes_that_are_named_are_offered_and_only_those_that_the_board_has(tmp_path: Path):
+    few = DeviceConfig(name="pi1", simulate="raspberry-pi-4b", clock_modes=("powersave", "1500MHz"))
+    with connect([few], owner="ann", state=tmp_path / "agents") as clients:
+        assert clients[PI1].info.clock_modes == ("powersave", "1500MHz")
+    wrong = DeviceConfig(name="pi1", simulate="raspberry-pi-4b", clock_modes=("15W",))
+    has = "600MHz, 1000MHz, 1500MHz, 1800MHz, performance, powersave"
+    refused = pytest.raises(DeviceError, match=f"clock mode 15W: this board has {has}")
+    with refused, connect([wrong], owner="ann", state=tmp_path / "agents"):
+        pass
 
 
 def test_a_board_that_dies_in_a_batch_is_lost_with_one_line_and_the_other_board_goes_on(batch: Batch, tmp_path: Path):

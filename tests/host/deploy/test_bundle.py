@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def test_settings_are_lines_that_the_script_reads(wheelhouse: Wheelhouse):
     assert told["installer_sha256"] == wheelhouse.installer.sha256
     assert "shared" not in told
     assert (told["port"], told["meter"], told["shunt_ohm"]) == ("50051", "ina219", "0.1")
+
+
+def test_clock_modes_are_one_line_and_no_line_where_there_are_none(wheelhouse: Wheelhouse):
+    assert b"clock_modes" not in contents(wheelhouse)["bundle.conf"]
+    files = bundle_files(wheelhouse, replace(SETTINGS, clock_modes=("performance", "1500MHz")), credentials=None)
+    conf = next(file.source for file in files if file.name == "bundle.conf")
+    assert isinstance(conf, bytes)
+    assert "clock_modes=performance 1500MHz" in conf.decode().splitlines()
 
 
 def test_small_files_go_first_and_every_folder_is_named(wheelhouse: Wheelhouse):

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from edgepareto.agent.settings import read_settings
 from edgepareto.host.credentials.certificates import make_authority, make_board_pair
 from fakes.script_board import ScriptBoard, make_bundle
 
@@ -267,7 +268,8 @@ def test_power_that_is_cut_while_an_upgrade_is_ended_leaves_one_whole_agent(boar
     if verb == "rollback":
         assert board.listing() == old
     else:
-        assert board.status() | {"release": "2.0-b", "pending": "no", "installed": "yes"} == board.status()
+        status = board.status()
+        assert status | {"release": "2.0-b", "pending": "no", "installed": "yes"} == status
         assert 'kind = "ina219"' in (board.root / "etc/edgepareto/agent.toml").read_text()
     assert (board.root / "opt/edgepareto/current/bin/python").read_text()
 
@@ -591,3 +593,78 @@ def _wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+CLOCK_UNITS = ("edgepareto-clocks.socket", "edgepareto-clocks@.service")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_clock_modes_bring_roots_own_service_with_its_list_and_leave_with_it(tmp_path: Path, shell: str):
+    board = ScriptBoard(tmp_path, shell=shell)
+    units, settings = board.root / "etc/systemd/system", board.root / "etc/edgepareto"
+    board.ok("install", bundle(board, "1.0-a", clock_modes="performance 1500MHz 7W"))
+    assert all((units / unit).is_file() for unit in CLOCK_UNITS)
+    assert (settings / "clock-modes").read_text() == "performance\n1500MHz\n7W\n"
+    assert (settings / "clock-modes").stat().st_mode & 0o777 == 0o644
+    agent = read_settings(["--config", str(settings / "agent.toml")]).clocks
+    assert agent.modes == ("performance", "1500MHz", "7W")
+    assert str(agent.socket) in (units / CLOCK_UNITS[0]).read_text()
+    assert (units / "multi-user.target.wants" / CLOCK_UNITS[0]).is_symlink()
+    assert "systemctl restart edgepareto-clocks.socket" in board.calls()
+    assert not (units / "edgepareto-clocks@.service.d").exists(), "only a Jetson opens more of /sys"
+    assert "unchanged" in board.ok("install", bundle(board, "1.0-a", clock_modes="performance 1500MHz 7W"))
+    board.ok("commit")
+    board.ok("install", bundle(board, "1.0-a"))
+    assert not any((units / unit).exists() for unit in CLOCK_UNITS)
+    assert not (settings / "clock-modes").exists()
+    assert read_settings(["--config", str(settings / "agent.toml")]).clocks.modes == ()
+    assert "systemctl stop edgepareto-clocks.socket" in board.calls()
+
+
+def test_a_jetsons_clock_service_may_write_what_its_nvpmodel_writes(board: ScriptBoard):
+    (board.root / "usr/sbin").mkdir(parents=True)
+    (board.root / "usr/sbin/nvpmodel").touch()
+    board.ok("install", bundle(board, "1.0-a", clock_modes="7W"))
+    dropin = (board.root / "etc/systemd/system/edgepareto-clocks@.service.d/50-board.conf").read_text()
+    assert dropin.splitlines()[1:] == ["[Service]", "ReadWritePaths=/sys", "ReadWritePaths=-/var/lib/nvpmodel"]
+
+
+@pytest.mark.parametrize("modes", ["7W;reboot", "../x", "7W -x", "*", '7W"', "$(id)", "a`id`"])
+def test_a_clock_mode_that_is_no_name_installs_nothing(board: ScriptBoard, modes: str):
+    before = board.listing()
+    done = board.run("install", bundle(board, "1.0-a", clock_modes=modes))
+    assert done.returncode == 1
+    assert f"error: clock modes '{modes}': a name is letters, digits and . _ + -" in done.stderr
+    assert board.listing() == before
+
+
+@pytest.mark.parametrize("step", ["cp*edgepareto-clocks@.service*", "systemctl restart edgepareto-clocks.socket"])
+def test_a_failure_where_clock_modes_come_in_puts_back_an_agent_without_them(board: ScriptBoard, step: str):
+    board.ok("install", bundle(board, "1.0-a", credentials=CREDENTIALS))
+    board.ok("commit")
+    before = board.listing()
+    board.trip(step)
+    assert board.run("install", bundle(board, "2.0-b", clock_modes="7W")).returncode == 1
+    assert board.was_tripped()
+    assert board.listing() == before
+
+
+def test_removing_leaves_nothing_of_clock_modes_and_puts_the_clocks_back_first(board: ScriptBoard):
+    before = board.listing()
+    board.ok("install", bundle(board, "1.0-a", clock_modes="7W"))
+    (board.root / "var/lib/edgepareto-clocks").mkdir()
+    (board.root / "var/lib/edgepareto-clocks/saved.json").touch()
+    board.ok("commit")
+    board.calls()
+    board.ok("remove")
+    calls = board.calls()
+    stopped = calls.index("systemctl stop edgepareto-clocks@*.service")
+    assert stopped < next(place for place, call in enumerate(calls) if "lib/edgepareto-clocks" in call)
+    assert board.listing() == before
+
+
+def test_without_systemd_nobody_sets_clock_modes(tmp_path: Path):
+    board = ScriptBoard(tmp_path, systemd=False)
+    board.ok("install", bundle(board, "1.0-a", clock_modes="7W"))
+    assert "[clocks]" not in (board.root / "etc/edgepareto/agent.toml").read_text()
+    assert not (board.root / "etc/edgepareto/clock-modes").exists()

@@ -185,6 +185,29 @@ def test_no_i2c_is_a_note_unless_a_meter_on_it_was_asked_for() -> None:
     assert failures(facts, Wanted(meter="rapl")) == {}
 
 
+def test_clock_modes_are_refused_where_nothing_could_set_them() -> None:
+    wanted = Wanted(clock_modes=("performance", "1500MHz"))
+    assert failures(facts_with(), wanted) == {
+        "clock modes": "no cpufreq; its clocks cannot be set, as in most virtual machines: take clock_modes out of "
+        "[devices.NAME]"
+    }
+    assert "no systemd" in failures(facts_with(cpufreq="ondemand", systemd=None), wanted)["clock modes"]
+    check = checks_of(facts_with(cpufreq="ondemand"), wanted)["clock modes"]
+    assert (check.state, check.seen) == (CheckState.OK, "performance, 1500MHz, set by a service of root's own")
+    assert "clock modes" not in checks_of(facts_with())
+
+
+def test_the_script_sees_cpufreq_where_the_kernel_has_it(tmp_path: Path) -> None:
+    for has_it in (False, True):
+        if has_it:
+            policy = tmp_path / "sys/devices/system/cpu/cpufreq/policy4"
+            policy.mkdir(parents=True)
+            (policy / "scaling_governor").write_text("schedutil\n")
+        command = ["sh", "-s", "--", str(tmp_path)]
+        ran = subprocess.run(command, input=SCRIPT.read_text(), capture_output=True, text=True, check=True)
+        assert read_facts(ran.stdout, "here", asked_at_s=AT).has_cpufreq is has_it
+
+
 def test_an_agent_of_another_version_is_a_note_and_its_own_port_is_no_foreigner() -> None:
     agent = {"agent_release": "0.2-abc", "agent_version": "0.2.0", "agent_unit": "active"}
     facts = facts_with(**agent, port_user="edgepareto", port_uid="990")

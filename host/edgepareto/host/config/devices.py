@@ -46,6 +46,8 @@ BOARD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")  # a label of a n
 HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 THIS_MACHINE = DeviceConfig(name=LOCAL, local=True)
 BY_SSH = ("port", "key", "host_key", "meter", "shunt_ohm")  # of no use without ssh
+CLOCK_MODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")  # as agents take them
+MOST_CLOCK_MODES = 16
 OF_BOARDS = ("board_id", "trust")
 KINDS = ("simulate", "local", "address", "ssh")  # what says which device it is
 
@@ -222,10 +224,22 @@ def _values(section: Section, folder: Path) -> dict[str, object]:
         "step": section.integer("step", least=1),
         "shared": section.flag("shared"),
         "runtime": section.choice("runtime", RUNTIMES),
+        "clock_modes": _clock_modes(section),
         "faults": _faults(section),
         "pace": section.number("pace"),
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _clock_modes(section: Section) -> tuple[str, ...] | None:
+    """Well formed; which of them a board has, its agent finds out."""
+    modes = section.texts("clock_modes")
+    for mode in modes or ():
+        if CLOCK_MODE.fullmatch(mode) is None:
+            raise section.error("clock_modes", f"{mode!r} is no name of a mode, as performance, 1500MHz and 15W are")
+    if modes is not None and (len(set(modes)) < len(modes) or len(modes) > MOST_CLOCK_MODES):
+        raise section.error("clock_modes", f"must be at most {MOST_CLOCK_MODES} names, each once")
+    return modes
 
 
 def _faults(section: Section) -> tuple[str, ...] | None:
@@ -259,6 +273,10 @@ def _complete(
             "is for local = true and boards with ssh; set it in the agent.toml of that board"
             if is_board
             else "is for local = true and boards with ssh; a simulated board shares nothing",
+        )
+    if "clock_modes" in values and is_board and "ssh" not in values:
+        raise complain(
+            "clock_modes", "is for boards that are installed from here; set it in the agent.toml of that board"
         )
     if "pace" in values:
         _check_pace(values, complain)

@@ -79,6 +79,8 @@ class DeviceConfig:
     problem: what is wrong with its entry in edgepareto.toml, told where the device is used; of the rest then only name,
     group and origin are set.
     step: channel multiple of the widths; None: what was learned of the device, else DEFAULT_STEP (domain).
+    clock_modes: that a search may ask for, where the device has them: deploy writes them on a board. Empty: none, of a
+    simulated board all that it has.
     shared: whether the machine works for others meanwhile, also one that is deployed to; None leaves it to the agent,
     which says yes of this machine and no of a board.
     pace: of a simulated board, real seconds per measured second, 0 as fast as it goes; no number depends on it.
@@ -105,6 +107,7 @@ class DeviceConfig:
     step: int | None = None
     shared: bool | None = None
     runtime: str = "onnxruntime"
+    clock_modes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     pace: float = 0.0
 

@@ -164,7 +164,7 @@ class _Deployment:
         self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - began_s
 
     def _check(self, facts: BoardFacts) -> None:
-        checks = judge(facts, Wanted(meter=self._device.meter, port=self._port))
+        checks = judge(facts, Wanted(meter=self._device.meter, port=self._port, clock_modes=self._device.clock_modes))
         self._report.checks(checks)
         failed = [check for check in checks if check.state is CheckState.FAIL]
         if failed:
@@ -188,6 +188,7 @@ class _Deployment:
             meter=self._device.meter or AUTO_METER,
             shunt_ohm=self._device.shunt_ohm,
             shared=self._device.shared,
+            clock_modes=self._device.clock_modes,
         )
 
     def _refuse_unasked(self, state: BoardState, facts: BoardFacts, wheelhouse: Wheelhouse) -> None:
@@ -269,6 +270,11 @@ class _Deployment:
                     f"as it was (is port {self._port} open, and {self._device.address} its address?)"
                 ) from error
             _named(self._device, lambda: call_script(shell, "commit"))
+        missing = [mode for mode in self._device.clock_modes if mode not in info.clock_modes]
+        if missing:
+            self._notes.append(
+                f"its agent does not offer clock mode {', '.join(missing)}: host devices logs {self._name} says why"
+            )
         return info
 
     def _answer(self, state: BoardState, version: str) -> DeviceInfo:

@@ -14,8 +14,8 @@ __all__ = ["INSTALL_SCRIPT", "BundleFile", "Settings", "board_file", "bundle_fil
 
 INSTALL_SCRIPT = "install-agent.sh"
 BOARD_FILES = (
-    "edgepareto-agent.service", "edgepareto-worker.socket", "edgepareto-worker@.service", "agent.toml.example",
-    INSTALL_SCRIPT,
+    "edgepareto-agent.service", "edgepareto-worker.socket", "edgepareto-worker@.service", "edgepareto-clocks.socket",
+    "edgepareto-clocks@.service", "agent.toml.example", INSTALL_SCRIPT,
 )  # fmt: skip
 
 
@@ -23,7 +23,8 @@ BOARD_FILES = (
 class Settings:
     """What agent.toml is made of, and with what. port: the agent's. meter: a kind, or "auto". interpreter: a path.
 
-    shared: whether the board works for others meanwhile; None: as the agent has it, which is not.
+    shared: whether the board works for others meanwhile; None: as the agent has it, which is not. clock_modes: that
+    hosts may ask for.
     """
 
     interpreter: str
@@ -31,6 +32,7 @@ class Settings:
     meter: str
     shunt_ohm: float | None
     shared: bool | None = None
+    clock_modes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,4 +97,6 @@ def _conf(wheelhouse: Wheelhouse, settings: Settings) -> bytes:
         lines.append(f"shunt_ohm={settings.shunt_ohm}")
     if settings.shared is not None:
         lines.append(f"shared={str(settings.shared).lower()}")
+    if settings.clock_modes:
+        lines.append(f"clock_modes={' '.join(settings.clock_modes)}")
     return "\n".join([*lines, ""]).encode()

@@ -47,6 +47,7 @@ class Wanted:
     agent_version: str | None = None
     meter: str | None = None
     port: int = AGENT_PORT
+    clock_modes: tuple[str, ...] = ()
 
 
 def look_over(shell: Shell, name: str, *, port: int = AGENT_PORT) -> BoardFacts:
@@ -92,6 +93,7 @@ def judge(facts: BoardFacts, wanted: Wanted) -> tuple[Check, ...]:
         _service(facts),
         _root(facts),
         *_i2c(facts, wanted),
+        *_clocks(facts, wanted),
         _port(facts),
         _agent(facts, wanted),
     )
@@ -242,6 +244,19 @@ def _i2c(facts: BoardFacts, wanted: Wanted) -> Iterator[Check]:
         yield _ok("meters seen", ", ".join(facts.meters))
 
 
+def _clocks(facts: BoardFacts, wanted: Wanted) -> Iterator[Check]:
+    """Nothing where no clock mode is wanted."""
+    if not wanted.clock_modes:
+        return
+    if not facts.has_cpufreq:
+        advice = "its clocks cannot be set, as in most virtual machines: take clock_modes out of [devices.NAME]"
+        yield _fail("clock modes", "no cpufreq", advice)
+    elif facts.systemd is None:
+        yield _fail("clock modes", "no systemd", "its service sets them: take clock_modes out of [devices.NAME]")
+    else:
+        yield _ok("clock modes", f"{', '.join(wanted.clock_modes)}, set by a service of root's own")
+
+
 def _port(facts: BoardFacts) -> Check:
     name = f"port {facts.port}"
     if facts.port_user is None:
@@ -305,6 +320,7 @@ def _facts(one: Mapping[str, str], many: Mapping[str, Sequence[str]], asked_at_s
         systemd=int(one["systemd"]) if one.get("systemd") else None,
         sudo=Sudo(one.get("sudo", "no")),
         has_i2c_module="i2c_module" in one,
+        has_cpufreq="cpufreq" in one,
         i2c=tuple(map(_bus_found, many.get("i2c", ()))),
         meters=tuple(many.get("meter", ())),
         port=port,

@@ -62,6 +62,9 @@ if has sudo; then
   else case $said in *"not in the sudoers"* | *"may not run"* | *"not allowed"*) say sudo refuses ;; *) say sudo asks ;; esac; fi
 fi
 
+for policy in "$r"/sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do
+  [ -e "$policy" ] && say cpufreq "$(text "$policy")" && break
+done
 [ -d "$r/sys/class/i2c-dev" ] && say i2c_module yes
 for bus in "$r"/dev/i2c-*; do
   [ -e "$bus" ] || continue

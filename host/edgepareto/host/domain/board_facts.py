@@ -91,6 +91,7 @@ class BoardFacts:
     systemd: int | None
     sudo: Sudo
     has_i2c_module: bool
+    has_cpufreq: bool
     i2c: tuple[I2cBus, ...]
     meters: tuple[str, ...]
     port: int

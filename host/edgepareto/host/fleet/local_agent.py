@@ -121,4 +121,6 @@ class LocalAgent:
             command += ["--local"]
             if device.shared is not None:
                 command += ["--shared" if device.shared else "--no-shared"]
+        for mode in device.clock_modes:
+            command += ["--clock-mode", mode]
         return command

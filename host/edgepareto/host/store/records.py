@@ -144,7 +144,14 @@ class DeviceRecord:
         config, info, meter = raw["config"], raw["info"], raw["info"]["meter"]
         runtimes = (RuntimeVersion(**{**r, "providers": tuple(r["providers"])}) for r in info["runtimes"])
         return cls(
-            config=DeviceConfig(**{**config, **_paths(config), "faults": tuple(config["faults"])}),
+            config=DeviceConfig(
+                **{
+                    **config,
+                    **_paths(config),
+                    "faults": tuple(config["faults"]),
+                    "clock_modes": tuple(config.get("clock_modes", ())),
+                }
+            ),
             info=DeviceInfo(
                 **{
                     **info,

@@ -126,6 +126,7 @@ def device_details_table(details: DeviceDetails) -> Iterator[RenderableType]:
         "threads": device.threads,
         "step": device.step,
         "seed": device.seed if device.simulate is not None else None,
+        "clock modes": ", ".join(device.clock_modes) or None,
         "faults": ", ".join(device.faults) or None,
         "stands in": "built in" if device.origin is None else shown(device.origin),
         "some of it set by": None if device.overridden_by is None else shown(device.overridden_by),
