@@ -84,6 +84,15 @@ class StandInContract(GpuProviderContract):
             opened(self.options).load(self.linear(tmp_path))
         assert caught.value.status is Status.WRONG_PROVIDER
 
+    def test_a_library_that_cannot_be_loaded_is_named(self, gpu: Gpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+        gpu.fault = "silent"
+        library = f"libonnxruntime_providers_{self.options.provider.removesuffix('ExecutionProvider').lower()}.so"
+        (tmp_path / "capi").mkdir()
+        (tmp_path / "capi" / library).write_bytes(b"for another processor")
+        monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
+        with pytest.raises(WorkerError, match=f"its library cannot be loaded: .*{library}"):
+            opened(self.options).load(self.linear(tmp_path))
+
     def test_a_model_of_which_a_part_would_run_on_the_cpu_is_refused(self, gpu: Gpu, tmp_path: Path):
         gpu.lacks = ("Softplus",)
         with pytest.raises(WorkerError, match="would run on the CPU instead") as caught:
@@ -177,6 +186,12 @@ class TestXnnpackStandIn:
         used = opened(options).load(written(tmp_path, with_softplus()))
         assert (used.provider, used.options["intra_op_num_threads"]) == (XNNPACK, "2")
         assert (used.options[f"nodes_on_{XNNPACK}"], used.options[f"nodes_on_{CPU}"]) == ("1", "1")
+
+    def test_where_it_is_not_used_at_all_the_session_says_so(self, gpu: Gpu, tmp_path: Path):
+        gpu.fault = "silent"
+        with pytest.raises(WorkerError, match="the session uses CPUExecutionProvider") as caught:
+            opened(replace(ON_CUDA, provider=XNNPACK)).load(written(tmp_path, linear()))
+        assert caught.value.status is Status.WRONG_PROVIDER
 
     def test_a_model_of_which_it_takes_nothing_is_refused(self, gpu: Gpu, tmp_path: Path):
         gpu.lacks = ("Softplus", "MatMul")

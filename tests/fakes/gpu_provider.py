@@ -122,7 +122,7 @@ class _GpuSession:
         nodes = onnx.load(path).graph.node
         self._left = tuple(_Node(node.name) for node in nodes if node.op_type in gpu.lacks)
         self._taken = tuple(_Node(node.name) for node in nodes if node.op_type not in gpu.lacks)
-        if gpu.fault != "silent" and self._left and not may_use_cpu:
+        if not may_use_cpu and (self._left or gpu.fault == "silent"):
             raise ort_errors.Fail(
                 "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the default "
                 "CPU EP, but fallback to CPU EP has been explicitly disabled by the user."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgepareto.agent.errors import Status, WorkerError
+from edgepareto.agent.runtime.onnx_provider import missing_library
 from edgepareto.agent.runtime.verdicts import one_line, run_error, wrong_provider
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -21,7 +22,13 @@ ORT_ERRORS = (
     RuntimeError,
     ValueError,
 )
-_NO_GPU = ("no CUDA-capable device", "driver version is insufficient", "CUDA failure 100", "CUDA failure 35")
+_NO_GPU = (
+    "no CUDA-capable device",
+    "driver version is insufficient",
+    "CUDA failure 100",
+    "CUDA failure 35",
+    "Please install TensorRT libraries",
+)
 
 
 def load_failure(error: BaseException, provider: str) -> WorkerError:
@@ -29,8 +36,10 @@ def load_failure(error: BaseException, provider: str) -> WorkerError:
     if _says_out_of_memory(text):
         return WorkerError(Status.OOM, f"the model does not fit in memory: {text}")
     if any(words in text for words in _NO_GPU):
-        return wrong_provider(provider, f"this board's GPU does not take part: {text}")
+        return wrong_provider(provider, f"this board cannot use it: {missing_library(provider) or text}")
     if "assigned to the default CPU EP" in text:
+        if missing := missing_library(provider):
+            return wrong_provider(provider, f"its library cannot be loaded: {missing}")
         return WorkerError(
             Status.WRONG_PROVIDER,
             f"provider {provider} was asked for and lacks operators of this model, which would run on the CPU instead; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 from pathlib import Path
 from typing import TypeAlias
@@ -9,13 +10,14 @@ from typing import TypeAlias
 import onnxruntime
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import TENSORRT, RuntimeOptions
-from edgepareto.agent.runtime.verdicts import wrong_provider
+from edgepareto.agent.runtime.verdicts import one_line, wrong_provider
 
-__all__ = ["ON_GPU", "check_provider", "provider_options", "session_entries"]
+__all__ = ["CPU", "ON_GPU", "check_provider", "missing_library", "provider_options", "session_entries"]
 
 CPU, XNNPACK, CUDA = "CPUExecutionProvider", "XnnpackExecutionProvider", "CUDAExecutionProvider"
 ON_GPU = (CUDA, TENSORRT)
 _OF_THE_FOLDER = "trt_engine_cache_path"
+_LIBRARIES = {CUDA: "libonnxruntime_providers_cuda.so", TENSORRT: "libonnxruntime_providers_tensorrt.so"}
 
 ProviderOptions: TypeAlias = dict[str, str | bool]
 
@@ -49,6 +51,18 @@ def provider_options(options: RuntimeOptions, engines: Path | None) -> ProviderO
     if engines is not None:
         told[_OF_THE_FOLDER] = str(engines)
     return told
+
+
+def missing_library(provider: str) -> str | None:
+    """Why the provider's library cannot be loaded, which ONNX Runtime says on stderr alone. None: it can."""
+    library = Path(onnxruntime.__file__).parent / "capi" / _LIBRARIES.get(provider, "")
+    if not library.is_file():
+        return None
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return one_line(error)
+    return None
 
 
 def check_provider(session: onnxruntime.InferenceSession, asked: ProviderOptions, wanted: str) -> dict[str, str]:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import DeviceConfig, Flags, Settings, read_settings
-from edgepareto.host.domain import MAXIMUM_BATCH, Batch, BatchEntry, CandidateId, Deployment, Purpose, reduce_trace
+from edgepareto.host.domain import (
+    LITERT,
+    MAXIMUM_BATCH,
+    ONNX_RUNTIME,
+    Batch,
+    BatchEntry,
+    CandidateId,
+    Deployment,
+    Purpose,
+    reduce_trace,
+)
 from edgepareto.host.errors import ConfigError
 from edgepareto.host.export import (
     InputTensor,
@@ -34,7 +44,7 @@ __all__ = ["profile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """A model ready to be sent: as the user named it, and its file and samples for each runtime."""
+    """A model ready to be sent: as the user named it, and its file and samples for LiteRT and for all others."""
 
     named: Path
     inputs: tuple[InputTensor, ...]
@@ -75,9 +85,11 @@ def profile(
     chosen = read_settings(None if settings is None else Path(settings), flags)
     if not chosen.devices:
         raise ConfigError("no device: give --devices NAME[,NAME], or set [devices.NAME] in edgepareto.toml")
-    untold = [device.name for device in chosen.devices if device.runtime == "litert"] if ops else []
+    untold = [device for device in chosen.devices if device.runtime != ONNX_RUNTIME] if ops else []
     if untold:
-        raise ConfigError(f"--ops: LiteRT does not tell the time of single operators; leave out {', '.join(untold)}")
+        who = "LiteRT" if untold[0].runtime == LITERT else untold[0].runtime
+        names = ", ".join(device.name for device in untold)
+        raise ConfigError(f"--ops: {who} does not tell the time of single operators; leave out {names}")
     with TemporaryDirectory(prefix="edgepareto-profile-") as scratch:
         folder = Path(scratch)
         prepared = [
@@ -113,14 +125,14 @@ def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_f
         model_sha256=sha256,
         expected_outputs=outputs,
     )
-    entries, feeds = {"onnxruntime": entry}, {"onnxruntime": samples}
-    if any(device.runtime == "litert" for device in chosen.devices):
+    entries, feeds = {ONNX_RUNTIME: entry}, {ONNX_RUNTIME: samples}
+    if any(device.runtime == LITERT for device in chosen.devices):
         from edgepareto.host.export.lite_files import require_expressible, write_lite_files  # brings LiteRT
 
-        lite, feeds["litert"], answers = (folder / f"{number}.tflite{ending}" for ending in ("", ".in.npz", ".out.npz"))
+        lite, feeds[LITERT], answers = (folder / f"{number}.tflite{ending}" for ending in ("", ".in.npz", ".out.npz"))
         require_expressible(fixed, str(model))
-        write_lite_files(file, samples, outputs, lite_model=lite, lite_inputs=feeds["litert"], lite_expected=answers)
-        entries["litert"] = replace(entry, model=lite, model_sha256=sha256_of(lite), expected_outputs=answers)
+        write_lite_files(file, samples, outputs, lite_model=lite, lite_inputs=feeds[LITERT], lite_expected=answers)
+        entries[LITERT] = replace(entry, model=lite, model_sha256=sha256_of(lite), expected_outputs=answers)
     return _Prepared(named=model, inputs=inputs, entries=entries, samples=feeds, fed_with=fed_with)
 
 
@@ -144,13 +156,14 @@ def _measure(
     ops: bool,
 ) -> Iterator[ProfileResult]:
     device = next(device for device in chosen.devices if device.name == client.info.name)
+    files = LITERT if device.runtime == LITERT else ONNX_RUNTIME  # a GPU takes the .onnx file as well
     batch = Batch(
         request_key=secrets.token_hex(16),
         preset=chosen.search.preset,
         order_seed=chosen.search.seed,
-        anchor=group[0].entries[device.runtime],
-        entries=tuple(model.entries[device.runtime] for model in group[1:]),
-        inputs=group[0].samples[device.runtime],
+        anchor=group[0].entries[files],
+        entries=tuple(model.entries[files] for model in group[1:]),
+        inputs=group[0].samples[files],
         deployment=Deployment(runtime=device.runtime, threads=device.threads or 0),
         time_operators=ops,
     )
