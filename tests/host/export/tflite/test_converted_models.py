@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 MODELS = Path(__file__).parents[3] / "models"
 EXAMPLES = Path(__file__).parents[4] / "examples"
+DOCS = Path(__file__).parents[4] / "docs" / "tflite.md"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 ROUNDING = 1e-5
 EXPRESSED = sorted([*MODELS.glob("*.onnx"), *EXAMPLES.glob("*/*.onnx")])
@@ -64,6 +65,14 @@ def test_known_architectures_with_weights_by_chance(name: str):
     model = with_random_weights(onnx.load(LIGHT / f"light_{name}.onnx"))
     lite = to_tflite(model)
     assert relative_error(model, lite, [feed_of(model, 0)]) <= ROUNDING
+
+
+def test_the_table_of_networks_in_the_docs_has_them_all_and_what_these_tests_demand():
+    rows = [line.split("|")[1:4] for line in DOCS.read_text().partition("### Networks")[2].splitlines() if "|" in line]
+    told = {(name.strip(), one): float(error) for name, who, error in rows[2:] for one in who.strip().split(", ")}
+    files = {tuple(path.name.split(".")[:2]) for path in MODELS.glob("*.*.onnx")}
+    assert set(told) == files | {(path.stem, "onnx") for path in LIGHT.glob("light_*.onnx")}
+    assert max(told.values()) <= ROUNDING
 
 
 def counting_loop(trips: int | str, *, last: int) -> onnx.ModelProto:
