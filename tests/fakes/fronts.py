@@ -96,7 +96,6 @@ def device_front(
         shrinkage=Shrinkage(candidates=7, latency=0.012, energy=-0.004 if metered else None),
         limits=LIMITS,
         has_energy=metered,
-        runtime="onnxruntime",
     )
 
 

@@ -23,8 +23,8 @@ from edgepareto.host.config import (
     starting_file,
 )
 from edgepareto.host.config.values import FAULTS, RUNTIMES, SIMULATED_BOARDS
+from edgepareto.host.domain.deployment import ON_A_DEVICE
 from edgepareto.host.errors import ConfigError
-from edgepareto.host.fleet.wire import ON_THE_WIRE
 
 PI1 = 'ssh = "pi@192.168.1.20"\n'
 
@@ -255,8 +255,8 @@ def test_a_name_that_is_not_there_cannot_be_removed():
 def test_the_names_that_a_user_may_choose_are_the_agents():
     assert ("auto", *AGENT_METER_KINDS) == METER_KINDS
     assert FAULT_NAMES == FAULTS
-    assert tuple(ON_THE_WIRE) == RUNTIMES
-    assert {name for name, _ in ON_THE_WIRE.values()} == set(RUNTIME_NAMES)
+    assert tuple(ON_A_DEVICE) == RUNTIMES
+    assert {name for name, _ in ON_A_DEVICE.values()} == set(RUNTIME_NAMES)
     boards = (files("edgepareto.agent.simulation") / "boards").iterdir()
     assert tuple(sorted(board.name.removesuffix(".toml") for board in boards)) == SIMULATED_BOARDS
 

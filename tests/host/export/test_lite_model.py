@@ -18,7 +18,7 @@ import pytest
 from edgepareto.host import api
 from edgepareto.host.errors import EvaluationError, ModelError
 from edgepareto.host.export import expected_outputs, write_arrays
-from edgepareto.host.export.lite_files import require_expressible, write_lite_files
+from edgepareto.host.export.board_files import require_expressible, write_lite_files
 from edgepareto.host.export.lite_model import make_lite_model
 from edgepareto.host.export.onnx2tf import Unusable, run_command
 from edgepareto.host.export.parity import measure_parity, onnx_outputs

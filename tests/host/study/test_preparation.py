@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
+from edgepareto.host.domain import AS_SET, Candidate, CandidateId, Genome, Recipe
 from edgepareto.host.errors import DataError, EvaluationError, Failed
 from edgepareto.host.export import sha256_of, write_sample_inputs
 from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, EvaluationTask, Split
@@ -49,7 +49,7 @@ def prepared(task: EvaluationTask, workers: int) -> dict[str, Candidate]:
     def score(name: str) -> Callable[[Preparer], None]:
         def do(preparer: Preparer) -> None:
             try:
-                accuracy = preparer.score(str(found[name].model_sha256), Split.VALIDATION).value
+                accuracy = preparer.score(str(found[name].model_sha256), AS_SET, Split.VALIDATION).value
             except EvaluationError as error:
                 found[name] = replace(found[name], failure=str(error))
             else:

@@ -127,7 +127,7 @@ def _prepare(model: Path, number: int, chosen: Settings, folder: Path, *, must_f
     )
     entries, feeds = {ONNX_RUNTIME: entry}, {ONNX_RUNTIME: samples}
     if any(device.runtime == LITERT for device in chosen.devices):
-        from edgepareto.host.export.lite_files import require_expressible, write_lite_files  # brings LiteRT
+        from edgepareto.host.export.board_files import require_expressible, write_lite_files  # brings LiteRT
 
         lite, feeds[LITERT], answers = (folder / f"{number}.tflite{ending}" for ending in ("", ".in.npz", ".out.npz"))
         require_expressible(fixed, str(model))

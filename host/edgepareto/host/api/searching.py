@@ -37,6 +37,10 @@ def search(
     seed: int | None = None,
     preset: str | None = None,
     energy: str | None = None,
+    runtimes: str | Sequence[str] | None = None,
+    precisions: str | Sequence[str] | None = None,
+    threads: str | Sequence[int] | None = None,
+    clock_modes: str | Sequence[str] | None = None,
     wait_minutes: float = 2,
     settings: str | Path | None = None,
     listener: Callable[[DeviceProgress | StudyNotice], None] | None = None,
@@ -50,8 +54,10 @@ def search(
     are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
-    None: total where a device has a meter that works. wait_minutes: in line for boards that others use. listener: told
-    of progress, from one thread at a time. A search that was stopped goes on with resume=True and measures nothing
+    None: total where a device has a meter that works. runtimes, precisions, threads, clock_modes: how models may be
+    run, searched together with their channels; "all": whatever each device offers. wait_minutes: in line for boards
+    that others use. listener: told of progress, from one thread at a time. A search that was stopped goes on with
+    resume=True and measures nothing
     twice; what is not given is then the study's own.
 
     Raises WrongUse leaves for input that does not fit, before anything is measured, and Failed leaves for what goes
@@ -77,6 +83,10 @@ def search(
         seed=seed,
         preset=preset,
         energy=energy,
+        runtimes=_choice(runtimes),
+        precisions=_choice(precisions),
+        threads=_choice(threads),
+        clock_modes=_choice(clock_modes),
         min_accuracy=min_accuracy,
         max_latency_ms=max_latency_ms,
         max_energy_mj=max_energy_mj,
@@ -90,6 +100,10 @@ def search(
     fronts = run_study(config, resume=resume, listener=listener or _ignore, wait_s=60 * wait_minutes)
     keep_shown(config.study, fronts)
     return Study(path=config.study, fronts=fronts)
+
+
+def _choice(given: str | Sequence[object] | None) -> str | None:
+    return given if given is None or isinstance(given, str) else ",".join(map(str, given))
 
 
 def _text(value: str | Path | None) -> str | None:

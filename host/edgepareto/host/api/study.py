@@ -68,11 +68,11 @@ class Study:
             return self
         return Study(path=self.path, fronts=replace(self.fronts, devices=(self.front(device).front,)))
 
-    def model_file(self, candidate: CandidateId, runtime: str = "onnxruntime") -> Path:
-        """The study's own file of it for that runtime, .onnx or .tflite."""
+    def model_file(self, candidate: CandidateId) -> Path:
+        """The study's own file of it as boards run it, .onnx or .tflite."""
         from edgepareto.host.study import candidate_model  # brings pymoo and grpc
 
-        return candidate_model(self.path, candidate, runtime)
+        return candidate_model(self.path, candidate)
 
     def to_json(self) -> str:
         """The stable interface of `host front --format json`."""
@@ -206,7 +206,7 @@ def export(
     view = opened.front(device)
     point = view.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
     opened.must_outlive(Path(output))
-    file = opened.model_file(point.candidate.id, view.front.runtime)
+    file = opened.model_file(point.candidate.id)
     return export_candidate(point, view.front, file, Path(output), opened.fronts)
 
 

@@ -22,6 +22,7 @@ from edgepareto.host.cli.options import (
 __all__ = ["search"]
 
 DATA, BUDGET, LIMITS = "Model and data", "Search", "Hard limits"
+WAYS, RUN = "How models are run", "Searched together with the channels."
 ALGORITHMS = "nsga2|spea2|sms-emoa|random"
 
 
@@ -56,6 +57,12 @@ def search(
         str | None,
         typer.Option(metavar="total|dynamic", help="All of it, or what is above idle.", rich_help_panel=BUDGET),
     ] = None,
+    runtimes: Annotated[
+        str | None, typer.Option(metavar="onnxruntime,litert,...|all", help=RUN, rich_help_panel=WAYS)
+    ] = None,
+    precisions: Annotated[str | None, typer.Option(metavar="fp32,fp16,int8|all", rich_help_panel=WAYS)] = None,
+    threads: Annotated[str | None, typer.Option(metavar="1,2,4|all", rich_help_panel=WAYS)] = None,
+    clock_modes: Annotated[str | None, typer.Option(metavar="MODE,...|all", rich_help_panel=WAYS)] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="0 to 1, on validation.", rich_help_panel=LIMITS)] = None,
     max_latency_ms: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     max_energy_mj: Annotated[float | None, typer.Option(help="Per inference.", rich_help_panel=LIMITS)] = None,
@@ -96,6 +103,10 @@ def search(
             seed=seed,
             preset=preset,
             energy=energy,
+            runtimes=runtimes,
+            precisions=precisions,
+            threads=threads,
+            clock_modes=clock_modes,
             wait_minutes=wait,
             settings=settings_file(),
             listener=listener,

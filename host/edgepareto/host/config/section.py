@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from edgepareto.host.config.toml_file import TomlFile, TomlTable, TomlValue
@@ -13,6 +13,7 @@ from edgepareto.host.errors import ConfigError
 
 __all__ = ["Section", "did_you_mean"]
 
+ALL = "all"
 FRACTION = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*/\s*([\d.]+(?:[eE][-+]?\d+)?)\s*")
 
 
@@ -79,6 +80,24 @@ class Section:
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise self.error(key, "must be a list of texts")
         return tuple(value)
+
+    def several(self, key: str, known: Sequence[str] | None = None) -> tuple[str, ...] | None:
+        """A list of words, or one text with commas between them; () for the word "all". known: which there are."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = [word.strip() for word in value.split(",")]
+        words = tuple(str(word) for word in value) if isinstance(value, (list, tuple)) else ()
+        if words == (ALL,):
+            return ()
+        allowed = "" if known is None else f": {', '.join(known)}"
+        if not words or not all(words):
+            raise self.error(key, f'must be "{ALL}" or a list of one or more{allowed}')
+        for word in words:
+            if known is not None and word not in known:
+                raise self.error(key, f"{word} is none of {', '.join(known)}, {ALL}{did_you_mean(word, known)}")
+        return tuple(dict.fromkeys(words))
 
     def sizes(self, key: str) -> tuple[int, ...] | None:
         value = self._take(key)

@@ -3,7 +3,7 @@
 model, study                                    paths, relative to the file's folder
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
-               max_latency_ms max_energy_mj criterion recovery workers
+               max_latency_ms max_energy_mj criterion recovery workers runtimes precisions threads clock_modes
 [devices.NAME] one of simulate, local, ssh or address; and what `values.DeviceConfig` has
 """
 
@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from edgepareto.host.config.devices import chosen_devices, known_devices, refuse_problems
 from edgepareto.host.config.inventory import read_inventory
@@ -30,6 +31,7 @@ from edgepareto.host.config.values import (
     is_function,
 )
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES
+from edgepareto.host.domain.deployment import PRECISIONS, RUNTIMES
 from edgepareto.host.domain.front import Constraints
 from edgepareto.host.errors import ConfigError
 
@@ -37,6 +39,7 @@ __all__ = ["FILE_NAME", "Flags", "Settings", "read_devices", "read_known", "read
 
 FILE_NAME = "edgepareto.toml"
 DEFAULT_STUDY = "study"
+Choice = TypeVar("Choice", int, str)
 LAYOUTS = ("NCHW", "NHWC")
 SHAPE = re.compile(r"(.+)=(\d+(?:,\d+)*)")
 
@@ -45,7 +48,8 @@ SHAPE = re.compile(r"(.+)=(\d+(?:,\d+)*)")
 class Flags:
     """What the command line, or a caller in Python, sets over the file. None: not given. Paths from the current folder.
 
-    devices: names, groups, HOST:PORT, or whole DeviceConfigs. shapes: as typed, `x=1,3,224,224`.
+    devices: names, groups, HOST:PORT, or whole DeviceConfigs. shapes: as typed, `x=1,3,224,224`. runtimes, precisions,
+    threads, clock_modes: as typed, `fp32,int8` or `all`.
     """
 
     model: str | None = None
@@ -73,6 +77,10 @@ class Flags:
     criterion: str | None = None
     recovery: str | None = None
     workers: int | None = None
+    runtimes: str | None = None
+    precisions: str | None = None
+    threads: str | None = None
+    clock_modes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +263,24 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         criterion=section.choice("criterion", CRITERIA) or defaults.criterion,
         recovery=section.choice("recovery", RECOVERIES) or defaults.recovery,
         workers=section.integer("workers", least=1) or defaults.workers,
+        runtimes=_else(section.several("runtimes", RUNTIMES), defaults.runtimes),
+        precisions=_else(section.several("precisions", PRECISIONS), defaults.precisions),
+        threads=_else(_thread_counts(section), defaults.threads),
+        clock_modes=_else(section.several("clock_modes"), defaults.clock_modes),
     )
+
+
+def _thread_counts(section: Section) -> tuple[int, ...] | None:
+    words = section.several("threads")
+    if words is None:
+        return None
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise section.error("threads", 'must be "all" or numbers of threads, 1 or more, as in 1,2,4')
+    return tuple(sorted(int(word) for word in words))
+
+
+def _else(given: tuple[Choice, ...] | None, otherwise: tuple[Choice, ...] | None) -> tuple[Choice, ...] | None:
+    return otherwise if given is None else given
 
 
 def _metric(section: Section) -> str | None:

@@ -117,6 +117,8 @@ class SearchConfig:
     """Budgets: the search ends at whichever of generations, measurements (per device) and minutes comes first; the
     end phase (re-measuring the front, test scores) comes after it.
 
+    runtimes, precisions, threads, clock_modes: how models may be run, for every device; (): all that it offers; None:
+    as it is set, and 32 bits.
     energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
     """
 
@@ -133,6 +135,10 @@ class SearchConfig:
     criterion: str = "obs"
     recovery: str = "ls"
     workers: int = 2
+    runtimes: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    threads: tuple[int, ...] | None = None
+    clock_modes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

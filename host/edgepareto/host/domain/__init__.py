@@ -3,11 +3,20 @@
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.circumstances import Circumstances, circumstances
-from edgepareto.host.domain.deployment import LITERT, ONNX_RUNTIME, PRECISIONS, RUNTIMES, Deployment
+from edgepareto.host.domain.deployment import (
+    AS_SET,
+    LITERT,
+    ONNX_RUNTIME,
+    PRECISIONS,
+    RUNTIMES,
+    Deployment,
+    DeploymentGenes,
+    Format,
+)
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
-from edgepareto.host.domain.genome import ChannelGene, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain.genome import ChannelGene, GeneKind, Genome, SearchSpace, allowed_widths
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.job import Job, JobEnergy, JobLatency, reduce_trace
@@ -26,6 +35,7 @@ from edgepareto.host.domain.trace import (
 )
 
 __all__ = [
+    "AS_SET",
     "CRITERIA",
     "LITERT",
     "MAXIMUM_BATCH",
@@ -44,13 +54,16 @@ __all__ = [
     "Conditions",
     "Constraints",
     "Deployment",
+    "DeploymentGenes",
     "DeviceFront",
     "DeviceInfo",
     "DeviceName",
     "DeviceProgress",
     "EnergyObjective",
     "Estimate",
+    "Format",
     "FrontPoint",
+    "GeneKind",
     "Genome",
     "Incident",
     "Interval",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NewType
 
+from edgepareto.host.domain.deployment import AS_SET
 from edgepareto.host.domain.genome import Genome
 from edgepareto.host.domain.paired_accuracy import PackedHits
 
@@ -33,6 +34,8 @@ class Recipe:
 class Candidate:
     """A genome that was pruned, recovered and scored. `failure` says why it could not be; the scores are then None.
 
+    model_sha256: of the pruned .onnx file that everything else is made from. bytes: of the file that runs.
+    output_error: the largest relative difference of that file's outputs to the .onnx file's; None: it is that file.
     validation_hits, test_hits: which samples it got right (`paired_accuracy`); None where the metric counts no samples.
     """
 
@@ -45,6 +48,7 @@ class Candidate:
     parameters: int | None = None
     bytes: int | None = None
     model_sha256: str | None = None
+    output_error: float | None = None
     failure: str | None = None
     validation_hits: PackedHits | None = None
     test_hits: PackedHits | None = None
@@ -53,4 +57,6 @@ class Candidate:
 def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_sha256: str) -> CandidateId:
     """A hash of the *inputs* of a candidate, so that a known one is never made again; not the hash of its file."""
     inputs = [base_sha256, list(genome.widths), recipe.criterion, recipe.recovery, recipe.images, calibration_sha256]
+    if genome.deployment != AS_SET:  # else it is named as before there were others
+        inputs.append(asdict(genome.deployment))
     return CandidateId(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12])

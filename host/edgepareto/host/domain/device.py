@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
+from edgepareto.host.domain.deployment import ON_A_DEVICE, ON_GPU
+
 __all__ = ["DeviceInfo", "DeviceName", "Meter", "MeterQuality", "RuntimeVersion"]
 
 DeviceName = NewType("DeviceName", str)
+LIBRARIES = {"litert": "ai-edge-litert"}
 
 
 class MeterQuality(str, Enum):
@@ -34,9 +38,17 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeVersion:
+    """version: as the agent tells it, "2.14.0 (tflite-runtime)" where another library has the runtime's name."""
+
     name: str
     version: str
     providers: tuple[str, ...]
+
+    @property
+    def library(self) -> str:
+        """The distribution that it is on the device."""
+        named = re.search(r"\(([\w-]+)\)", self.version)
+        return named[1] if named else LIBRARIES.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +77,9 @@ class DeviceInfo:
     fixes_clocks: bool = False
     clock_modes: tuple[str, ...] = ()
     protocol: int = 1
+
+    def runtime(self, name: str) -> RuntimeVersion | None:
+        """The installed one that can be asked for by this name of RUNTIMES."""
+        own_name, provider = ON_A_DEVICE[name]
+        found = (runtime for runtime in self.runtimes if runtime.name == own_name)
+        return next((runtime for runtime in found if name not in ON_GPU or provider in runtime.providers), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepareto.host.domain.candidate import Candidate
 from edgepareto.host.domain.circumstances import Circumstances
+from edgepareto.host.domain.deployment import Deployment
 from edgepareto.host.domain.device import DeviceInfo, MeterQuality
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
@@ -52,7 +53,8 @@ class DeviceFront:
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
     the study's fixed scale. shrinkage None: nothing was measured again.
     has_energy: False where the device has no meter or it failed, energy is then no objective; else energy_objective is
-    which. incidents: of all runs of the study; no number depends on them.
+    which. threads: where a candidate's deployment does not say. incidents: of all runs of the study; no number depends
+    on them.
     """
 
     device: DeviceInfo
@@ -65,8 +67,6 @@ class DeviceFront:
     hypervolume: float
     limits: Repeatability
     has_energy: bool
-    runtime: str
-    precision: str = "fp32"
     threads: int = 1
     shrinkage: Shrinkage | None = None
     notes: tuple[str, ...] = ()
@@ -80,9 +80,20 @@ class DeviceFront:
         return self.has_energy and meter is not None and meter.quality is MeterQuality.ESTIMATE
 
     def is_smaller_not_faster(self, point: FrontPoint) -> bool:
-        """Of all candidates measured here; for `host profile --ops` to explain."""
-        others = (other.work for other in (*self.front, *self.others))
-        return is_smaller_not_faster(point.work, others, self.dense.work, self.limits.latency)
+        """Of all candidates measured here and run in the same way; for `host profile --ops` to explain."""
+        way = point.candidate.genome.deployment
+        others = (o.work for o in (*self.front, *self.others) if o.candidate.genome.deployment == way)
+        dense = self.dense.work if self.dense.candidate.genome.deployment == way else None
+        return is_smaller_not_faster(point.work, others, dense, self.limits.latency)
+
+    def deployment(self, point: FrontPoint) -> Deployment:
+        """How it ran here, with the threads that it had."""
+        way = point.candidate.genome.deployment
+        return replace(way, threads=way.threads or self.threads)
+
+    @property
+    def varies_deployments(self) -> bool:
+        return len({point.candidate.genome.deployment for point in (self.dense, *self.front, *self.others)}) > 1
 
     def energy(self, point: FrontPoint) -> Interval | None:
         """The energy per inference that was the objective here."""

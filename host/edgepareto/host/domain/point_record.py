@@ -13,6 +13,7 @@ PointRecord = dict[str, str | float | int | bool]
 def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None, knee: bool = False) -> PointRecord:
     """One point, SI units. `accuracy` is the study's metric on the validation split."""
     candidate, measurement = point.candidate, point.measurement
+    way = on.deployment(point)
     is_dense = candidate.id == on.dense.candidate.id
     fields: dict[str, str | float | int | bool | None] = {
         "candidate": candidate.id,
@@ -28,9 +29,11 @@ def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None,
         "macs": candidate.macs,
         "parameters": candidate.parameters,
         "bytes": candidate.bytes,
-        "runtime": on.runtime,
-        "precision": on.precision,
-        "threads": on.threads,
+        "output_error": candidate.output_error,
+        "runtime": way.runtime,
+        "precision": way.precision,
+        "threads": way.threads,
+        "clock_mode": way.clock_mode or None,
         "preset": measurement.preset,
         "knee": knee,
         "smaller_not_faster": on.is_smaller_not_faster(point) or None,

@@ -27,13 +27,14 @@ class Work:
         return self.latency_s * (1 + limit) < other.latency_s
 
 
-def is_smaller_not_faster(work: Work, others: Iterable[Work], dense: Work, limit: float) -> bool:
+def is_smaller_not_faster(work: Work, others: Iterable[Work], dense: Work | None, limit: float) -> bool:
     """At least 5 % fewer MACs than another measured candidate that is faster by more than the repeatability limit r_k,
     or than the dense model without being faster than it by more than r_k.
 
-    others: all measured on the same device. limit: r_k of latency, a ratio. False where it is 0, not known.
+    others: all measured on the same device and run in the same way. dense None: it was not run so. limit: r_k of
+    latency, a ratio. False where it is 0, not known.
     """
     if limit <= 0:
         return False
     beaten = any(work.has_clearly_fewer_macs(other) and other.is_faster(work, limit) for other in others)
-    return beaten or (work.has_clearly_fewer_macs(dense) and not work.is_faster(dense, limit))
+    return beaten or (dense is not None and work.has_clearly_fewer_macs(dense) and not work.is_faster(dense, limit))

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
-from edgepareto.host.domain.deployment import ON_GPU
+from edgepareto.host.domain.deployment import ON_A_DEVICE
 from edgepareto.host.errors import DeviceError
-from edgepareto.host.fleet import wire
 from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
 from edgepareto.host.fleet.lease import WAIT_S, HeldLease
 from edgepareto.host.fleet.line import Line
@@ -140,9 +139,7 @@ def _target(device: DeviceConfig, agent: LocalAgent | None) -> str:
 
 
 def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
-    name, provider = wire.ON_THE_WIRE[device.runtime]
-    found = next((runtime for runtime in info.runtimes if runtime.name == name), None)
-    if found is not None and (device.runtime not in ON_GPU or provider in found.providers):
+    if info.runtime(device.runtime) is not None:
         return
     known = ", ".join(runtime.name for runtime in info.runtimes) or "none"
     if info.simulated:
@@ -150,10 +147,12 @@ def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
             f"{device.name}: a simulated {info.board} has no runtime {device.runtime} (it has {known}); choose one "
             f"of its own under [devices.{device.name}]"
         )
-    if found is not None:
+    name, provider = ON_A_DEVICE[device.runtime]
+    without_gpu = info.runtime(name)
+    if without_gpu is not None:
         raise DeviceError(
-            f"{device.name}: runtime {device.runtime}: its {name} {found.version} lacks {provider} (it has "
-            f"{', '.join(found.providers)}); give the wheel that is made for this board's GPU, for a Jetson "
+            f"{device.name}: runtime {device.runtime}: its {name} {without_gpu.version} lacks {provider} (it has "
+            f"{', '.join(without_gpu.providers)}); give the wheel that is made for this board's GPU, for a Jetson "
             f"NVIDIA's: host deploy {device.name} --wheelhouse FOLDER (docs/runtimes.md)"
         )
     raise DeviceError(

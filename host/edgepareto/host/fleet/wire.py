@@ -28,6 +28,7 @@ from edgepareto.host.domain import (
     RuntimeVersion,
     Status,
 )
+from edgepareto.host.domain.deployment import ON_A_DEVICE
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from google.protobuf.message import DecodeError
 
@@ -42,13 +43,6 @@ __all__ = [
 
 # The newest. 2: queue, unlock and holder of the lease. 3: a runtime per candidate, outputs for a score, clock modes.
 PROTOCOL_VERSION = 3
-# What the agent calls a runtime, and its provider.
-ON_THE_WIRE = {
-    "onnxruntime": ("onnxruntime", "CPUExecutionProvider"),
-    "litert": ("litert", "XNNPACK"),
-    "onnxruntime-cuda": ("onnxruntime", "CUDAExecutionProvider"),
-    "onnxruntime-tensorrt": ("onnxruntime", "TensorrtExecutionProvider"),
-}
 
 _QUALITIES: dict[int, MeterQuality] = {
     pb.MeterInfo.QUALITY_MEASURED: MeterQuality.MEASURED,
@@ -101,8 +95,8 @@ def profile_request(batch: Batch, blobs: Mapping[Path, str], lease_id: str) -> p
         request_key=batch.request_key,
         preset=batch.preset,
         order_seed=batch.order_seed,
-        anchor=_candidate_request(batch.anchor, blobs),
-        candidates=[_candidate_request(entry, blobs) for entry in batch.entries],
+        anchor=_candidate_request(batch.anchor, batch, blobs),
+        candidates=[_candidate_request(entry, batch, blobs) for entry in batch.entries],
         runtime=_runtime_options(batch.deployment),
         inputs_sha256=blobs[batch.inputs],
         relative_tolerance=batch.relative_tolerance,
@@ -174,22 +168,27 @@ def profile_trace(data: bytes, device: DeviceName) -> ProfileTrace:
     )
 
 
-def _candidate_request(entry: BatchEntry, blobs: Mapping[Path, str]) -> pb.CandidateRequest:
+def _candidate_request(entry: BatchEntry, batch: Batch, blobs: Mapping[Path, str]) -> pb.CandidateRequest:
+    """What is as the batch's is left out: an agent before version 3 knows nothing else."""
+    deployment = entry.deployment if entry.deployment != batch.deployment else None
+    inputs = entry.inputs if entry.inputs != batch.inputs else None
+    tolerance = entry.relative_tolerance if entry.relative_tolerance != batch.relative_tolerance else None
     return pb.CandidateRequest(
         candidate_id=entry.candidate,
         purpose=f"PURPOSE_{entry.purpose.name}",
         attempt=entry.attempt,
         model_sha256=entry.model_sha256,
         expected_outputs_sha256=blobs[entry.expected_outputs],
-        runtime=None if entry.deployment is None else _runtime_options(entry.deployment),
-        inputs_sha256=None if entry.inputs is None else blobs[entry.inputs],
-        relative_tolerance=entry.relative_tolerance,
+        runtime=None if deployment is None else _runtime_options(deployment),
+        inputs_sha256=None if inputs is None else blobs[inputs],
+        relative_tolerance=tolerance,
     )
 
 
 def _runtime_options(deployment: Deployment) -> pb.RuntimeOptions:
-    name, provider = ON_THE_WIRE[deployment.runtime]
-    return pb.RuntimeOptions(name=name, threads=deployment.threads, provider=provider, precision=deployment.precision)
+    name, provider = ON_A_DEVICE[deployment.runtime]
+    precision = "" if deployment.precision == "fp32" else deployment.precision  # the wire's word for it
+    return pb.RuntimeOptions(name=name, threads=deployment.threads, provider=provider, precision=precision)
 
 
 def _anchor_baseline(baseline: AnchorBaseline) -> pb.AnchorBaseline:

@@ -1,8 +1,8 @@
 """pymoo's algorithms behind ask and tell, on genomes instead of vectors.
 
-What pymoo leaves to its caller is done here: generation 0 is the dense model, the whole uniform ladder and random
-genomes; a genome that was ever told is never proposed again (pymoo compares with its current population only); a
-candidate that failed is told as infeasible, never as NaN, which would enter the population.
+What pymoo leaves to its caller is done here: generation 0 is the space's seeds and random genomes; a genome that was
+ever told is never proposed again (pymoo compares with its current population only); a candidate that failed is told as
+infeasible, never as NaN, which would enter the population.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from edgepareto.host.domain import Genome, SearchSpace
+from edgepareto.host.domain import GeneKind, Genome, SearchSpace
 from numpy.typing import NDArray
 
 __all__ = ["ALGORITHM_NAMES", "Outcome", "Search", "search_seed"]
@@ -83,17 +83,15 @@ class Search:
         self._asked = None
 
     def _first_generation(self) -> list[tuple[int, ...]]:
-        seeds = dict.fromkeys((self._space.dense(), *self._space.ladder()))
-        keys = [self._space.encode(genome) for genome in seeds]
+        keys = [self._space.encode(genome) for genome in self._space.seeds()]
         return [*keys, *self._unseen(self._population - len(keys), set(keys))]
 
     def _unseen(self, count: int, seen: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
         """Up to `count` random genomes outside `seen`; fewer where bounded draws find no more."""
-        sizes = [len(gene.widths) for gene in self._space.genes]
         for _ in range(RANDOM_DRAWS):
             if count <= 0:
                 return
-            key = tuple(self._random.integers(0, sizes).tolist())
+            key = tuple(self._random.integers(0, self._space.sizes).tolist())
             if key not in seen:
                 seen.add(key)
                 count -= 1
@@ -126,7 +124,7 @@ class _RandomSampling:
 
 
 class _Evolution:
-    """A pymoo algorithm on one integer index per gene."""
+    """A pymoo algorithm on one integer index per gene; unordered ones have operators of their own (`mating`)."""
 
     def __init__(
         self,
@@ -143,14 +141,14 @@ class _Evolution:
 
         self._worst: NDArray[np.float64] = np.zeros(objectives)
         self._problem = Problem(
-            n_var=len(space.genes),
+            n_var=len(space.sizes),
             n_obj=objectives,
             n_ieq_constr=limits + 1,  # the last one: evaluated at all
-            xl=np.zeros(len(space.genes)),
-            xu=np.array([len(gene.widths) - 1 for gene in space.genes]),
+            xl=np.zeros(len(space.sizes)),
+            xu=np.array(space.sizes) - 1,
             vtype=int,
         )
-        self._algorithm = _algorithm(algorithm, np.array(start), archive, population)
+        self._algorithm = _algorithm(algorithm, space, np.array(start), archive, population)
         self._algorithm.setup(self._problem, seed=seed)
 
     def propose(self) -> list[tuple[int, ...]]:
@@ -218,7 +216,9 @@ class _Algorithm(Protocol):
     def tell(self, *, infills: object) -> object: ...
 
 
-def _algorithm(name: str, start: NDArray[np.int64], archive: set[tuple[int, ...]], population: int) -> _Algorithm:
+def _algorithm(
+    name: str, space: SearchSpace, start: NDArray[np.int64], archive: set[tuple[int, ...]], population: int
+) -> _Algorithm:
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.algorithms.moo.sms import SMSEMOA
     from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
@@ -234,7 +234,7 @@ def _algorithm(name: str, start: NDArray[np.int64], archive: set[tuple[int, ...]
         "mutation": PM(prob=1.0, eta=3, vtype=float, repair=RoundingRepair()),
         "eliminate_duplicates": _UnseenOnly(archive),
     }
-    algorithm: _Algorithm
+    algorithm: Any
     if name == "nsga2":
         algorithm = NSGA2(**options)
     elif name == "spea2":
@@ -245,8 +245,20 @@ def _algorithm(name: str, start: NDArray[np.int64], archive: set[tuple[int, ...]
         algorithm = SMSEMOA(**options)
     else:
         raise ValueError(f"unknown algorithm {name!r}; known are {', '.join(ALGORITHM_NAMES)}")
-    algorithm.termination = NoTermination()  # type: ignore[attr-defined]  # budgets are the study's
-    return algorithm
+    algorithm.termination = NoTermination()  # budgets are the study's
+    if any(kind is not GeneKind.WIDTH for kind in space.kinds):
+        from edgepareto.host.search.mating import MixedMating
+
+        algorithm.mating = MixedMating(
+            algorithm.mating.selection,
+            options["crossover"],
+            options["mutation"],
+            kinds=space.kinds,
+            sizes=space.sizes,
+            eliminate_duplicates=options["eliminate_duplicates"],
+        )
+    found: _Algorithm = algorithm
+    return found
 
 
 def _key(vector: NDArray[np.int64]) -> tuple[int, ...]:

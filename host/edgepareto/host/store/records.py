@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from edgepareto.host.config import DataConfig, DeviceConfig, SearchConfig
 from edgepareto.host.domain import (
+    AS_SET,
     Constraints,
+    Deployment,
+    DeploymentGenes,
     DeviceInfo,
     DeviceName,
+    Genome,
     Meter,
     MeterQuality,
     ProfileTrace,
@@ -20,8 +26,11 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.domain.learned_steps import DEFAULT_STEP, ChannelSteps, KernelKind
 
-__all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity"]
+__all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity", "genome_of", "genome_record"]
 
+DEFAULT_DEPLOYMENTS = DeploymentGenes()
+GenomeRecord: TypeAlias = Any  # JSON: [width, ...] or {"widths": [width, ...], ...}
+CHOICES = ("runtimes", "precisions", "threads", "clock_modes")
 BUDGETS = ("generations", "measurements", "minutes", "workers")  # may change from run to run
 
 
@@ -90,7 +99,13 @@ class StudyIdentity:
             **{
                 **raw,
                 "data": DataConfig(**{**data, "shapes": shapes}),
-                "search": SearchConfig(**{**search, "constraints": Constraints(**search["constraints"])}),
+                "search": SearchConfig(
+                    **{
+                        **search,
+                        **{name: tuple(search[name]) for name in CHOICES if search.get(name) is not None},
+                        "constraints": Constraints(**search["constraints"]),
+                    }
+                ),
                 "libraries": tuple((name, version) for name, version in raw["libraries"]),
             }
         )
@@ -104,6 +119,7 @@ class DeviceRecord:
     reason: why the state is not COMPLETE, in words for the user. completed_with: the budgets (generations,
     measurements, minutes) with which it is COMPLETE, since a later run of some devices may have others.
     channel_steps: fixed when the study began on it; None: by an older edgepareto, which had one step for all groups.
+    deployments: what its search chooses from, fixed then as well.
     """
 
     config: DeviceConfig
@@ -114,6 +130,7 @@ class DeviceRecord:
     channel_steps: ChannelSteps | None = None
     completed_with: tuple[float | None, ...] | None = None
     meter_failure: str | None = None
+    deployments: DeploymentGenes = DEFAULT_DEPLOYMENTS
 
     def completed(self, search: SearchConfig) -> DeviceRecord:
         return replace(self, state=DeviceState.COMPLETE, reason=None, completed_with=_budgets(search))
@@ -166,6 +183,7 @@ class DeviceRecord:
             channel_steps=_channel_steps(**raw["channel_steps"]) if raw.get("channel_steps") else None,
             completed_with=tuple(raw["completed_with"]) if raw.get("completed_with") else None,
             meter_failure=raw.get("meter_failure"),
+            deployments=_deployments(config, raw.get("deployments")),
         )
 
 
@@ -183,6 +201,29 @@ class BatchRecord:
     round: int
     number: int
     traces: tuple[ProfileTrace, ...]
+
+
+def genome_record(genome: Genome) -> GenomeRecord:
+    """The widths alone where it runs as the device is set."""
+    widths = list(genome.widths)
+    return widths if genome.deployment == AS_SET else {"widths": widths, **dataclasses.asdict(genome.deployment)}
+
+
+def genome_of(raw: GenomeRecord) -> Genome:
+    """The inverse of `genome_record`."""
+    if isinstance(raw, list):
+        return Genome(widths=tuple(raw))
+    way = {name: value for name, value in raw.items() if name != "widths"}
+    return Genome(widths=tuple(raw["widths"]), deployment=Deployment(**way))
+
+
+def _deployments(config: Mapping[str, object], raw: Mapping[str, Any] | None) -> DeploymentGenes:
+    """raw None: by an edgepareto that had no choice of them."""
+    if raw is None:
+        return DeploymentGenes(formats=((str(config["runtime"]), AS_SET.precision),))
+    formats = tuple((runtime, precision) for runtime, precision in raw["formats"])
+    modes, threads = tuple(raw["clock_modes"]), tuple(raw["threads"])
+    return DeploymentGenes(formats=formats, threads=threads, clock_modes=modes, usual_threads=raw["usual_threads"])
 
 
 def _paths(config: dict[str, str | None]) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -46,6 +46,13 @@ MIGRATIONS: Mapping[int, str] = {
         CREATE TABLE incidents (
             device TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL, outcome TEXT NOT NULL
         );
+    """,
+    3: """
+        ALTER TABLE candidates ADD COLUMN runtime TEXT NOT NULL DEFAULT 'onnxruntime';
+        ALTER TABLE candidates ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';
+        ALTER TABLE candidates ADD COLUMN threads INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE candidates ADD COLUMN clock_mode TEXT NOT NULL DEFAULT '';
+        ALTER TABLE candidates ADD COLUMN output_error REAL;
     """,
 }
 

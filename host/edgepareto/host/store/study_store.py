@@ -16,9 +16,26 @@ from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
 
-from edgepareto.host.domain import Candidate, CandidateId, DeviceName, Genome, Incident, ProfileTrace, Recipe
+from edgepareto.host.domain import (
+    Candidate,
+    CandidateId,
+    Deployment,
+    DeviceName,
+    Genome,
+    Incident,
+    ProfileTrace,
+    Recipe,
+)
 from edgepareto.host.errors import StoreError, StudyError
-from edgepareto.host.store.records import BatchRecord, DeviceRecord, DeviceState, Phase, StudyIdentity
+from edgepareto.host.store.records import (
+    BatchRecord,
+    DeviceRecord,
+    DeviceState,
+    Phase,
+    StudyIdentity,
+    genome_of,
+    genome_record,
+)
 from edgepareto.host.store.schema import SCHEMA_VERSION, migrate, schema_version
 from edgepareto.host.store.study_lock import study_lock
 from edgepareto.host.store.trace_codec import decode_trace, encode_trace
@@ -30,7 +47,7 @@ ON_A_PATH = "phase != 'remeasure'"
 BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
 CANDIDATE_COLUMNS = (
     "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure, "
-    "validation_hits, test_hits"
+    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error"
 )
 
 
@@ -128,7 +145,10 @@ class StudyStore:
         found = (
             Candidate(
                 id=CandidateId(row[0]),
-                genome=Genome(widths=tuple(json.loads(row[1]))),
+                genome=Genome(
+                    widths=tuple(json.loads(row[1])),
+                    deployment=Deployment(runtime=row[14], precision=row[15], threads=row[16], clock_mode=row[17]),
+                ),
                 recipe=Recipe(criterion=row[2], recovery=row[3], images=row[4]),
                 accuracy=row[5],
                 test_accuracy=row[6],
@@ -139,17 +159,19 @@ class StudyStore:
                 failure=row[11],
                 validation_hits=row[12],
                 test_hits=row[13],
+                output_error=row[18],
             )
             for row in rows
         )
         return {candidate.id: candidate for candidate in found}
 
     def save_candidate(self, candidate: Candidate) -> None:
-        c = candidate
+        c, way = candidate, candidate.genome.deployment
         values = (
             *(c.id, json.dumps(c.genome.widths), c.recipe.criterion, c.recipe.recovery, c.recipe.images, c.accuracy),
             *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
             *(c.validation_hits, c.test_hits),
+            *(way.runtime, way.precision, way.threads, way.clock_mode, c.output_error),
         )
         with self._writing() as connection:
             connection.execute(
@@ -160,11 +182,11 @@ class StudyStore:
     def generation(self, device: DeviceName, generation: int) -> tuple[Genome, ...] | None:
         """What was asked of the device in this generation; None where it was not asked yet."""
         rows = self._read("SELECT genomes FROM generations WHERE device = ? AND generation = ?", device, generation)
-        return tuple(Genome(widths=tuple(widths)) for widths in json.loads(rows[0][0])) if rows else None
+        return tuple(genome_of(raw) for raw in json.loads(rows[0][0])) if rows else None
 
     def save_generation(self, device: DeviceName, generation: int, genomes: Sequence[Genome]) -> None:
         with self._writing() as connection:
-            text = json.dumps([genome.widths for genome in genomes])
+            text = json.dumps([genome_record(genome) for genome in genomes])
             connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (device, generation, text))
 
     def batch(self, request_key: str) -> BatchRecord | None:

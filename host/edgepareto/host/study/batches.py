@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from threading import Event
 
 from edgepareto.host.domain import (
+    AS_SET,
     MAXIMUM_BATCH,
     Batch,
     BatchEntry,
     Candidate,
     CandidateId,
-    Deployment,
     DeviceName,
     Incident,
     Job,
@@ -24,10 +23,9 @@ from edgepareto.host.domain import (
     Purpose,
     reduce_trace,
 )
-from edgepareto.host.export import sha256_of
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyStore
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
-from edgepareto.host.study.model_files import ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.model_files import batch_entry, inputs_file
 from edgepareto.host.study.pace import Pace
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
@@ -80,6 +78,7 @@ class MeasuredBatch:
 class DeviceBatches:
     """What was measured on one device so far, as this run has seen it: replayed or new. One thread at a time.
 
+    anchors: the unpruned model in each clock mode of the device, the usual one first.
     jobs: in order, anchors included; of a void batch only those that failed by a candidate's own fault for good.
     """
 
@@ -90,7 +89,7 @@ class DeviceBatches:
     seed: int
     preset: str
     models: Path
-    anchor: Candidate
+    anchors: Mapping[str, Candidate]
     clock: StudyClock
     jobs: list[Job] = field(default_factory=list)
     by_candidate: dict[CandidateId, list[Job]] = field(default_factory=lambda: defaultdict(list))
@@ -103,6 +102,11 @@ class DeviceBatches:
     @property
     def name(self) -> DeviceName:
         return self.record.name
+
+    @property
+    def anchor(self) -> Candidate:
+        """The unpruned model as the device usually runs it."""
+        return next(iter(self.anchors.values()))
 
     def measure(
         self,
@@ -159,7 +163,8 @@ class DeviceBatches:
 
     def _batch(self, candidates: Sequence[Candidate], phase: Phase) -> Batch:
         anchor_purpose = Purpose.SEARCH if phase is Phase.SEARCH else Purpose.REMEASURE
-        anchor = self._entry(self.anchor, anchor_purpose, self._count)
+        dense = self.anchor_of(candidates)
+        anchor = self._entry(dense, anchor_purpose, self._count)
         entries = tuple(
             self._entry(c, Purpose.REMEASURE if self._was_usable(c) else Purpose.SEARCH, self._attempts[c.id])
             for c in candidates
@@ -170,31 +175,31 @@ class DeviceBatches:
             order_seed=order_seed(self.seed, self.name, self._count),
             anchor=anchor,
             entries=entries,
-            inputs=inputs_file(self.models, self.record.config.runtime),
-            deployment=Deployment(runtime=self.record.config.runtime, threads=self.record.config.threads or 0),
+            inputs=inputs_file(self.models, dense.genome.deployment),
+            deployment=anchor.deployment or AS_SET,
             measure_energy=self.record.has_energy,
-            anchor_baseline=self._baselines.present(),
+            anchor_baseline=self._baselines.present(dense.genome.deployment.clock_mode),
         )
 
     def _was_usable(self, candidate: Candidate) -> bool:
         return any(job.usable for job in self.by_candidate[candidate.id])
 
     def _entry(self, candidate: Candidate, purpose: Purpose, attempt: int) -> BatchEntry:
-        assert candidate.model_sha256 is not None, "only prepared candidates are measured"
-        runtime = self.record.config.runtime
-        model = model_file(self.models, candidate.model_sha256, runtime)
-        return BatchEntry(
-            candidate=candidate.id,
-            purpose=purpose,
-            attempt=attempt,
-            model=model,
-            model_sha256=candidate.model_sha256 if runtime == ONNX_RUNTIME else sha256_of(model),
-            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256, runtime),
-        )
+        threads = self.record.config.threads or 0
+        return batch_entry(candidate, self.models, threads=threads, purpose=purpose, attempt=attempt)
+
+    def anchor_of(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The unpruned model in the clock mode of a batch of these, which all have one."""
+        return self.anchors[candidates[0].genome.deployment.clock_mode] if candidates else self.anchor
 
 
 def cut(candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, ...]]:
-    """Into batches, in the order they come, each as soon as it is full or nothing more comes."""
-    coming = iter(candidates)
-    while batch := tuple(islice(coming, MAXIMUM_BATCH)):
-        yield batch
+    """Into batches of one clock mode each, in the order they come, each as soon as it is full or nothing more comes."""
+    waiting: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        batch = waiting[candidate.genome.deployment.clock_mode]
+        batch.append(candidate)
+        if len(batch) == MAXIMUM_BATCH:
+            yield tuple(batch)
+            batch.clear()
+    yield from (tuple(batch) for batch in waiting.values() if batch)

@@ -119,8 +119,8 @@ class DeviceSearch:
             self._judge_meter()
 
     def _measure_generation(self, asked: Iterable[Candidate]) -> None:
-        anchor = self.batches.anchor
-        waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id != anchor.id)
+        anchors = {anchor.id for anchor in self.batches.anchors.values()}  # measured beside every batch
+        waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id not in anchors)
         while True:
             measured: list[Candidate] = []
             for batch in cut(waiting):
@@ -244,7 +244,9 @@ class DeviceSearch:
 
     def _take_in(self, batch: Sequence[Candidate], phase: Phase) -> None:
         if phase is Phase.SEARCH:
-            self._measured.update(dict.fromkeys([self.batches.anchor.id, *(candidate.id for candidate in batch)]))
+            self._measured.update(
+                dict.fromkeys([self.batches.anchor_of(batch).id, *(candidate.id for candidate in batch)])
+            )
             if self._generation == 0 and self._doubts_meter(Verdict.INFEASIBLE):
                 self._judge_meter()  # first: a failed meter is no candidate's failure
         for candidate in batch:
@@ -325,7 +327,7 @@ class DeviceSearch:
     def _hypervolume_scale(self) -> HypervolumeScale | None:
         if self._scale is None and (self._generation > 0 or not self.is_searching):
             first = self.batches.by_phase[Phase.SEARCH, 0]
-            self._scale = fixed_scale(first, self._candidates, self.space.ladder(), energy=self.energy)
+            self._scale = fixed_scale(first, self._candidates, self.space.seeds(), energy=self.energy)
         return self._scale
 
     def _save(self, record: DeviceRecord) -> None:

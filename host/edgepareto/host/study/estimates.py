@@ -12,6 +12,7 @@ from edgepareto.host.domain import (
     CandidateId,
     ChannelGene,
     Constraints,
+    DeploymentGenes,
     EnergyObjective,
     Estimate,
     Genome,
@@ -98,27 +99,29 @@ def _estimate(candidate: Candidate, measurement: Measurement, energy: EnergyObje
     )
 
 
-def space_of_dense(dense: Genome, step: int | Sequence[int]) -> SearchSpace:
+def space_of_dense(dense: Genome, step: int | Sequence[int], deployments: DeploymentGenes) -> SearchSpace:
     """A device's search space from stored rows alone: the dense genome is every group's channels."""
     steps = (step,) * len(dense.widths) if isinstance(step, int) else step
     return SearchSpace(
         genes=tuple(
             ChannelGene(name=str(i), channels=width, widths=allowed_widths(range(1, width + 1), own))
             for i, (width, own) in enumerate(zip(dense.widths, steps, strict=True))
-        )
+        ),
+        deployments=deployments,
     )
 
 
 def fixed_scale(
     first_generation: Sequence[Job],
     candidates: Candidates,
-    ladder: Sequence[Genome],
+    seeds: Sequence[Genome],
     *,
     energy: EnergyObjective | None,
 ) -> HypervolumeScale | None:
-    """The box of the dense model and the ladder, from the jobs of generation 0 alone; None before any was measured."""
+    """The box of what a search begins with (SearchSpace.seeds), from the jobs of generation 0 alone; None before any is
+    measured."""
     found = estimate_all(first_generation, candidates, energy=energy, constraints=Constraints())
-    rungs = set(ladder)
+    rungs = set(seeds)
     costs = [e.costs for name, e in found.objectives.items() if candidates[name].genome in rungs]
     return HypervolumeScale.spanned_by(costs) if costs else None
 

@@ -1,4 +1,5 @@
-"""One candidate in two stages: made (pruned, recovered, written with what a board must answer), then scored.
+"""One candidate in two stages: made (pruned, recovered, written with what a board must answer), then scored. Between
+them it is converted, where it runs in another format.
 
 A board needs the first alone, so it measures while the host scores.
 """
@@ -7,17 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from edgepareto.host.accuracy import Dataset, Score, load_dataset, metric_by_name, score
 from edgepareto.host.config import DataConfig
-from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
+from edgepareto.host.domain import LITERT, Candidate, CandidateId, Deployment, Genome, Recipe
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import class_count, expected_outputs, fix_input_shapes, read_model, write_whole
 from edgepareto.host.pruning import PreparedModel, analyse, prepare
-from edgepareto.host.study.model_files import LITERT, ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.model_files import (
+    expected_outputs_file,
+    inputs_file,
+    is_onnx_file_itself,
+    model_file,
+    scored_file,
+    tensors_file,
+)
+from numpy.typing import NDArray
 
 __all__ = ["CandidateEvaluator", "EvaluationTask", "Split"]
 
@@ -33,8 +44,7 @@ class Split(str, Enum):
 class EvaluationTask:
     """What all candidates of a study share. folder: what relative sources and a user's modules are relative to.
 
-    models: the folder for model files and expected outputs; it holds the sample inputs already. runtimes: of the
-    boards; each candidate gets files for all.
+    models: the folder for model files and expected outputs; it holds the sample inputs already.
     """
 
     model: Path
@@ -42,7 +52,6 @@ class EvaluationTask:
     metric: str
     models: Path
     folder: Path
-    runtimes: tuple[str, ...] = (ONNX_RUNTIME,)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -57,7 +66,6 @@ class EvaluationTask:
             metric=raw["metric"],
             models=Path(raw["models"]),
             folder=Path(raw["folder"]),
-            runtimes=tuple(raw["runtimes"]),
         )
 
 
@@ -76,7 +84,8 @@ class CandidateEvaluator:
         self._prepared: dict[tuple[str, int], PreparedModel] = {}
 
     def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
-        """Not scored yet. Its files are in the models folder when this returns; a failure of its own is in the result.
+        """Pruned, not yet in another format nor scored. Its files are in the models folder when this returns; a failure
+        of its own is in the result.
 
         Raises OSError where a file cannot be written.
         """
@@ -87,8 +96,6 @@ class CandidateEvaluator:
             file = model_file(self._task.models, sha256)
             write_whole(file, content)
             expected_outputs(file, inputs_file(self._task.models), expected_outputs_file(self._task.models, sha256))
-            if LITERT in self._task.runtimes:
-                self._write_lite(sha256)
         except EvaluationError as error:
             return Candidate(id=candidate, genome=genome, recipe=recipe, failure=str(error))
         return Candidate(
@@ -97,32 +104,73 @@ class CandidateEvaluator:
             recipe=recipe,
             macs=pruned.macs,
             parameters=pruned.parameters,
-            bytes=len(content),
             model_sha256=sha256,
         )
 
-    def _write_lite(self, sha256: str) -> None:
-        from edgepareto.host.export.lite_files import write_lite_files  # brings LiteRT
+    def convert(self, pruned: Candidate) -> Candidate:
+        """A made candidate with the file of its own format, the .onnx file itself among them.
+
+        Raises OSError where a file cannot be written.
+        """
+        way, sha256 = pruned.genome.deployment, pruned.model_sha256
+        if sha256 is None:
+            return pruned
+        error = None
+        try:
+            if not is_onnx_file_itself(way):
+                error = self._write_lite(sha256, way) if way.runtime == LITERT else self._write_int8(sha256, way)
+        except EvaluationError as failure:
+            return replace(pruned, failure=str(failure), model_sha256=None)
+        size = model_file(self._task.models, sha256, way).stat().st_size
+        return replace(pruned, output_error=error, bytes=size)
+
+    def _write_lite(self, sha256: str, way: Deployment) -> float:
+        from edgepareto.host.export.board_files import write_lite_files  # brings LiteRT
 
         models = self._task.models
-        write_lite_files(
+        return write_lite_files(
             model_file(models, sha256),
             inputs_file(models),
             expected_outputs_file(models, sha256),
-            lite_model=model_file(models, sha256, LITERT),
-            lite_inputs=inputs_file(models, LITERT),
-            lite_expected=expected_outputs_file(models, sha256, LITERT),
+            lite_model=model_file(models, sha256, way),
+            lite_inputs=inputs_file(models, way),
+            lite_expected=expected_outputs_file(models, sha256, way),
+            lite_tensors=tensors_file(models, sha256, way),
+            precision=way.precision,
+            calibration=self._ranges if way.precision == "int8" else (),
         )
 
-    def score(self, sha256: str, split: Split) -> Score:
-        """A made model's score. Raises EvaluationError."""
+    def _write_int8(self, sha256: str, way: Deployment) -> float:
+        from edgepareto.host.export.board_files import write_int8_onnx
+
+        models = self._task.models
+        return write_int8_onnx(
+            model_file(models, sha256),
+            inputs_file(models),
+            expected_outputs_file(models, sha256),
+            self._ranges,
+            int8_model=model_file(models, sha256, way),
+            int8_expected=expected_outputs_file(models, sha256, way),
+        )
+
+    @cached_property
+    def _ranges(self) -> list[dict[str, NDArray[np.generic]]]:
+        """The calibration samples that int8 learns its ranges from, one run each."""
+        from edgepareto.host.export.quantize import CALIBRATION_SAMPLES
+
+        assert self._calibration is not None, "checked before a search begins"
+        runs = min(CALIBRATION_SAMPLES, len(self._calibration))
+        return [self._calibration.run_feed(index) for index in range(runs)]
+
+    def score(self, sha256: str, way: Deployment, split: Split) -> Score:
+        """A made model's score, of the very file that runs. Raises EvaluationError."""
         source = self._task.data.validation if split is Split.VALIDATION else self._task.data.test
         assert source is not None, "checked before a search begins"
         if source not in self._scored:
             dataset = self._data(source, labelled=True)
             assert dataset is not None
             self._scored[source] = dataset
-        return score(model_file(self._task.models, sha256), self._scored[source], self._metric)
+        return score(scored_file(self._task.models, sha256, way), self._scored[source], self._metric)
 
     def _model(self, recipe: Recipe) -> PreparedModel:
         key = (recipe.criterion, recipe.images)

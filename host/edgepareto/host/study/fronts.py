@@ -32,7 +32,7 @@ from edgepareto.host.study.estimates import (
     shrinkage,
     space_of_dense,
 )
-from edgepareto.host.study.model_files import ONNX_RUNTIME, model_file
+from edgepareto.host.study.model_files import model_file
 from numpy.typing import NDArray
 
 __all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "stored_search"]
@@ -87,13 +87,13 @@ def irreplaceable(study: Path) -> tuple[Path, ...]:
     return own if identity is None else (*own, Path(identity.model))
 
 
-def candidate_model(study: Path, candidate: CandidateId, runtime: str = ONNX_RUNTIME) -> Path:
-    """The stored file for that runtime. Raises StudyError for a candidate that the study does not have."""
+def candidate_model(study: Path, candidate: CandidateId) -> Path:
+    """The stored file that boards run. Raises StudyError for a candidate that the study does not have."""
     with StudyStore.open_for_reading(study) as store:
         found = store.candidates().get(candidate)
     if found is None or found.model_sha256 is None:
         raise StudyError(f"{study}: has no model of candidate {candidate}; host front lists the ones on a front")
-    return model_file(study / MODELS_FOLDER, found.model_sha256, runtime)
+    return model_file(study / MODELS_FOLDER, found.model_sha256, found.genome.deployment)
 
 
 def _device_front(
@@ -117,7 +117,9 @@ def _device_front(
     objective = EnergyObjective(identity.search.energy or EnergyObjective.TOTAL)
     energy = objective if record.has_energy else None
     estimates = estimate_all(everything, candidates, energy=energy, constraints=constraints)
-    dense = next((job.candidate for job in everything if job.is_anchor), None)
+    usual = record.deployments.usual
+    anchors = (job.candidate for job in everything if job.is_anchor)
+    dense = next((name for name in anchors if candidates[name].genome.deployment == usual), None)
     if dense is None or dense not in estimates.measurements:
         return None
     members = estimates.front(candidates)
@@ -133,8 +135,8 @@ def _device_front(
         if candidates[name].accuracy is not None
     }
     on_front = dict.fromkeys(member.candidate for member in members)
-    ladder = space_of_dense(candidates[dense].genome, record.steps).ladder()
-    scale = fixed_scale(first_generation, candidates, ladder, energy=energy)
+    seeds = space_of_dense(candidates[dense].genome, record.steps, record.deployments).seeds()
+    scale = fixed_scale(first_generation, candidates, seeds, energy=energy)
     searched = {job.candidate for job in jobs[Phase.SEARCH] if job.usable}
     return DeviceFront(
         device=record.info,
@@ -148,7 +150,6 @@ def _device_front(
         limits=estimates.limits,
         has_energy=record.has_energy,
         energy_objective=objective,
-        runtime=record.config.runtime,
         threads=record.threads,
         shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
         notes=(

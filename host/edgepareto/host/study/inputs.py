@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import onnx
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
 from edgepareto.host.config import StudyConfig
-from edgepareto.host.domain import Recipe, SearchSpace
+from edgepareto.host.domain import LITERT, DeploymentGenes, Recipe, SearchSpace
 from edgepareto.host.errors import ConfigError, ModelError
 from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes
 from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
 from edgepareto.host.study.fronts import MODELS_FOLDER
-from edgepareto.host.study.model_files import LITERT, ONNX_RUNTIME
 
 __all__ = ["StudyInputs", "load_inputs", "search_space"]
 
@@ -23,9 +23,12 @@ SEARCH_IMAGES = 512  # finalists are recovered with all (docs: pruning)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyInputs:
-    """model_sha256: of the model with all its weights. test_sha256 None: no test split. calibration: unlabelled."""
+    """model: its input shapes fixed. model_sha256: of the model with all its weights. test_sha256 None: no test split.
+    calibration: unlabelled.
+    """
 
     analysis: Analysis
+    model: onnx.ModelProto
     task: EvaluationTask
     model_sha256: str
     calibration: Dataset
@@ -48,9 +51,8 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
         )
     if config.data.validation is None:
         raise ConfigError("no validation samples: candidates are scored on them; give --validation, with labels")
-    runtimes = tuple(dict.fromkeys(device.runtime for device in config.devices)) or (ONNX_RUNTIME,)
-    if LITERT in runtimes:
-        from edgepareto.host.export.lite_files import require_expressible  # brings LiteRT
+    if any(device.runtime == LITERT for device in config.devices):
+        from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
 
         require_expressible(model, str(config.model))
     analysis = analyse(model)
@@ -70,13 +72,13 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     images = min(SEARCH_IMAGES, len(calibration))
     return StudyInputs(
         analysis=analysis,
+        model=model,
         task=EvaluationTask(
             model=config.model,
             data=config.data,
             metric=config.search.metric,
             models=config.study / MODELS_FOLDER,
             folder=config.folder,
-            runtimes=runtimes,
         ),
         model_sha256=identity,
         calibration=calibration,
@@ -89,9 +91,11 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     )
 
 
-def search_space(inputs: StudyInputs, step: int | Sequence[int], device: str) -> SearchSpace:
-    """What may vary on a device of this channel step (of all groups, or one per group). Raises ModelError where nothing
-    can."""
+def search_space(
+    inputs: StudyInputs, step: int | Sequence[int], device: str, deployments: DeploymentGenes | None = None
+) -> SearchSpace:
+    """What may vary on a device of this channel step (of all groups, or one per group), and how models run there; None:
+    as the device is set. Raises ModelError where no channel can go."""
     analysis = inputs.analysis
     if not analysis.groups:
         reasons = "; ".join(f"{group.name}: {group.reason}" for group in analysis.frozen)
@@ -104,4 +108,4 @@ def search_space(inputs: StudyInputs, step: int | Sequence[int], device: str) ->
             f"{inputs.task.model}: nothing to prune in steps of {steps} channels, the widest group has {widest}; "
             f"set a smaller step under [devices.{device}]"
         )
-    return space
+    return space if deployments is None else replace(space, deployments=deployments)

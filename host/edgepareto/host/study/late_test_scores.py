@@ -11,7 +11,7 @@ from edgepareto.host.domain import Candidate
 from edgepareto.host.errors import DataError
 from edgepareto.host.export import class_count, input_tensors, read_model
 from edgepareto.host.store import StudyIdentity, StudyStore
-from edgepareto.host.study.model_files import model_file
+from edgepareto.host.study.model_files import model_file, scored_file
 
 __all__ = ["score_late_members"]
 
@@ -31,12 +31,11 @@ def score_late_members(
     metric = metric_by_name(identity.search.metric, folder=folder)
     for candidate in candidates:
         assert candidate.model_sha256 is not None, "it was measured"
-        file = model_file(models, candidate.model_sha256)
-        model = read_model(file)
+        model = read_model(model_file(models, candidate.model_sha256))
         dataset = load_dataset(
             source, identity.data, input_tensors(model), folder=folder, labelled=True, classes=class_count(model)
         )
         if dataset.sha256 != identity.test_sha256:
             raise DataError(f"{source}: is not the test data that the study was begun with")
-        found = score(file, dataset, metric)
+        found = score(scored_file(models, candidate.model_sha256, candidate.genome.deployment), dataset, metric)
         store.save_candidate(replace(candidate, test_accuracy=found.value, test_hits=found.hits))

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from edgepareto.host import errors
 from edgepareto.host.accuracy import Score
-from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe
+from edgepareto.host.domain import Candidate, CandidateId, Deployment, Genome, Recipe
 from edgepareto.host.errors import EdgeParetoError, Failed
 from edgepareto.host.study.evaluate_candidate import EvaluationTask, Split
 
@@ -33,6 +33,8 @@ from edgepareto.host.study.preparer import main
 main()
 """
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+OF_THE_PRUNED_MODEL = ("macs", "parameters", "model_sha256")
 
 Answer = dict[str, object]
 Result = TypeVar("Result")
@@ -121,14 +123,21 @@ class Preparer:
         self._ended = False
         self._starting = Lock()  # so that no process is started after `kill`
 
-    def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
-        """Raises what loading the model or data raised, StoreError for a full disk, Failed for a dead process."""
-        answer = self._ask({"make": candidate, "widths": genome.widths, "recipe": asdict(recipe)})
+    def make(
+        self, candidate: CandidateId, genome: Genome, recipe: Recipe, pruned: Candidate | None = None
+    ) -> Candidate:
+        """pruned: the same channels by the same recipe, made before; then only the format is missing.
+
+        Raises what loading the model or data raised, StoreError for a full disk, Failed for a dead process."""
+        request = {"make": candidate, "recipe": asdict(recipe), **asdict(genome)}
+        if pruned is not None:
+            request["pruned"] = {name: getattr(pruned, name) for name in OF_THE_PRUNED_MODEL}
+        answer = self._ask(request)
         return Candidate(**{**answer, "genome": genome, "recipe": recipe})  # type: ignore[arg-type]  # asdict, read back
 
-    def score(self, sha256: str, split: Split) -> Score:
+    def score(self, sha256: str, way: Deployment, split: Split) -> Score:
         """Of a made model. Raises as `make`, and EvaluationError."""
-        answer = self._ask({"score": sha256, "split": split.value})
+        answer = self._ask({"score": sha256, "deployment": asdict(way), "split": split.value})
         hits = answer["hits"]
         return Score(value=float(str(answer["score"])), hits=None if hits is None else bytes.fromhex(str(hits)))
 

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from typing import TextIO
 
-from edgepareto.host.domain import CandidateId, Genome, Recipe
+from edgepareto.host.domain import Candidate, CandidateId, Deployment, Genome, Recipe
 from edgepareto.host.errors import EdgeParetoError, Failed, StoreError
 from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, EvaluationTask, Split
 
@@ -42,13 +42,24 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def _answer(evaluator: CandidateEvaluator, request: dict[str, object]) -> dict[str, object]:
+    deployment = request["deployment"]
+    assert isinstance(deployment, dict)
+    way = Deployment(**deployment)
     if "score" in request:
-        score = evaluator.score(str(request["score"]), Split(request["split"]))
+        score = evaluator.score(str(request["score"]), way, Split(request["split"]))
         return {"score": score.value, "hits": None if score.hits is None else score.hits.hex()}
     widths, recipe = request["widths"], request["recipe"]
     assert isinstance(widths, list)
     assert isinstance(recipe, dict)
-    return asdict(evaluator.make(CandidateId(str(request["make"])), Genome(widths=tuple(widths)), Recipe(**recipe)))
+    genome = Genome(widths=tuple(widths), deployment=way)
+    name, known = CandidateId(str(request["make"])), Recipe(**recipe)
+    pruned = request.get("pruned")
+    if pruned is None:
+        made = evaluator.make(name, genome, known)
+    else:
+        assert isinstance(pruned, dict)
+        made = Candidate(id=name, genome=genome, recipe=known, **pruned)
+    return asdict(evaluator.convert(made))
 
 
 def _error(error: EdgeParetoError) -> dict[str, object]:

@@ -6,7 +6,7 @@ every front pools it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -34,7 +34,7 @@ from edgepareto.host.fleet import connect as connect_fleet
 from edgepareto.host.store import DeviceRecord, StudyIdentity, StudyStore
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
 from edgepareto.host.study.late_test_scores import score_late_members
-from edgepareto.host.study.model_files import files_of_model, inputs_file
+from edgepareto.host.study.model_files import files_of, inputs_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasuring_device import RemeasuringDevice
 
@@ -89,7 +89,7 @@ def remeasure(
                 identity=identity,
                 preset=preset or identity.search.preset,
                 models=study / MODELS_FOLDER,
-                dense=front.dense.candidate,
+                anchors=_anchors(store, front.dense.candidate),
                 stop=stop,
                 tell=tell,
             )
@@ -182,11 +182,28 @@ def as_reached_today(record: DeviceRecord, known: Sequence[DeviceConfig]) -> Dev
 def _require_files(study: Path, wanted: Mapping[DeviceFront, Sequence[FrontPoint]]) -> None:
     models = study / MODELS_FOLDER
     for front, own in wanted.items():
-        shas = {point.candidate.model_sha256 for point in (front.dense, *own)} - {None}
-        needed = [file for sha256 in shas for file in files_of_model(models, str(sha256), [front.runtime])]
-        for file in (inputs_file(models, front.runtime), *needed):
+        for file in _files(models, [point.candidate for point in (front.dense, *own)]):
             if not file.is_file():
                 raise StudyError(f"{file}: is gone; delete {models} and make it again with host search --resume")
+
+
+def _files(models: Path, candidates: Sequence[Candidate]) -> Iterator[Path]:
+    for candidate in candidates:
+        way = candidate.genome.deployment
+        yield inputs_file(models, way)
+        yield from files_of(models, str(candidate.model_sha256), way)
+
+
+def _anchors(store: StudyStore, dense: Candidate) -> dict[str, Candidate]:
+    """The unpruned model in each clock mode that it was measured in."""
+    usual = dense.genome.deployment
+    found = {usual.clock_mode: dense}
+    for candidate in store.candidates().values():
+        way = candidate.genome.deployment
+        is_dense = candidate.genome.widths == dense.genome.widths and candidate.recipe == dense.recipe
+        if is_dense and way == replace(usual, clock_mode=way.clock_mode):
+            found.setdefault(way.clock_mode, candidate)
+    return found
 
 
 def _compared(

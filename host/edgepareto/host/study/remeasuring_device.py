@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from edgepareto.host.domain import (
+    AS_SET,
     Batch,
     BatchEntry,
     Candidate,
     CandidateId,
-    Deployment,
     DeviceName,
     Incident,
     Job,
@@ -21,12 +21,11 @@ from edgepareto.host.domain import (
     reduce_trace,
 )
 from edgepareto.host.errors import DeviceError, DeviceLost
-from edgepareto.host.export import sha256_of
 from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyIdentity, StudyStore
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
 from edgepareto.host.study.batches import cut
 from edgepareto.host.study.device_health import DeviceHealth
-from edgepareto.host.study.model_files import ONNX_RUNTIME, expected_outputs_file, inputs_file, model_file
+from edgepareto.host.study.model_files import batch_entry, inputs_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
 from edgepareto.host.study.verdict import board_fault, why_void
@@ -36,7 +35,8 @@ __all__ = ["RemeasuringDevice"]
 
 @dataclass(kw_only=True)
 class RemeasuringDevice:
-    """One device at work, in a thread of its own. jobs: what it measured in this run.
+    """One device at work, in a thread of its own. jobs: what it measured in this run. anchors: the unpruned model in each
+    clock mode that the study has, the usual one first.
 
     tell: a line for the user, and whether it is a warning; any thread may call it.
     """
@@ -47,7 +47,7 @@ class RemeasuringDevice:
     identity: StudyIdentity
     preset: str
     models: Path
-    dense: Candidate
+    anchors: Mapping[str, Candidate]
     stop: Event
     tell: Callable[[str, bool], None]
 
@@ -105,7 +105,8 @@ class RemeasuringDevice:
 
     def _measure_batch(self, candidates: Sequence[Candidate]) -> Job | None:
         """Measure and store one batch; the job that says why it is void, None where it is not."""
-        anchor, *entries = (self._entry(candidate) for candidate in (self.dense, *candidates))
+        mode = candidates[0].genome.deployment.clock_mode if candidates else next(iter(self.anchors))
+        anchor, *entries = (self._entry(candidate) for candidate in (self.anchors[mode], *candidates))
         seed = order_seed(self.identity.search.seed, DeviceName(f"{self.name}/{Phase.REMEASURE.value}"), self._count)
         batch = Batch(
             request_key=self._request_key((anchor, *entries)),
@@ -113,10 +114,10 @@ class RemeasuringDevice:
             order_seed=seed,
             anchor=anchor,
             entries=tuple(entries),
-            inputs=inputs_file(self.models, self.record.config.runtime),
-            deployment=Deployment(runtime=self.record.config.runtime, threads=self.record.config.threads or 0),
+            inputs=inputs_file(self.models, self.anchors[mode].genome.deployment),
+            deployment=anchor.deployment or AS_SET,
             measure_energy=self.record.has_energy,
-            anchor_baseline=self._baselines.present(),
+            anchor_baseline=self._baselines.present(mode),
         )
         record = BatchRecord(
             request_key=batch.request_key,
@@ -151,14 +152,6 @@ class RemeasuringDevice:
         return request_key(study, self.name, Phase.REMEASURE, self._count, entries)
 
     def _entry(self, candidate: Candidate) -> BatchEntry:
-        assert candidate.model_sha256 is not None, "it was measured"
-        runtime = self.record.config.runtime
-        model = model_file(self.models, candidate.model_sha256, runtime)
-        return BatchEntry(
-            candidate=candidate.id,
-            purpose=Purpose.VERIFY,
-            attempt=self._attempts[candidate.id],
-            model=model,
-            model_sha256=candidate.model_sha256 if runtime == ONNX_RUNTIME else sha256_of(model),
-            expected_outputs=expected_outputs_file(self.models, candidate.model_sha256, runtime),
-        )
+        threads = self.record.config.threads or 0
+        attempt = self._attempts[candidate.id]
+        return batch_entry(candidate, self.models, threads=threads, purpose=Purpose.VERIFY, attempt=attempt)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import (
+    LITERT,
     MAXIMUM_BATCH,
     Batch,
     BatchEntry,
@@ -31,7 +32,6 @@ from edgepareto.host.domain.learned_steps import KernelKind, KindProbe, LearnedS
 from edgepareto.host.domain.staircase import COARSE_WIDTHS, REFERENCE_WIDTH, decisive_widths, find_step
 from edgepareto.host.errors import DeviceError
 from edgepareto.host.export import expected_outputs, sha256_of, write_arrays, write_model
-from edgepareto.host.study.model_files import LITERT
 from edgepareto.host.study.probe_models import input_shape, probe_model
 from edgepareto.host.study.profiler import Profiler
 
@@ -197,7 +197,7 @@ class _Bench:
         )
 
     def _lite_files(self, model: Path, outputs: Path) -> tuple[Path, Path]:
-        from edgepareto.host.export.lite_files import write_lite_files  # brings LiteRT
+        from edgepareto.host.export.board_files import write_lite_files  # brings LiteRT
 
         lite_model, lite_outputs = model.with_suffix(".tflite"), outputs.with_suffix(".tflite.npz")
         if not lite_model.exists():

@@ -21,12 +21,15 @@ from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig
 from edgepareto.host.domain import (
+    Candidate,
     CandidateId,
     DeviceName,
     DeviceProgress,
+    SearchSpace,
     StudyFronts,
     StudyNotice,
 )
+from edgepareto.host.domain.learned_steps import ChannelSteps
 from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyError, WrongUse
 from edgepareto.host.export import write_sample_inputs
 from edgepareto.host.fleet import WAIT_S, lease_owner
@@ -41,6 +44,7 @@ from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
 from edgepareto.host.study.model_files import inputs_file
+from edgepareto.host.study.offered_deployments import offered_deployments
 from edgepareto.host.study.pipeline import Follow, pipelined
 from edgepareto.host.study.preparation import Preparation
 from edgepareto.host.study.profiler import Connect, Profiler
@@ -108,17 +112,13 @@ def _search(
     stack.enter_context(_stopping_on_ctrl_c(clock))
     stack.callback(clock.stop.set)
     records = [_record(store, config, inputs, device, profilers, listener) for device in config.devices]
-    spaces = {record.name: search_space(inputs, record.steps, record.name) for record in records}
+    spaces = {record.name: search_space(inputs, record.steps, record.name, record.deployments) for record in records}
     for record in records:
         _say_what_is_missing(record, listener)
     for doubt in inputs.calibration.doubts():
         listener(StudyNotice(text=doubt, is_warning=True))
     workshop = Workshop(inputs, store, preparation)
-    (dense_id,) = workshop.begin([spaces[records[0].name].dense()], inputs.search_recipe)
-    workshop.wait()
-    dense = workshop.candidates[dense_id]
-    if dense.failure is not None:
-        raise EvaluationError(f"{config.model}: the unpruned model itself cannot be used: {dense.failure}")
+    anchors = {record.name: _anchors(workshop, spaces[record.name], inputs) for record in records}
     for record in records:
         store.save_device(record)
     store.save_identity(identity.with_budgets_of(config.search))
@@ -132,7 +132,7 @@ def _search(
             seed=config.search.seed,
             preset=config.search.preset,
             models=models,
-            anchor=dense,
+            anchors=anchors[record.name],
             clock=clock,
         )
         devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
@@ -147,6 +147,21 @@ def _search(
     _require_one(devices)
     if clock.is_over:
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
+
+
+def _anchors(workshop: Workshop, space: SearchSpace, inputs: StudyInputs) -> dict[str, Candidate]:
+    """The unpruned model as the device usually runs it, once for each clock mode."""
+    dense = space.dense()
+    genomes = {
+        mode: replace(dense, deployment=replace(dense.deployment, clock_mode=mode))
+        for mode in space.deployments.clock_modes
+    }
+    names = workshop.begin(genomes.values(), inputs.search_recipe)
+    workshop.wait()
+    for name in names:
+        if (failure := workshop.candidates[name].failure) is not None:
+            raise EvaluationError(f"{inputs.task.model}: the unpruned model itself cannot be used: {failure}")
+    return {mode: workshop.candidates[name] for mode, name in zip(genomes, names, strict=True)}
 
 
 @contextmanager
@@ -171,7 +186,7 @@ def _shown_members(study: Path) -> Iterator[CandidateId]:
     """Of the fronts as a user sees them, what was remeasured included, where their files are there."""
     for front in read_fronts(study).devices:
         for point in front.front:
-            if candidate_model(study, point.candidate.id, front.runtime).is_file():
+            if candidate_model(study, point.candidate.id).is_file():
                 yield point.candidate.id
 
 
@@ -202,7 +217,7 @@ def _is_finished(store: StudyStore, config: StudyConfig) -> bool:
         return False
     fronts = read_fronts(config.study).devices
     return all(
-        candidate_model(config.study, point.candidate.id, front.runtime).is_file()
+        candidate_model(config.study, point.candidate.id).is_file()
         for front in fronts
         for point in (front.dense, *front.front)
     )
@@ -239,9 +254,19 @@ def _record(
     if not has_energy and (asked := energy_flags(config.search)):
         meter = "has no power meter" if info.meter is None else f"has a meter that does not work ({info.meter.fault})"
         raise WrongUse(f"{device.name}: {' and '.join(asked)} cannot be kept, it {meter}; drop it or the device")
-    steps = channel_steps(inputs, config, device, info, listener) if stored is None else stored.channel_steps
-    kept = device if stored is None else replace(device, step=stored.config.step)
-    return DeviceRecord(config=kept, info=info, has_energy=has_energy, state=DeviceState.RUNNING, channel_steps=steps)
+    if stored is None:
+        steps: ChannelSteps | None = channel_steps(inputs, config, device, info, listener)
+        deployments = offered_deployments(config.search, device, info, inputs.model, listener)
+    else:
+        steps, deployments = stored.channel_steps, stored.deployments
+    return DeviceRecord(
+        config=device if stored is None else replace(device, step=stored.config.step),
+        info=info,
+        has_energy=has_energy,
+        state=DeviceState.RUNNING,
+        channel_steps=steps,
+        deployments=deployments,
+    )
 
 
 def _say_what_is_missing(record: DeviceRecord, listener: Listener) -> None:

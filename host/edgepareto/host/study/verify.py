@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
 from edgepareto.host.config import DeviceConfig
-from edgepareto.host.domain import Deployment, DeviceFront, FrontPoint, StudyFronts, StudyNotice
+from edgepareto.host.domain import LITERT, DeviceFront, FrontPoint, StudyFronts, StudyNotice
 from edgepareto.host.domain.verified import Verified, VerifiedDevice
 from edgepareto.host.errors import DataError, StudyError, WrongProtocol, WrongUse
 from edgepareto.host.export import class_count, input_tensors, pick, read_model
-from edgepareto.host.export.input_shapes import close_batch
 from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
 from edgepareto.host.store import StudyIdentity, StudyStore
 from edgepareto.host.study.board_accuracy import BoardModel, board_accuracy
 from edgepareto.host.study.evaluate_candidate import Split
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
-from edgepareto.host.study.model_files import LITERT, files_of_model, model_file
+from edgepareto.host.study.model_files import files_of, model_file, tensors_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasure import as_reached_today
-
-if TYPE_CHECKING:
-    from edgepareto.host.export.tflite import LiteModel
 
 __all__ = ["USUAL_SAMPLES", "verify"]
 
@@ -61,7 +55,7 @@ def verify(
         identity = store.identity()
         assert identity is not None, "its front was read"
         models = study / MODELS_FOLDER
-        _require_files(models, front, points)
+        _require_files(models, points)
         split, dataset = _samples(identity, _onnx_file(models, points[0]), folder, samples)
         metric = metric_by_name(identity.search.metric, folder=folder)
         files = [_board_model(models, front, point) for point in points]
@@ -116,9 +110,9 @@ def _samples(identity: StudyIdentity, model: Path, folder: Path, count: int | No
     return split, dataset.spread(count or USUAL_SAMPLES)
 
 
-def _require_files(models: Path, front: DeviceFront, points: Sequence[FrontPoint]) -> None:
+def _require_files(models: Path, points: Sequence[FrontPoint]) -> None:
     for point in points:
-        for file in files_of_model(models, str(point.candidate.model_sha256), [front.runtime]):
+        for file in files_of(models, str(point.candidate.model_sha256), point.candidate.genome.deployment):
             if not file.is_file():
                 raise StudyError(f"{file}: is gone; delete {models} and make it again with host search --resume")
 
@@ -128,18 +122,11 @@ def _onnx_file(models: Path, point: FrontPoint) -> Path:
 
 
 def _board_model(models: Path, front: DeviceFront, point: FrontPoint) -> BoardModel:
-    file = model_file(models, str(point.candidate.model_sha256), front.runtime)
-    return BoardModel(
-        candidate=point.candidate.id,
-        file=file,
-        deployment=Deployment(runtime=front.runtime, precision=front.precision, threads=front.threads),
-        lite=_lite_model(models, point, file) if front.runtime == LITERT else None,
-    )
+    way, sha256 = front.deployment(point), str(point.candidate.model_sha256)
+    file = model_file(models, sha256, way)
+    lite = None
+    if way.runtime == LITERT:
+        from edgepareto.host.export.board_files import read_lite_file  # brings LiteRT
 
-
-def _lite_model(models: Path, point: FrontPoint, file: Path) -> LiteModel:
-    """The stored file, with the order of axes that converting again tells."""
-    from edgepareto.host.export.tflite import to_tflite
-
-    onnx_file = _onnx_file(models, point)
-    return replace(to_tflite(close_batch(read_model(onnx_file)), onnx_file.name), content=file.read_bytes())
+        lite = read_lite_file(file, tensors_file(models, sha256, way))
+    return BoardModel(candidate=point.candidate.id, file=file, deployment=way, lite=lite)

@@ -1,21 +1,46 @@
-"""The candidates that all devices of a study share: known from the store, or made and scored while boards measure."""
+"""The candidates that all devices of a study share: known from the store, or made and scored while boards measure.
+
+Work is shared by what it depends on: candidates that differ in threads or clock mode alone are one file with one score,
+those that differ in format are one pruned model, and in 32 bits one score.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from threading import RLock
 
-from edgepareto.host.domain import Candidate, CandidateId, Genome, Recipe, candidate_id
+from edgepareto.host.domain import AS_SET, Candidate, CandidateId, Deployment, Genome, Recipe, candidate_id
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.store import StudyStore
 from edgepareto.host.study.evaluate_candidate import Split
 from edgepareto.host.study.inputs import StudyInputs
-from edgepareto.host.study.model_files import files_of_model
+from edgepareto.host.study.model_files import files_of, is_onnx_file_itself
 from edgepareto.host.study.preparation import Preparation, Preparer
 
 __all__ = ["Workshop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Build:
+    """What is made and scored once: a file. way: without what changes no file; where the .onnx file itself runs, as
+    that."""
+
+    widths: tuple[int, ...]
+    recipe: Recipe
+    way: Deployment
+
+    @classmethod
+    def of(cls, genome: Genome, recipe: Recipe) -> _Build:
+        way = genome.deployment
+        same = AS_SET if is_onnx_file_itself(way) else Deployment(runtime=way.runtime, precision=way.precision)
+        return cls(widths=genome.widths, recipe=recipe, way=same)
+
+    @property
+    def pruned(self) -> _Build:
+        return replace(self, way=AS_SET)
 
 
 class Workshop:
@@ -30,8 +55,14 @@ class Workshop:
         self._inputs = inputs
         self._store = store
         self._preparation = preparation
-        self._making: dict[CandidateId, Future[None]] = {}
-        self._scoring: dict[CandidateId, Future[None]] = {}
+        self._named: dict[_Build, dict[CandidateId, Genome]] = {}
+        self._formats: dict[_Build, dict[_Build, None]] = {}  # by pruned model
+        self._builds: dict[CandidateId, _Build] = {}
+        self._making: dict[_Build, Future[None]] = {}
+        self._scoring: dict[_Build, Future[None]] = {}
+        self._lock = RLock()  # over candidates and the names of a build
+        for candidate in self.candidates.values():
+            self._enter(candidate.id, candidate.genome, _Build.of(candidate.genome, candidate.recipe))
 
     def begin(self, genomes: Iterable[Genome], recipe: Recipe) -> list[CandidateId]:
         """In order. What is known and whose files are there is not made again, what has a score not scored again."""
@@ -40,14 +71,18 @@ class Workshop:
         for genome in genomes:
             name = candidate_id(base, genome, recipe, data)
             names.append(name)
-            if self.is_settled([name]):
-                self._begin(name, genome, recipe)
+            build = _Build.of(genome, recipe)
+            with self._lock:
+                self._enter(name, genome, build)
+                self._take_over(name, genome, build)
+            if self._is_settled(build):
+                self._begin(name, genome, build)
         return names
 
     def made(self, names: Iterable[CandidateId]) -> Iterator[Candidate]:
         """In order, each as soon as it is made or has failed to be. Raises what ended the preparation."""
         for name in names:
-            making = self._making.get(name)
+            making = self._making.get(self._builds[name])
             if making is not None:
                 making.result()
             yield self.candidates[name]
@@ -59,8 +94,7 @@ class Workshop:
 
     def is_settled(self, names: Iterable[CandidateId]) -> bool:
         """Nothing of these is in work: each is made and scored, has failed to be, is forgotten or was never begun."""
-        stages = (stage.get(name) for name in names for stage in (self._making, self._scoring))
-        return all(future is None or future.done() for future in stages)
+        return all(self._is_settled(self._builds[name]) for name in names if name in self._builds)
 
     def wait(self) -> None:
         """Until everything that was begun is made and scored. Raises what ended the preparation."""
@@ -72,59 +106,99 @@ class Workshop:
 
     def forget(self, needed: Collection[CandidateId]) -> None:
         """Of what is in work, begin nothing more but the scores of these."""
-        for name, making in self._making.items():
-            if name not in needed:
+        builds = {self._builds[name] for name in needed if name in self._builds}
+        for build, making in self._making.items():
+            if build not in builds:
                 making.cancel()
-                if name in self._scoring:
-                    self._scoring[name].cancel()
+                if build in self._scoring:
+                    self._scoring[build].cancel()
 
     def score_on_test(self, names: Iterable[CandidateId]) -> None:
         """What was scored before is not again. Raises EvaluationError."""
-        found = [self.candidates[name] for name in dict.fromkeys(names)]
+        found = {self._builds[name]: self.candidates[name] for name in dict.fromkeys(names)}
         made: Future[None] = Future()
         made.set_result(None)
         scores = [
-            self._preparation.score(made, self._test_of(candidate, candidate.model_sha256))
-            for candidate in found
+            self._preparation.score(made, self._test_of(build, candidate.model_sha256))
+            for build, candidate in found.items()
             if candidate.test_accuracy is None and candidate.model_sha256 is not None
         ]
         for score in scores:
             score.result()
 
-    def _begin(self, name: CandidateId, genome: Genome, recipe: Recipe) -> None:
+    def _is_settled(self, build: _Build) -> bool:
+        stages = (stage.get(build) for stage in (self._making, self._scoring))
+        return all(future is None or future.done() for future in stages)
+
+    def _enter(self, name: CandidateId, genome: Genome, build: _Build) -> None:
+        self._builds[name] = build
+        self._named.setdefault(build, {})[name] = genome
+        self._formats.setdefault(build.pruned, {})[build] = None
+
+    def _take_over(self, name: CandidateId, genome: Genome, build: _Build) -> None:
+        """What is known of the same file under another name."""
+        known = self._known(build)
+        if known is not None and name not in self.candidates:
+            self._keep(replace(known, id=name, genome=genome))
+
+    def _known(self, build: _Build) -> Candidate | None:
+        """A candidate that is this file, the one with most known of it."""
+        found = [self.candidates[name] for name in self._named.get(build, ()) if name in self.candidates]
+        return max(found, key=lambda c: (c.accuracy is not None, c.test_accuracy is not None), default=None)
+
+    def _begin(self, name: CandidateId, genome: Genome, build: _Build) -> None:
         known = self.candidates.get(name)
         must_be_made = known is None or not self._has_files(known)
         if must_be_made:
-            making = self._preparation.make(lambda preparer: self._keep_made(preparer.make(name, genome, recipe)))
+            making = self._preparation.make(lambda preparer: self._make(preparer, name, genome, build))
         else:
             making = Future()
             making.set_result(None)
-        self._making[name] = making
+        self._making[build] = making
         # What is made again may come out as another file, where libraries or the processor changed.
         if must_be_made or known is None or (known.accuracy is None and known.failure is None):
-            self._scoring[name] = self._preparation.score(making, lambda preparer: self._score(preparer, name))
+            self._scoring[build] = self._preparation.score(making, lambda preparer: self._score(preparer, name, build))
 
-    def _keep_made(self, made: Candidate) -> None:
+    def _make(self, preparer: Preparer, name: CandidateId, genome: Genome, build: _Build) -> None:
         """A model file that was lost is made again: its bits follow from its row, which then stays as it is."""
-        known = self.candidates.get(made.id)
-        if known is None or known.model_sha256 != made.model_sha256:
-            self._keep(made)
+        with self._lock:
+            pruned = self._pruned(build)
+        made = preparer.make(name, genome, build.recipe, pruned)
+        with self._lock:
+            for other, same in self._named[build].items():
+                known = self.candidates.get(other)
+                if known is None or known.model_sha256 != made.model_sha256:
+                    self._keep(replace(made, id=other, genome=same))
 
-    def _score(self, preparer: Preparer, name: CandidateId) -> None:
+    def _pruned(self, build: _Build) -> Candidate | None:
+        """The same channels, maybe in another format, whose .onnx file is there: only the conversion is left to do."""
+        for other in self._formats[build.pruned]:
+            known = self._known(other)
+            if known is not None and known.model_sha256 is not None and self._are_there(known.model_sha256, AS_SET):
+                return known
+        return None
+
+    def _score(self, preparer: Preparer, name: CandidateId, build: _Build) -> None:
         candidate = self.candidates[name]
         if candidate.model_sha256 is None or candidate.accuracy is not None or candidate.failure is not None:
             return
+        with self._lock:
+            same = self._known(build.pruned) if build.way.precision == AS_SET.precision else None
         try:
-            score = preparer.score(candidate.model_sha256, Split.VALIDATION)
+            if same is not None and same.accuracy is not None and same.model_sha256 == candidate.model_sha256:
+                accuracy, hits = same.accuracy, same.validation_hits
+            else:
+                score = preparer.score(candidate.model_sha256, build.way, Split.VALIDATION)
+                accuracy, hits = score.value, score.hits
         except EvaluationError as error:
-            self._keep(replace(candidate, failure=str(error)))
+            self._keep_of_all(build, failure=str(error))
         else:
-            self._keep(replace(candidate, accuracy=score.value, validation_hits=score.hits))
+            self._keep_of_all(build, accuracy=accuracy, validation_hits=hits)
 
-    def _test_of(self, candidate: Candidate, sha256: str) -> Callable[[Preparer], None]:
+    def _test_of(self, build: _Build, sha256: str) -> Callable[[Preparer], None]:
         def score(preparer: Preparer) -> None:
-            found = preparer.score(sha256, Split.TEST)
-            self._keep(replace(candidate, test_accuracy=found.value, test_hits=found.hits))
+            found = preparer.score(sha256, build.way, Split.TEST)
+            self._keep_of_all(build, test_accuracy=found.value, test_hits=found.hits)
 
         return score
 
@@ -132,10 +206,16 @@ class Workshop:
         """Also of one that failed to be made: it has none."""
         if candidate.model_sha256 is None:
             return True
-        models = self._inputs.task.models
-        return all(
-            file.is_file() for file in files_of_model(models, candidate.model_sha256, self._inputs.task.runtimes)
-        )
+        return self._are_there(candidate.model_sha256, candidate.genome.deployment)
+
+    def _are_there(self, sha256: str, way: Deployment) -> bool:
+        return all(file.is_file() for file in files_of(self._inputs.task.models, sha256, way))
+
+    def _keep_of_all(self, build: _Build, **news: float | bytes | str | None) -> None:
+        with self._lock:
+            for name in self._named[build]:
+                if name in self.candidates:
+                    self._keep(replace(self.candidates[name], **news))  # type: ignore[arg-type]  # its own fields
 
     def _keep(self, candidate: Candidate) -> None:
         self._store.save_candidate(candidate)

@@ -68,9 +68,9 @@ __all__ = [
     "show_spinner",
     "steps_json",
     "steps_tables",
+    "verified_json",
+    "verified_tables",
     "write_front_plot",
     "write_report",
     "write_steps_plot",
-    "verified_json",
-    "verified_tables",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from edgepareto.host.domain.deployment import Deployment
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective
@@ -11,6 +12,7 @@ from edgepareto.host.domain.measurement import EnergyObjective
 __all__ = [
     "UNKNOWN",
     "count_text",
+    "deployment_text",
     "device_title",
     "energy_label",
     "energy_mj",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 UNKNOWN = "–"
+SHORT_RUNTIMES = {"onnxruntime": "ort", "onnxruntime-cuda": "cuda", "onnxruntime-tensorrt": "trt"}
 
 
 def percent(share: float | None) -> str:
@@ -162,3 +165,9 @@ def _with_interval(interval: Interval, scale: float, unit: str) -> str:
     leads_with_one = half < 2 * 10.0**exponent
     decimals = max(0, leads_with_one - exponent)
     return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
+
+
+def deployment_text(way: Deployment, *, short: bool = False) -> str:
+    """`litert int8 4T`: runtime, precision, threads, and the clock mode where one was set. short: in a narrow table."""
+    runtime = SHORT_RUNTIMES.get(way.runtime, way.runtime) if short else way.runtime
+    return " ".join(part for part in (runtime, way.precision, f"{way.threads}T", way.clock_mode) if part)

@@ -12,6 +12,7 @@ from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFr
 from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.views.figures import (
     count_text,
+    deployment_text,
     device_title,
     energy_label,
     energy_mj,
@@ -201,6 +202,8 @@ def hover_text(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> st
             )
             lines.append(f"{name}: {energy_text(energy)}{estimate}{saved}")
     slow = ": smaller but not faster" if device.is_smaller_not_faster(point) else ""
+    if device.varies_deployments:
+        lines.append(f"run as: {html.escape(deployment_text(device.deployment(point)))}")
     lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters{slow}")
     lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")
     return "<br>".join(lines)

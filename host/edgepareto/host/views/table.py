@@ -9,6 +9,7 @@ from edgepareto.host.domain.measurement import FEWEST_ANCHOR_JOBS, EnergyObjecti
 from edgepareto.host.views.figures import (
     UNKNOWN,
     count_text,
+    deployment_text,
     device_title,
     energy_saving,
     energy_text,
@@ -93,6 +94,7 @@ def _headings(study: StudyFronts, device: DeviceFront, width: int) -> list[str]:
         energy = f"{energy[:3]}. est." if narrow else f"{energy} (estimate)"
     metered = [f"{energy} mJ" if narrow else energy, *(["per J"] if wide else []), "saved"]
     return [
+        *(["run as"] if device.varies_deployments else []),
         f"{metric} %" if narrow else metric,
         *(["vs dense"] if _is_paired(device) else []),
         *(["test %" if narrow else "on test"] if study.has_test_split else []),
@@ -113,7 +115,8 @@ def _cells(study: StudyFronts, device: DeviceFront, point: FrontPoint, width: in
     def cell(text: str, unit: str) -> str:
         return text.removesuffix(f" {unit}") if narrow else text
 
-    cells = [cell(percent(candidate.accuracy), "%")]
+    way = deployment_text(device.deployment(point), short=narrow)
+    cells = [*([way] if device.varies_deployments else []), cell(percent(candidate.accuracy), "%")]
     if _is_paired(device):
         to_dense = points_text(device.accuracy_difference(point))
         cells.append(to_dense if not is_dense else "dense" if narrow else "")
@@ -141,12 +144,17 @@ def _is_paired(device: DeviceFront) -> bool:
 
 def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
     """Lines of at most 78 columns where no name is long."""
-    plural = "" if device.threads == 1 else "s"
+    usual = device.deployment(device.dense)
+    plural = "" if usual.threads == 1 else "s"
     limits = device.limits
     yield _dim(
         f"{device.measured} candidates measured, {len(device.front)} on the front; hypervolume {device.hypervolume:.4f}"
     )
-    yield _dim(f"{device.runtime}, {device.precision}, {device.threads} thread{plural}, batch 1, preset {study.preset}")
+    of_dense = "dense: " if device.varies_deployments else ""
+    way = ", ".join(
+        [usual.runtime, usual.precision, f"{usual.threads} thread{plural}", *filter(None, [usual.clock_mode])]
+    )
+    yield _dim(f"{of_dense}{way}, batch 1, preset {study.preset}")
     trust = f"reproducible ({limits.anchor_jobs} jobs of the dense model)" if limits.reproducible else "provisional"
     yield _dim(f"◆ is the knee, ± the 95 % interval, {trust}")
     if limits.reproducible:
