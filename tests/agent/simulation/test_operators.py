@@ -10,6 +10,7 @@ from edgepareto.agent.runtime.litert_runtime import LiteRuntime
 from edgepareto.agent.simulation.cost_model import Operator, OpKind
 from edgepareto.agent.simulation.lite_operators import list_lite_operators
 from edgepareto.agent.simulation.operators import list_operators
+from edgepareto.host.export.quantize import CALIBRATION_SAMPLES, Method, quantize_lite, quantize_onnx
 from edgepareto.host.export.tflite import to_tflite
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -76,3 +77,23 @@ def test_both_runtimes_count_the_same_arithmetic(name: str, tmp_path: Path):
     assert sum(one.macs for one in in_lite) == sum(one.macs for one in in_onnx) > 0
     layers = [sum(1 for one in listed if one.reduction) for listed in (in_onnx, in_lite)]
     assert layers[0] == layers[1]
+
+
+def test_an_8_bit_model_has_the_layers_that_it_had_before(small_cnn: Path, tmp_path: Path):
+    """Whatever integer kernels this machine's own runtimes have for it."""
+    model = onnx.load(small_cnn)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    randomness = np.random.default_rng(0)
+    feeds = [{"x": randomness.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(CALIBRATION_SAMPLES)]
+    in_onnx, in_lite = tmp_path / "model.onnx", tmp_path / "model.tflite"
+    in_onnx.write_bytes(quantize_onnx(model, feeds, method=Method.STATIC, name="small"))
+    in_lite.write_bytes(quantize_lite(to_tflite(model), feeds, method=Method.STATIC, name="small").content)
+    floats, *integers = (
+        [(one.kind, one.channels, one.macs, one.weights) for one in listed if one.reduction]
+        for listed in (
+            list_operators(small_cnn, feeds[0]),
+            list_operators(in_onnx, feeds[0]),
+            lite_operators(in_lite),
+        )
+    )
+    assert integers == [floats, floats]

@@ -239,6 +239,7 @@ def test_the_gpus_figures_are_read_as_they_were_fitted(build: Callable[[], Netwo
         ("raspberry-pi-5", LITERT, "fp16", 8),
         ("raspberry-pi-5", LITERT, "int8", 16),
         ("jetson-nano", TENSORRT, "fp16", 8),
+        ("jetson-orin-nano", TENSORRT, "int8", 16),
     ],
 )
 def test_latency_falls_in_steps_as_channels_are_removed(board: str, runtime: str, precision: str, step: int):
@@ -275,6 +276,25 @@ def test_int8_is_as_much_faster_as_published_and_fp16_weights_are_not(board: str
         assert fp16.latency_s(operators, threads) == fp32.latency_s(operators, threads)
         assert fp32.latency_s(operators, threads) > 1.25 * int8.latency_s(operators, threads)
     assert fp32.latency_s(operators, 4) / int8.latency_s(operators, 4) == pytest.approx(published, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("board", "slower", "faster", "published"),
+    [
+        ("jetson-nano", "fp32", "fp16", (1.44, 1.88)),  # KEN, three ResNets
+        ("jetson-orin-nano", "fp32", "fp16", (1.55, 2.05)),  # HOK and ULTRA, YOLOs
+        ("jetson-orin-nano", "fp16", "int8", (1.25, 1.59)),
+    ],
+)
+def test_a_gpus_precisions_are_apart_by_what_is_published_of_other_networks(
+    board: str, slower: str, faster: str, published: tuple[float, float]
+):
+    """docs/board-facts.md 3c and 5e."""
+    low, high = published
+    before, after = (costs_of(board, TENSORRT, precision) for precision in (slower, faster))
+    for build in (resnet18, resnet34, resnet50, yolox_s):
+        ratio = before.latency_s(build().operators, 1) / after.latency_s(build().operators, 1)
+        assert 0.95 * low < ratio < 1.05 * high
 
 
 def test_what_a_gpu_computes_within_its_neighbours_costs_nothing_there_and_something_on_the_cores():

@@ -23,12 +23,14 @@ __all__ = ["list_lite_operators"]
 
 Interpreter: TypeAlias = Any  # the library has no types
 
+_POOLS = ("AVERAGE_POOL_2D", "L2_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
+_ACTIVATIONS = (
+    *("ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "PRELU", "TANH"),
+    *("RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1"),
+)
 _KINDS = {
-    **dict.fromkeys(("AVERAGE_POOL_2D", "L2_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX"), OpKind.POOL),
-    **dict.fromkeys(
-        ("ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "PRELU", "RELU", "RELU6", "RELU_N1_TO_1", "TANH"),
-        OpKind.ACTIVATION,
-    ),
+    **dict.fromkeys(_POOLS, OpKind.POOL),
+    **dict.fromkeys(_ACTIVATIONS, OpKind.ACTIVATION),
     **dict.fromkeys(("CONCATENATION", "PACK"), OpKind.CONCAT),
 }
 # A view of the same memory, and what stands for the operators that a delegate took over.

@@ -37,8 +37,10 @@ _KINDS = {
     "Concat": OpKind.CONCAT,
 }
 _RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
-# A view of the same memory.
-_FREE = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+# A view of the same memory; and how an 8-bit model says what its kernels compute with.
+_FREE = frozenset(
+    {"DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Unsqueeze"},
+)
 
 
 def list_operators(model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tuple[Operator, ...]:
@@ -57,6 +59,8 @@ def named_operators(model: Path, feed: Mapping[str, NDArray[np.generic]]) -> tup
         settings.log_severity_level = 3
         # A packed weight is not listed among a node's inputs.
         settings.add_session_config_entry("session.disable_prepacking", "1")
+        # An 8-bit model in the operators that it was before; the kernels that this machine has for it are its own.
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(os.fspath(model), settings, providers=["CPUExecutionProvider"])
