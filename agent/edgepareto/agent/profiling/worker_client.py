@@ -127,11 +127,6 @@ class WorkerClient:
         """See Child."""
         return self._child.ended_ticks
 
-    @property
-    def run_s(self) -> float:
-        """What the first run took, on the board's clock; 0 before it."""
-        return self._run_s
-
     def wait_until_ready(self) -> None:
         self._receive("start", Ready, START_S)
 
@@ -175,7 +170,7 @@ class WorkerClient:
         return self._ask(command, OperatorsTimed, START_S + PROFILE_SLOWDOWN * command.runs * self._run_s)
 
     def compute_outputs(self, command: Outputs) -> OutputsComputed:
-        return self._ask(command, OutputsComputed, command.rows * self._run_s)
+        return self._ask(command, OutputsComputed, START_S)
 
     def packed_outputs(self, command: PackedOutputs) -> OutputPiece:
         return self._ask(command, OutputPiece, 0)
