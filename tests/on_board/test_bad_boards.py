@@ -81,3 +81,10 @@ def test_a_meter_without_its_bus(newcomer: User, bare: EmulatedBoard) -> None:
     newcomer.adds(bare, "--meter", "ina219")
     with left_as_it_was(bare):
         newcomer.is_refused("deploy", "pi1", saying="I2C|i2c")
+
+
+def test_clock_modes_where_no_kernel_could_set_them(newcomer: User, bare: EmulatedBoard) -> None:
+    newcomer.adds(bare)
+    (newcomer.desk / "edgepareto.toml").write_text('[devices.pi1]\nclock_modes = ["performance"]\n')
+    with left_as_it_was(bare):
+        newcomer.is_refused("deploy", "pi1", saying="pi1: clock modes: no cpufreq")

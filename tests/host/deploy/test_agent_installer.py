@@ -283,3 +283,21 @@ def test_a_board_where_nothing_changes_is_sent_nothing(pi1: DeployableBoard, fir
     one(wheelhouse=first, report_for=lambda name: Report())
     assert "comparing, nothing to send" in told
     assert "sending" not in told
+
+
+def test_clock_modes_of_a_projects_file_are_installed_where_they_can_be_and_refused_where_not(
+    pi1: DeployableBoard, first: Path, tmp_path: Path
+):
+    file = tmp_path / "edgepareto.toml"
+    file.write_text('[devices.pi1]\nclock_modes = ["performance", "1500MHz"]\n')
+    assert problem(one(wheelhouse=first, settings=file)) == (
+        "pi1: clock modes: no cpufreq: its clocks cannot be set, as in most virtual machines: take clock_modes out of "
+        "[devices.NAME]"
+    )
+    assert not (pi1.script.root / "opt/edgepareto").exists()
+    pi1.tells(cpufreq="ondemand")
+    installed = one(wheelhouse=first, settings=file).deployed
+    assert installed is not None
+    assert (pi1.script.root / "etc/edgepareto/clock-modes").read_text() == "performance\n1500MHz\n"
+    (note,) = [note for note in installed.notes if "clock mode" in note]
+    assert note == "its agent does not offer clock mode performance, 1500MHz: host devices logs pi1 says why"
