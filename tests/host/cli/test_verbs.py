@@ -138,6 +138,7 @@ def test_devices_are_listed_without_asking_and_checked_by_asking(host):
     checked = host("devices", "check", "pi1", "gone")
     assert checked.code == 1
     assert "raspberry-pi-4b (SIMULATED)" in checked.out
+    assert "pi1: clock modes 1800MHz, 1500MHz, 1000MHz, 600MHz" in checked.out
     assert "ina219" in checked.out
     assert "gone: no agent answers" in checked.out
 

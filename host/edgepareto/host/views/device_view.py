@@ -189,6 +189,9 @@ def devices_table(statuses: Sequence[DeviceStatus]) -> Iterator[RenderableType]:
             yield Text(f"  ! {status.device.name}: {finding}", style="bold yellow")
         if status.holder is not None:
             yield Text(f"  {status.device.name}: {holder_text(status.holder)}", style="dim")
+        if status.info is not None and status.info.clock_modes:
+            modes = ", ".join(status.info.clock_modes)
+            yield Text(f"  {status.device.name}: clock modes {modes}", style="dim")
 
 
 def holder_text(holder: LeaseHolder) -> str:
