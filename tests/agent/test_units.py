@@ -92,8 +92,8 @@ def test_what_sets_the_clocks_as_root_writes_nothing_else_and_is_the_agents_alon
     clocks, socket = settings(CLOCKS), settings(CLOCK_SOCKET)
     assert clocks["User"] == ["root"]
     assert clocks["CapabilityBoundingSet"] == [""]
-    assert clocks["PrivateNetwork"] == clocks["PrivateDevices"] == clocks["NoNewPrivileges"] == ["yes"]
-    assert clocks["RestrictAddressFamilies"] == ["none"]
+    assert clocks["PrivateDevices"] == clocks["NoNewPrivileges"] == ["yes"]
+    assert (clocks["RestrictAddressFamilies"], clocks["IPAddressDeny"]) == (["none"], ["any"])
     assert clocks["ProtectSystem"] == ["strict"]
     assert clocks["ReadOnlyPaths"] == ["/sys", "/proc/sys"]
     assert clocks["ReadWritePaths"] == ["/sys/devices/system/cpu"]
