@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from edgepareto.agent.engine_store import EngineStore
 from edgepareto.agent.errors import Status
-from edgepareto.agent.profiling import Board, CandidateSpec, CandidateTrace, Deadline
+from edgepareto.agent.profiling import (
+    Board,
+    CandidateSpec,
+    CandidateTrace,
+    Deadline,
+    OutputsDone,
+    OutputsRequest,
+    compute_outputs,
+)
 from edgepareto.agent.profiling.worker_client import BUILD_S
 from edgepareto.agent.worker import Child, spawn
 from fakes.gpu_provider import TENSORRT, Gpu, use_in_workers, worker_command
@@ -124,3 +132,18 @@ def test_a_gpu_that_falls_back_is_the_wrong_provider_and_nothing_is_measured(ben
     (trace,) = measured(bench, board, bench.spec("anchor"))
     assert (trace.status, trace.blocks, trace.build_ns) == (Status.WRONG_PROVIDER, (), None)
     assert f"provider {TENSORRT} was asked for" in trace.message
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_outputs_for_a_score_take_the_engine_that_the_measurement_left(bench, board: Board, tmp_path: Path):
+    spec = on_tensorrt(bench.spec("anchor"))
+    measured(bench, board, spec)
+    events(tmp_path)
+    request = OutputsRequest(model_sha256=spec.model_sha256, model=spec.model, inputs=spec.inputs, runtime=spec.runtime)
+    *_, last = compute_outputs(
+        request, board, cancelled=lambda: False, spawn_worker=lambda argv: spawn(worker_command(argv))
+    )
+    assert isinstance(last, OutputsDone)
+    assert last.status is Status.OK, last.message
+    seen = events(tmp_path)
+    assert (seen["built fp16"], seen["engine read"]) == (0, 2)  # tried, and loaded

@@ -125,6 +125,13 @@ def test_a_worker_can_neither_gain_rights_nor_leave_a_core_nor_take_what_the_boa
     child.kill()
 
 
+def test_a_worker_that_makes_engines_may_write_larger_files_and_no_worker_endless_ones(socket_path: Path) -> None:
+    child = ready(socket_path, "--provider", "TensorrtExecutionProvider")
+    assert child.pid is not None
+    assert resource.prlimit(child.pid, resource.RLIMIT_FSIZE) == (1 << 30, 1 << 30)
+    child.kill()
+
+
 def test_a_request_starts_a_worker_that_knows_nothing_of_the_agents_environment(
     socket_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
