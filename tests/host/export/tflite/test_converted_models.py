@@ -14,7 +14,7 @@ from edgepareto.host.pruning.inference import ORT_ERRORS
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from models.random_graphs import feeds_of, random_net
-from models.silence import outputs_of
+from models.silence import outputs_of, relative_difference
 from onnx import TensorProto, helper, numpy_helper
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -150,11 +150,21 @@ def test_of_any_network_there_is_a_file_that_gives_the_same_or_a_list_of_what_is
     except UnsupportedModel:
         return
     error = relative_error(model, lite, [feeds])
-    # A normalisation over equal numbers divides both runtimes' rounding by the root of its epsilon; the gate decides.
-    divides = any(
-        node.op_type.endswith("Normalization") or node.op_type in ("Div", "Sqrt") for node in model.graph.node
-    )
-    assert error <= (LARGEST_ERROR["fp32"] if divides else ROUNDING)
+    if error > ROUNDING:  # what cancels out, or is divided by the root of an epsilon, is left to the gate
+        divides = any(node.op_type.endswith("Normalization") for node in model.graph.node)
+        assert error <= (LARGEST_ERROR["fp32"] if divides else 10 * unsteadiness(model, feeds))
+
+
+def unsteadiness(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> float:
+    """How far apart ONNX Runtime's own answers are to inputs of which a rounding or two is another."""
+    random = np.random.default_rng(0)
+    wanted = outputs_of(model, feeds)
+    worst = 0.0
+    for _ in range(4):
+        shifts = {name: random.uniform(-1, 1, value.shape) * 2.0**-22 for name, value in feeds.items()}
+        moved = {name: (value * (1 + shifts[name])).astype(value.dtype) for name, value in feeds.items()}
+        worst = max(worst, relative_difference(outputs_of(model, moved), wanted))
+    return worst
 
 
 def with_random_weights(model: onnx.ModelProto) -> onnx.ModelProto:
