@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from edgepareto.host.pruning.inference import open_session
+import pytest
+from edgepareto.host.pruning import inference
 from fakes.models import classifier
 
 
@@ -20,7 +22,19 @@ def test_onnx_runtime_reports_to_nobody_and_leaves_nothing_in_the_users_home(tmp
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_integers_are_exact_on_an_x86_without_vnni_as_well():
-    """Nothing else can be asked of a processor that has it; docs/int8.md has what an emulated one gave."""
-    options = open_session(classifier().SerializeToString()).get_session_options()
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+SETTING = "session.x64quantprecision"
+WITH_VNNI = "processor : 0\nflags : sse avx2 avx512_vnni\n"
+WITHOUT_VNNI = "processor : 0\nflags : sse avx2\n"
+ARM = "processor : 0\nFeatures : fp asimd\n"
+
+
+@pytest.mark.parametrize(("processor", "exact"), [(WITH_VNNI, True), (WITHOUT_VNNI, False), (ARM, True), ("", True)])
+def test_sums_of_8_bit_products_are_made_exact_where_the_processor_cuts_them_off(
+    monkeypatch: pytest.MonkeyPatch, processor: str, exact: bool
+):
+    """That they are then the bits that VNNI gives was seen on an emulated processor, docs/int8.md."""
+    monkeypatch.setattr(inference, "_processor", lambda: processor)
+    assert inference.sums_are_exact(processor) is exact
+    options = inference.open_session(classifier().SerializeToString()).get_session_options()
+    with nullcontext() if not exact else pytest.raises(RuntimeError, match=SETTING):  # as onnxruntime says: not set
+        assert options.get_session_config_entry(SETTING) == "1"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-__all__ = ["ORT_ERRORS", "Interpreter", "fuse", "open_lite", "open_session", "without_stderr"]
+__all__ = ["ORT_ERRORS", "Interpreter", "fuse", "open_lite", "open_session", "sums_are_exact", "without_stderr"]
 
 Interpreter: TypeAlias = Any  # LiteRT has no types
 
@@ -31,16 +32,36 @@ ORT_ERRORS = (
     state.RuntimeException,
 )
 STDERR = 2
-# On x86 without VNNI sums of 8-bit products are cut off at 16 bits, which costs up to two points of accuracy
-# (docs/int8.md). With this they are exact, bit for bit what VNNI gives; floats and other processors do not know of it.
-EXACT_INTEGERS = ("session.x64quantprecision", "1")
+# Where sums of 8-bit products are not exact (`sums_are_exact`): with this they are, bit for bit what VNNI gives.
+EXACT_SUMS = ("session.x64quantprecision", "1")
+PROCESSOR = Path("/proc/cpuinfo")
 FATAL_ONLY = 4  # what it logs besides would stand raw between our own lines; errors are raised as well
 onnxruntime.set_default_logger_severity(FATAL_ONLY)  # kernels do not ask the session
 
 
 def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     """Raises one of ORT_ERRORS where the runtime refuses the model."""
+    if not sums_are_exact(_processor()):
+        with suppress(state.Fail):  # it fails on some models, ONNX Runtime 1.32
+            exact = _options()
+            exact.add_session_config_entry(*EXACT_SUMS)
+            return _open(model, exact)
     return _open(model, _options())
+
+
+def sums_are_exact(processor: str) -> bool:
+    """Of 8-bit products, in ONNX Runtime on a processor, as /proc/cpuinfo tells of it.
+
+    On x86 without VNNI they are cut off at 16 bits, which costs an int8 model up to two points of accuracy
+    (docs/int8.md).
+    """
+    flags = next((line.split() for line in processor.splitlines() if line.startswith("flags")), None)
+    return flags is None or not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags)
+
+
+@cache
+def _processor() -> str:
+    return PROCESSOR.read_text(encoding="utf-8") if PROCESSOR.exists() else ""
 
 
 def fuse(model: bytes, file: Path) -> onnx.ModelProto:
@@ -59,7 +80,6 @@ def _options() -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL_ONLY
-    options.add_session_config_entry(*EXACT_INTEGERS)
     return options
 
 

@@ -17,6 +17,7 @@ from edgepareto.host.export.quantize import (
     quantize_onnx,
     require_fidelity,
 )
+from onnx import TensorProto, helper, numpy_helper
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -65,6 +66,22 @@ def test_weights_are_quantised_per_channel_after_normalisations_became_part_of_t
         assert list(scales.dims) == [constants[makers[layer.input[1]].input[0]].dims[0]]
     kinds = [[node.op_type for node in graph.node].count("BatchNormalization") for graph in (model.graph, made.graph)]
     assert kinds == [8, 2]  # these two follow an activation
+
+
+@pytest.mark.parametrize("bias", [(1, 5), (1,), (2, 5)])
+def test_a_dense_layer_with_a_bias_that_is_broadcast_stays_in_floats(bias: tuple[int, ...]):
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.standard_normal((3, 5), dtype=np.float32),
+        "b": random.standard_normal(bias, dtype=np.float32),
+    }
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, n)) for name, n in (("x", 3), ("y", 5))]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], "g", values[:1], values[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    feeds: list[Feed] = [{"x": random.standard_normal((2, 3), dtype=np.float32)} for _ in range(FEWEST_SAMPLES)]
+    made = quantize_onnx(model, feeds, method=Method.STATIC, name="it")
+    assert measure_fidelity(onnx_outputs(model.SerializeToString(), feeds), onnx_outputs(made, feeds)).relative < 1e-6
 
 
 def test_the_batch_stays_open_and_the_model_as_it_is():

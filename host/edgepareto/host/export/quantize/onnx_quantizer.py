@@ -14,6 +14,7 @@ from edgepareto.host.export.parity import Feed
 from edgepareto.host.export.quantize.rules import Method
 from edgepareto.host.export.quantize.samples import calibrating
 from edgepareto.host.pruning.inference import ORT_ERRORS, fuse
+from edgepareto.host.pruning.normal_form import int_attribute
 from onnxruntime import quantization
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
@@ -25,8 +26,8 @@ WHAT_IT_RAISES = (*ORT_ERRORS, AssertionError, KeyError, IndexError, NotImplemen
 # With signed ones ONNX Runtime 1.32 on x86 leaves every layer whose input has two readers in floats (docs/int8.md); Arm
 # has kernels for both.
 ACTIVATIONS = quantization.QuantType.QUInt8
-# Normalisations have no integer kernel: around them only time and accuracy are lost.
-IN_FLOAT = {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}
+# These have no integer kernel: around them only time and accuracy are lost.
+IN_FLOAT = {"BatchNormalization", "ConvTranspose", "InstanceNormalization", "LayerNormalization"}
 STATIC_TYPES = tuple(sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT))
 DYNAMIC_TYPES = ("Attention", "LSTM", "MatMul")  # ConvInteger is slower than a convolution in floats
 
@@ -42,7 +43,11 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
     try:
         with tempfile.TemporaryDirectory(prefix="edgepareto-int8-") as folder, _silence():
             prepared, made = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
-            onnx.save(_prepared(model, Path(folder)), prepared)
+            ready = _prepared(model, Path(folder))
+            odd = [
+                node.name for node in ready.graph.node if node.op_type == "Gemm" and not _has_plain_bias(ready, node)
+            ]
+            onnx.save(ready, prepared)
             if method is Method.STATIC:
                 quantization.quantize_static(
                     prepared,
@@ -51,6 +56,7 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
                     per_channel=True,
                     activation_type=ACTIVATIONS,
                     op_types_to_quantize=list(STATIC_TYPES),
+                    nodes_to_exclude=odd,
                 )
             else:
                 quantization.quantize_dynamic(
@@ -95,6 +101,15 @@ def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     fused = fuse(newer.SerializeToString(), folder / "fused.onnx")
     fused.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     return fused
+
+
+def _has_plain_bias(model: onnx.ModelProto, gemm: onnx.NodeProto) -> bool:
+    """One number per output, or none: the quantiser fails on what is broadcast to that."""
+    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    if len(gemm.input) < 3 or not gemm.input[2] or not {*gemm.input[1:]} <= constants.keys():
+        return True
+    weight, bias = (constants[name] for name in gemm.input[1:])
+    return bias == (weight[0 if int_attribute(gemm, "transB", 0) else 1],)
 
 
 def _finished(made: onnx.ModelProto, given: onnx.ModelProto) -> bytes:
