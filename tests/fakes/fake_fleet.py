@@ -38,6 +38,8 @@ from edgepareto.host.errors import DeviceLost
 from edgepareto.host.export.parity import onnx_outputs
 from numpy.typing import NDArray
 
+ORT = RuntimeVersion(name="onnxruntime", version="1", providers=("CPUExecutionProvider",))
+LITERT = RuntimeVersion(name="litert", version="2.3.0", providers=("XNNPACK", "CPU"))
 METER = Meter(kind="fake", quality=MeterQuality.SIMULATED)
 NOISE = 0.01
 ROUNDS = 3
@@ -48,7 +50,8 @@ Trouble = Callable[[BatchEntry], "Status | MeterStatus | None"]
 class FakeDevice:
     """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
 
-    boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not answer.
+    runtimes, clock_modes, protocol: what its agent has. way: a run's time over that of ONNX Runtime on one thread in 32
+    bits. boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not answer.
     incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
     noise; None: follows the model's weights. arithmetic: what its processor makes of a model's right outputs.
     """
@@ -62,6 +65,10 @@ class FakeDevice:
     speed: float = 1e6
     cost_s: Callable[[Path], float] | None = None
     noise: float = NOISE
+    runtimes: tuple[RuntimeVersion, ...] = (ORT,)
+    clock_modes: tuple[str, ...] = ()
+    protocol: int = 2
+    way: Callable[[Deployment], float] = lambda way: 1.0
     asked: list[Batch] = field(default_factory=list)
     on_batch: Callable[[Batch], None] = lambda batch: None
     boots: Callable[[int], tuple[str, str]] = lambda asked: ("boot", "0")
@@ -83,7 +90,9 @@ class FakeDevice:
             os="none",
             cpu_count=4,
             memory_bytes=1 << 30,
-            runtimes=(RuntimeVersion(name="onnxruntime", version="1", providers=("CPUExecutionProvider",)),),
+            runtimes=self.runtimes,
+            clock_modes=self.clock_modes,
+            protocol=self.protocol,
             meter=self.meter,
             default_threads=1,
             shares_host_cores=self.shares_host_cores,
@@ -124,7 +133,10 @@ class FakeDevice:
     def _trace(self, batch: Batch, entry: BatchEntry) -> ProfileTrace:
         assert hashlib.sha256(entry.model.read_bytes()).hexdigest() == entry.model_sha256
         assert entry.expected_outputs.is_file()
-        with np.load(batch.inputs) as inputs:
+        way = batch.deployment if entry.deployment is None else entry.deployment
+        assert way.clock_mode == batch.deployment.clock_mode, "one clock mode per batch"
+        assert (entry.model.suffix == ".tflite") == (way.runtime == "litert")
+        with np.load(batch.inputs if entry.inputs is None else entry.inputs) as inputs:
             assert len(inputs.files)
         trouble = self.trouble(entry)
         status = trouble if isinstance(trouble, Status) else Status.OK
@@ -132,6 +144,7 @@ class FakeDevice:
         has_energy = status is Status.OK and meter is MeterStatus.OK and batch.measure_energy
         random = np.random.default_rng(list(f"{self.name}/{entry.candidate}/{entry.purpose}/{entry.attempt}".encode()))
         run_s = seconds(entry.model) / self.speed if self.cost_s is None else self.cost_s(entry.model)
+        run_s *= self.way(way)
         run_ns = int(run_s * 1e9 * (1 + self.noise * random.standard_normal()))
         blocks = [
             LatencyBlock(round=i, position=0, start_ns=i * 10**9, run_ns=(run_ns + i, run_ns + 1, run_ns))
@@ -178,12 +191,14 @@ class FakeDevice:
             before=Conditions(),
             after=Conditions(),
             peak_rss_bytes=None,
+            clock_mode=way.clock_mode,
         )
 
 
 def seconds(model: Path) -> float:
-    """In weights: what a model costs grows with what it holds."""
-    weights = onnx.load(str(model)).graph.initializer
+    """In weights of the .onnx file that it was made from: what a model costs grows with what it holds."""
+    pruned = model.with_name(f"{model.name.partition('.')[0]}.onnx")
+    weights = onnx.load(str(pruned)).graph.initializer
     return 100 + sum(float(np.prod(weight.dims)) for weight in weights)
 
 

@@ -3,7 +3,16 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from edgepareto.host.domain import ChannelGene, Genome, Recipe, SearchSpace, allowed_widths, candidate_id
+from edgepareto.host.domain import (
+    ChannelGene,
+    Deployment,
+    DeploymentGenes,
+    Genome,
+    Recipe,
+    SearchSpace,
+    allowed_widths,
+    candidate_id,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,15 +23,29 @@ genes = st.builds(
     st.integers(1, 300),
     st.sampled_from([1, 4, 8, 16]),
 )
-spaces = st.lists(genes, min_size=1, max_size=6).map(lambda found: SearchSpace(genes=tuple(found)))
+formats = st.sampled_from([("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8")])
+deployments = st.builds(
+    lambda chosen, threads, modes: DeploymentGenes(
+        formats=tuple(chosen), threads=tuple(sorted(threads)), clock_modes=tuple(modes), usual_threads=min(threads)
+    ),
+    st.lists(formats, min_size=1, unique=True),
+    st.sets(st.integers(1, 8), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["", "600MHz", "1800MHz"]), min_size=1, unique=True),
+)
+spaces = st.builds(
+    lambda found, ways: SearchSpace(genes=tuple(found), deployments=ways),
+    st.lists(genes, min_size=1, max_size=6),
+    st.just(DeploymentGenes()) | deployments,
+)
 
 
 @given(spaces, st.data())
 def test_any_indices_decode_to_an_allowed_genome_and_encoding_inverts_it(
     space: SearchSpace, data: st.DataObject
 ) -> None:
-    indices = [data.draw(st.integers(-5, len(gene.widths) + 5)) for gene in space.genes]
+    indices = [data.draw(st.integers(-5, size + 5)) for size in space.sizes]
     genome = space.decode(indices)
+    assert len(space.kinds) == len(indices)
     assert all(width in gene.widths for width, gene in zip(genome.widths, space.genes, strict=True))
     assert space.decode(space.encode(genome)) == genome
 
@@ -34,6 +57,20 @@ def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchS
     assert len(set(rungs)) == len(rungs) <= 20
     for wide, narrow in itertools.pairwise(rungs):
         assert all(a >= b for a, b in zip(wide.widths, narrow.widths, strict=True))
+
+
+@given(spaces)
+def test_seeds_are_the_ladder_run_in_turn_in_every_way_and_the_dense_model_in_each(space: SearchSpace) -> None:
+    seeds, offered = space.seeds(), space.deployments
+    assert seeds[0] == space.dense()
+    assert len(set(seeds)) == len(seeds)
+    assert {seed.widths for seed in seeds} == {rung.widths for rung in space.ladder()}
+    dense = {seed.deployment for seed in seeds if seed.widths == space.dense().widths}
+    assert {way.format for way in dense} == set(offered.formats)
+    assert {way.clock_mode for way in dense} == set(offered.clock_modes)
+    assert {way.threads for way in dense} == {offered.usual_threads, offered.threads[-1]}
+    if offered == DeploymentGenes():
+        assert seeds == space.ladder()
 
 
 def test_widths_are_multiples_of_the_step_and_the_original() -> None:
@@ -52,6 +89,19 @@ def test_a_candidate_is_named_by_every_input_it_was_made_from() -> None:
         for data in ("x", "y")
     }
     assert len(names) == 32
+
+
+def test_every_way_to_run_it_is_another_candidate_and_the_usual_one_is_named_as_ever() -> None:
+    ways = [
+        Deployment(),
+        Deployment(runtime="litert"),
+        Deployment(precision="int8"),
+        Deployment(threads=2),
+        Deployment(clock_mode="600MHz"),
+    ]
+    names = [candidate_id("a", Genome(widths=(8,), deployment=way), Recipe(), "x") for way in ways]
+    assert len(set(names)) == len(ways)
+    assert names[0] == "1dda4ba04e91"  # another value would lose every stored study
 
 
 def test_a_width_that_is_not_allowed_is_no_genome_of_the_space() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from edgepareto.host.domain import ChannelGene, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain import ChannelGene, DeploymentGenes, Genome, SearchSpace, allowed_widths
 from edgepareto.host.search import ALGORITHM_NAMES, HypervolumeScale, Outcome, Search, hypervolume, search_seed
 
 EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name != "random")
@@ -136,3 +138,61 @@ def test_evolution_beats_random_sampling(algorithm: str) -> None:
 def test_devices_search_on_their_own() -> None:
     assert search_seed(0, "pi1") != search_seed(0, "jetson2") != search_seed(1, "jetson2")
     assert search_seed(0, "pi1") == 1727509305  # another value would break every stored study
+
+
+WAYS = DeploymentGenes(
+    formats=(("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8")),
+    threads=(1, 2, 4),
+    clock_modes=("600MHz", "1800MHz"),
+    usual_threads=1,
+)
+MIXED = replace(SPACE, deployments=WAYS)
+FACTORS = {("onnxruntime", "int8"): 0.7, ("litert", "fp32"): 0.8, ("litert", "int8"): 0.4}
+
+
+def mixed_costs_of(genome: Genome) -> tuple[float, float, float]:
+    """The fastest format is not the first, most threads draw the most, and 8 bits cost some accuracy."""
+    error, log_latency, log_energy = costs_of(genome)
+    way = genome.deployment
+    speed = FACTORS.get(way.format, 1.0) * (1 + 1 / way.threads) * (0.5 if way.clock_mode == "1800MHz" else 1.0)
+    power = 1 + 0.3 * way.threads
+    quantised = 0.01 if way.precision == "int8" else 0.0
+    return error + quantised, log_latency + float(np.log(speed)), log_energy + float(np.log(speed * power))
+
+
+def run_mixed(algorithm: str, generations: int, seed: int = 0) -> list[list[Outcome]]:
+    search = Search(algorithm, MIXED, objectives=3, limits=0, population=20, seed=seed)
+    told = []
+    for _ in range(generations):
+        outcomes = [Outcome(genome=genome, costs=mixed_costs_of(genome)) for genome in search.ask()]
+        search.tell(outcomes)
+        told.append(outcomes)
+    return told
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
+def test_ways_to_run_a_model_are_searched_with_its_channels_and_nothing_is_asked_twice(algorithm: str) -> None:
+    told = run_mixed(algorithm, 6)
+    asked = [outcome.genome for generation in told for outcome in generation]
+    assert tuple(asked[: len(MIXED.seeds())]) == MIXED.seeds()
+    assert len(set(asked)) == len(asked)
+    assert all(MIXED.decode(MIXED.encode(genome)) == genome for genome in asked)
+    assert told == run_mixed(algorithm, 6)
+
+
+@pytest.mark.parametrize("algorithm", EVOLUTIONARY)
+def test_evolution_finds_the_best_ways_to_run_a_model(algorithm: str) -> None:
+    last = [outcome.genome.deployment for generation in run_mixed(algorithm, 12)[-3:] for outcome in generation]
+    assert np.mean([way.clock_mode == "1800MHz" for way in last]) > 0.7, "the other mode is worse in all"
+    assert np.mean([way.runtime == "litert" for way in last]) > 0.7
+
+
+@pytest.mark.parametrize("algorithm", EVOLUTIONARY)
+def test_a_share_of_children_is_a_parent_that_only_runs_otherwise_and_costs_no_new_file(algorithm: str) -> None:
+    known: set[tuple[tuple[int, ...], tuple[str, str]]] = set()
+    reused = []
+    for generation in run_mixed(algorithm, 8):
+        files = [(outcome.genome.widths, outcome.genome.deployment.format) for outcome in generation]
+        reused.append(np.mean([file in known for file in files]))
+        known.update(files)
+    assert 0.05 < np.mean(reused[1:]) < 0.5

@@ -1,4 +1,4 @@
-"""Where a study keeps what boards get: one set of files per pruned model and format, named by the .onnx file's sha256."""
+"""Where a study keeps what boards get: one set of files per pruned model and format, named by the .onnx file's hash."""
 
 from __future__ import annotations
 

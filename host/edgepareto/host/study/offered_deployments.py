@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx
 from edgepareto.host.config import DeviceConfig, SearchConfig
 from edgepareto.host.domain import LITERT, ONNX_RUNTIME, DeploymentGenes, DeviceInfo, Format, StudyNotice
-from edgepareto.host.domain.deployment import ON_GPU
+from edgepareto.host.domain.deployment import ON_A_DEVICE, ON_GPU
 from edgepareto.host.errors import ModelError, WrongUse
 
 __all__ = ["offered_deployments", "planned_deployments"]
@@ -88,6 +88,11 @@ def _formats(
 def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelProto) -> str | None:
     if precision not in POSSIBLE[runtime]:
         return f"it has {', '.join(POSSIBLE[runtime])}"
+    installed = info.runtime(runtime)
+    assert installed is not None, "looked for before"
+    figures = installed.figures.get(ON_A_DEVICE[runtime][1])
+    if figures is not None and precision not in figures:
+        return f"a simulated {info.board} has figures of {', '.join(figures)} alone"
     if runtime == LITERT:
         from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
 
@@ -99,8 +104,6 @@ def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelPr
         return None
     from edgepareto.host.export.quantize import model_kind, refusal
 
-    installed = info.runtime(runtime)
-    assert installed is not None, "looked for before"
     return refusal(
         runtime=runtime,
         library=installed.library,

@@ -35,9 +35,9 @@ __all__ = ["RemeasuringDevice"]
 
 @dataclass(kw_only=True)
 class RemeasuringDevice:
-    """One device at work, in a thread of its own. jobs: what it measured in this run. anchors: the unpruned model in each
-    clock mode that the study has, the usual one first.
+    """One device at work, in a thread of its own. jobs: what it measured in this run.
 
+    anchors: the unpruned model in each clock mode that the study has, the usual one first.
     tell: a line for the user, and whether it is a warning; any thread may call it.
     """
 
