@@ -36,7 +36,14 @@ INFO = DeviceInfo(
     os="Fake OS 1",
     cpu_count=4,
     memory_bytes=4 << 30,
-    runtimes=(InstalledRuntime(name="onnxruntime", version="1.23", providers=("CPUExecutionProvider",)),),
+    runtimes=(
+        InstalledRuntime(
+            name="onnxruntime",
+            version="1.23",
+            providers=("CPUExecutionProvider",),
+            figures={"CPUExecutionProvider": ("fp32", "fp16")},
+        ),
+    ),
     default_threads=1,
     shares_host_cores=True,
     profile_note="made up",

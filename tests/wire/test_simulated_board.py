@@ -227,6 +227,13 @@ def test_a_probe_needs_no_lease(tmp_path: Path):
     assert (info.name, info.simulated, info.shares_host_cores) == ("here", False, True)
     assert [runtime.name for runtime in info.runtimes] == ["onnxruntime", "litert"]
     assert info.memory_bytes > 1 << 28
+    assert [runtime.figures for runtime in info.runtimes] == [{}, {}], "a real board measures whatever runs"
+
+
+def test_a_simulated_board_tells_of_what_it_has_figures():
+    onnx, lite = probe(DeviceConfig(name="pi1", simulate="raspberry-pi-zero-2w")).runtimes
+    assert (onnx.providers, onnx.figures) == (("CPUExecutionProvider",), {"CPUExecutionProvider": ("fp32",)})
+    assert (lite.providers, lite.figures) == (("XNNPACK",), {"XNNPACK": ("fp32", "fp16")})
 
 
 @pytest.fixture

@@ -209,9 +209,9 @@ def _simulated(settings: AgentSettings, profile: str) -> tuple[Board, None, Devi
         memory_bytes=device.memory_bytes,
         # Installed, for the outputs are real; and with figures of this board, which names other providers.
         runtimes=tuple(
-            replace(runtime, providers=device.providers[runtime.name])
+            replace(runtime, providers=tuple(device.figures[runtime.name]), figures=device.figures[runtime.name])
             for runtime in installed_runtimes()
-            if runtime.name in device.providers
+            if runtime.name in device.figures
         ),
         default_threads=device.default_threads,
         shares_host_cores=False,  # its time is virtual: the host's load does not reach its numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 
@@ -24,11 +25,15 @@ PROVIDER_LIBRARIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledRuntime:
-    """providers: what the wheel ships; which one a model really uses, the worker asks from the loaded session."""
+    """providers: what the wheel ships; which one a model really uses, the worker asks from the loaded session.
+
+    figures: of a simulated board, the precisions that it has figures of, by provider; a real one has none.
+    """
 
     name: str
     version: str
     providers: tuple[str, ...]
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,15 @@ def device_info(device: Device, *, version: int, holder: Holder | None) -> pb.De
         os=info.os,
         cpu_count=info.cpu_count,
         memory_bytes=info.memory_bytes,
-        runtimes=[pb.RuntimeInfo(name=r.name, version=r.version, providers=r.providers) for r in info.runtimes],
+        runtimes=[
+            pb.RuntimeInfo(
+                name=r.name,
+                version=r.version,
+                providers=r.providers,
+                figures=[pb.Figures(provider=name, precisions=known) for name, known in r.figures.items()],
+            )
+            for r in info.runtimes
+        ],
         meter=None if device.meter is None else _meter(device.meter),
         default_threads=info.default_threads,
         shares_host_cores=info.shares_host_cores,

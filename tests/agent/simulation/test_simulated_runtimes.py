@@ -39,18 +39,24 @@ def runs(board: SimulatedBoard, options: RuntimeOptions, model: Path, count: int
     return [after - before for before, after in pairwise(ends_ns)], records["power_w"].tolist()
 
 
+LITERT = {"XNNPACK": ("fp32", "fp16", "int8")}
+CPU = {"CPUExecutionProvider": ("fp32",)}
+
+
 @pytest.mark.parametrize(
-    ("board", "providers"),
+    ("board", "figures"),
     [
-        ("raspberry-pi-zero-2w", {"onnxruntime": ("CPUExecutionProvider",), "litert": ("XNNPACK",)}),
-        ("raspberry-pi-4b", {"onnxruntime": ("CPUExecutionProvider",), "litert": ("XNNPACK",)}),
-        ("raspberry-pi-5", {"onnxruntime": ("CPUExecutionProvider",), "litert": ("XNNPACK",)}),
-        ("jetson-nano", {"onnxruntime": ("TensorrtExecutionProvider", "CPUExecutionProvider")}),
-        ("jetson-orin-nano", {"onnxruntime": ("TensorrtExecutionProvider", "CPUExecutionProvider")}),
+        ("raspberry-pi-zero-2w", {"onnxruntime": CPU, "litert": {"XNNPACK": ("fp32", "fp16")}}),
+        ("raspberry-pi-4b", {"onnxruntime": CPU, "litert": LITERT}),
+        ("raspberry-pi-5", {"onnxruntime": CPU, "litert": LITERT}),
+        ("jetson-nano", {"onnxruntime": {"TensorrtExecutionProvider": ("fp16", "fp32"), **CPU}}),
+        ("jetson-orin-nano", {"onnxruntime": {"TensorrtExecutionProvider": ("fp16", "fp32", "int8"), **CPU}}),
     ],
 )
-def test_a_board_tells_the_runtimes_and_providers_that_it_has_figures_of(board: str, providers, tmp_path: Path):
-    assert create_board(board, tmp_path).device.providers == providers
+def test_a_board_tells_what_it_has_figures_of_a_gpu_first(board: str, figures, tmp_path: Path):
+    told = create_board(board, tmp_path).device.figures
+    assert told == figures
+    assert {name: list(known) for name, known in told.items()} == {name: list(known) for name, known in figures.items()}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

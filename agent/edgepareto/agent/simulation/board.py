@@ -21,7 +21,7 @@ __all__ = ["BOARD_NAMES", "SimulatedBoard", "SimulatedDevice", "create_board", "
 class SimulatedDevice:
     """What the board tells of itself. note: what its costs were fitted on. clock_modes: all that it has.
 
-    providers: by runtime, those that it has costs of.
+    figures: by runtime and provider, the precisions that it has costs of.
     """
 
     board: str
@@ -33,7 +33,7 @@ class SimulatedDevice:
     has_meter: bool
     note: str
     clock_modes: tuple[str, ...]
-    providers: Mapping[str, tuple[str, ...]]
+    figures: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +88,5 @@ def _device(settings: BoardSettings, folder: Path) -> SimulatedDevice:
         has_meter=not settings.faults.no_meter,
         note=profile.note,
         clock_modes=profile.clocks.mode_names,
-        providers=profile.providers,
+        figures=profile.figures,
     )

@@ -161,13 +161,13 @@ class BoardProfile:
         return find_costs(self.name, self.runtimes, options)
 
     @property
-    def providers(self) -> Mapping[str, tuple[str, ...]]:
-        """By runtime, those that the board has costs of; a GPU's first, as runtimes list them."""
-        listed = sorted(self.runtimes, key=lambda costs: costs.gpu_busy_w is None)
-        return {
-            runtime: tuple(dict.fromkeys(costs.provider for costs in listed if costs.runtime == runtime))
-            for runtime in dict.fromkeys(costs.runtime for costs in self.runtimes)
-        }
+    def figures(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """The precisions that it has costs of, by runtime and provider; a GPU's first, as runtimes list them."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for costs in sorted(self.runtimes, key=lambda costs: costs.gpu_busy_w is None):
+            providers = found.setdefault(costs.runtime, {})
+            providers[costs.provider] = (*providers.get(costs.provider, ()), *costs.precisions)
+        return found
 
     @property
     def clocks_hz(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType
 
@@ -38,11 +39,15 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeVersion:
-    """version: as the agent tells it, "2.14.0 (tflite-runtime)" where another library has the runtime's name."""
+    """version: as the agent tells it, "2.14.0 (tflite-runtime)" where another library has the runtime's name.
+
+    figures: of a simulated board, the precisions that it has figures of, by provider; a real one has none.
+    """
 
     name: str
     version: str
     providers: tuple[str, ...]
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def library(self) -> str:

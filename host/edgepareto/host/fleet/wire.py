@@ -76,7 +76,13 @@ def device_info(message: pb.DeviceInfo, name: DeviceName, *, host_boot_id: str |
         cpu_count=message.cpu_count,
         memory_bytes=message.memory_bytes,
         runtimes=tuple(
-            RuntimeVersion(name=r.name, version=r.version, providers=tuple(r.providers)) for r in message.runtimes
+            RuntimeVersion(
+                name=r.name,
+                version=r.version,
+                providers=tuple(r.providers),
+                figures={known.provider: tuple(known.precisions) for known in r.figures},
+            )
+            for r in message.runtimes
         ),
         meter=_meter(message.meter) if message.HasField("meter") else None,
         default_threads=message.default_threads,

@@ -159,7 +159,16 @@ class DeviceRecord:
     def from_json(cls, text: str) -> DeviceRecord:
         raw = json.loads(text)
         config, info, meter = raw["config"], raw["info"], raw["info"]["meter"]
-        runtimes = (RuntimeVersion(**{**r, "providers": tuple(r["providers"])}) for r in info["runtimes"])
+        runtimes = (
+            RuntimeVersion(
+                **{
+                    **r,
+                    "providers": tuple(r["providers"]),
+                    "figures": {provider: tuple(known) for provider, known in r.get("figures", {}).items()},
+                }
+            )
+            for r in info["runtimes"]
+        )
         return cls(
             config=DeviceConfig(
                 **{

@@ -89,14 +89,24 @@ class GetDeviceInfoRequest(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ...) -> None: ...
 
 class RuntimeInfo(_message.Message):
-    __slots__ = ("name", "version", "providers")
+    __slots__ = ("name", "version", "providers", "figures")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     providers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ...) -> None: ...
+    figures: _containers.RepeatedCompositeFieldContainer[Figures]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ..., figures: _Optional[_Iterable[_Union[Figures, _Mapping]]] = ...) -> None: ...
+
+class Figures(_message.Message):
+    __slots__ = ("provider", "precisions")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    PRECISIONS_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    precisions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, provider: _Optional[str] = ..., precisions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MeterInfo(_message.Message):
     __slots__ = ("kind", "quality", "address", "shunt_ohm", "config", "calibration", "rail", "fault")
