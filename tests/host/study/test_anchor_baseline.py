@@ -51,3 +51,18 @@ def test_every_boot_and_governor_has_its_own_and_an_old_one_is_remembered():
     )
     assert learnt(*before, took(90, boot="two", governor=None)) is None
     assert learnt(*before, *[took(200, **slow)] * 2, took(100)) == learnt(*before)
+
+
+def test_what_was_measured_in_another_clock_mode_is_another_baseline():
+    """Also where both have one governor, by which the agent could not tell them apart."""
+    baselines = AnchorBaselines()
+    for slow_ns, fast_ns in ((300, 100), (302, 104), (304, 102)):
+        baselines.learn(replace(took(slow_ns), clock_mode="600MHz"))
+        assert baselines.present("1800MHz") is None
+        baselines.learn(replace(took(fast_ns), clock_mode="1800MHz"))
+    levels = {mode: baselines.present(mode) for mode in ("600MHz", "1800MHz", "")}
+    assert {mode: level and level.latency_ns for mode, level in levels.items()} == {
+        "600MHz": 302,
+        "1800MHz": 102,
+        "": None,
+    }
