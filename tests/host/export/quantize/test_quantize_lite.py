@@ -10,7 +10,14 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from edgepareto.host.errors import ConfigError, DataError
 from edgepareto.host.export.parity import Feed, lite_outputs, onnx_outputs
-from edgepareto.host.export.quantize import FEWEST_SAMPLES, Method, measure_fidelity, quantize_lite, require_fidelity
+from edgepareto.host.export.quantize import (
+    FEWEST_SAMPLES,
+    Method,
+    measure_fidelity,
+    missing_lite_quantizer,
+    quantize_lite,
+    require_fidelity,
+)
 from edgepareto.host.export.tflite import LiteModel, to_tflite
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -72,6 +79,8 @@ def test_too_few_samples_are_refused_with_how_many_it_needs():
 
 def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch):
     _, lite, feeds = converted("resnet_basic.dynamo")
+    assert missing_lite_quantizer() is None
     monkeypatch.setitem(sys.modules, "litert_quantizer", None)
-    with pytest.raises(ConfigError, match=r"pip install 'edgepareto\[quantize\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'edgepareto\[quantize\]'") as raised:
         quantize_lite(lite, feeds, method=Method.STATIC, name="resnet")
+    assert missing_lite_quantizer() == str(raised.value)

@@ -12,7 +12,7 @@ feeds: one run's inputs each, as ONNX takes them; at least FEWEST_SAMPLES, of wh
 """
 
 from edgepareto.host.export.quantize.fidelity import Fidelity, measure_fidelity, require_fidelity
-from edgepareto.host.export.quantize.lite_quantizer import quantize_lite
+from edgepareto.host.export.quantize.lite_quantizer import missing_lite_quantizer, quantize_lite
 from edgepareto.host.export.quantize.onnx_quantizer import quantize_onnx
 from edgepareto.host.export.quantize.rules import Method, ModelKind, int8_method, model_kind, refusal
 from edgepareto.host.export.quantize.samples import CALIBRATION_SAMPLES, FEWEST_SAMPLES
@@ -25,6 +25,7 @@ __all__ = [
     "ModelKind",
     "int8_method",
     "measure_fidelity",
+    "missing_lite_quantizer",
     "model_kind",
     "quantize_lite",
     "quantize_onnx",

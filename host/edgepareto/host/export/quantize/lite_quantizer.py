@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,8 +20,10 @@ from edgepareto.host.export.tflite import LiteModel
 from edgepareto.host.export.tflite.flat_model import Array, Buffer, Table, packed
 from edgepareto.host.pruning.inference import without_stderr
 
-__all__ = ["quantize_lite"]
+__all__ = ["missing_lite_quantizer", "quantize_lite"]
 
+LIBRARY = "litert_quantizer"
+MISSING = "int8 in LiteRT needs litert-quantizer, which is not installed; pip install 'edgepareto[quantize]'"
 Range: TypeAlias = Mapping[str, Array]  # min and max, one element each
 EVERYWHERE = ".*"
 LEAVE_AS_IT_IS = "no_quantize"
@@ -38,6 +41,11 @@ WHAT_IT_RAISES = (
     ValueError,
 )
 INLINE = 1  # a buffer whose offset is no more than this has its bytes in the table itself
+
+
+def missing_lite_quantizer() -> str | None:
+    """What to install before `quantize_lite`, in a line; None: it is there. Imports nothing."""
+    return None if find_spec(LIBRARY) is not None else MISSING
 
 
 def quantize_lite(lite: LiteModel, feeds: Sequence[Feed], *, method: Method, name: str) -> LiteModel:
@@ -88,9 +96,7 @@ def _library() -> _Library:
     try:
         from litert_quantizer import calibrator, qtyping, quantizer
     except ImportError as error:
-        raise ConfigError(
-            "int8 in LiteRT needs litert-quantizer, which is not installed; pip install 'edgepareto[quantize]'"
-        ) from error
+        raise ConfigError(MISSING) from error
     return _Library(quantizer, calibrator, qtyping)
 
 
