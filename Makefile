@@ -12,7 +12,7 @@ help:
 	@echo "make test-board  everything on an emulated board, installed over ssh (Debian 12, x86-64; root to build it once)"
 	@echo "make test-torch  export the networks of tests/models with torch again and compare their outputs (minutes)"
 	@echo "make format      let ruff format the code"
-	@echo "make benchmark   the figures of docs/benchmarks.md (an hour; other pruners go into .venv-rivals)"
+	@echo "make benchmark   the figures of docs/benchmarks.md (an hour; other tools go into .venv-rivals, .venv-onnx2tf)"
 	@echo "make clean       remove environments and the example's study"
 
 .venv/bin/python:
@@ -71,9 +71,10 @@ format: .venv/installed-dev
 
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/pruning.py
+	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/measurement.py
 	$(BIN)/python benchmarks/upload.py
 
 clean:
-	rm -rf .venv .venv-proto .venv-tflite-legacy .venv-torch .venv-rivals $(EXAMPLE)/study
+	rm -rf .venv .venv-proto .venv-tflite-legacy .venv-torch .venv-rivals .venv-onnx2tf $(EXAMPLE)/study

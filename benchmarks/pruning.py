@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rival_environment import Rivals
+from rival_environment import PRUNERS, Rivals
 
 SECTIONS = ("accuracy", "speed", "parameters", "memory", "onnxsim", "coverage")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -67,7 +67,7 @@ def results(sections: Sequence[str], effort: Effort) -> Iterator[tuple[str, str]
         if "accuracy" in sections:
             yield "Accuracy lost without training", accuracy_lost(effort.ratios)
         if not {"speed", "parameters", "memory", "onnxsim"}.isdisjoint(sections):
-            rivals = stack.enter_context(Rivals())
+            rivals = stack.enter_context(Rivals(PRUNERS))
             nets = exported_nets(rivals, folder)
         if "speed" in sections:
             yield "Seconds per candidate", seconds_per_candidate(nets, rivals, effort.repeats)
