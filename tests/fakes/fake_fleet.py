@@ -36,6 +36,7 @@ from edgepareto.host.domain import (
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.errors import DeviceLost
 from edgepareto.host.export.parity import onnx_outputs
+from edgepareto.host.pruning.inference import open_lite
 from numpy.typing import NDArray
 
 ORT = RuntimeVersion(name="onnxruntime", version="1", providers=("CPUExecutionProvider",))
@@ -51,9 +52,9 @@ class FakeDevice:
     """trouble: the status a job ends with, None for a good one. batches_until_lost: then every `profile` fails.
 
     runtimes, clock_modes, protocol: what its agent has. way: a run's time over that of ONNX Runtime on one thread in 32
-    bits. boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not answer.
-    incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file, without
-    noise; None: follows the model's weights. arithmetic: what its processor makes of a model's right outputs.
+    bits. boots: its boot id and agent's version, by how many batches it was asked for. is_looked_for: it does not
+    answer. incidents: told in the batch of this number, the first is 0. cost_s: seconds of one run of a model file,
+    without noise; None: follows the model's weights. arithmetic: what its processor makes of a model's right outputs.
     """
 
     name: str
@@ -121,12 +122,12 @@ class FakeDevice:
         deployment: Deployment,
         on_progress: Callable[[str], None] = lambda text: None,
     ) -> Mapping[str, NDArray[np.generic]]:
-        """Of an .onnx file, run here."""
+        """Run here, by the file's own runtime."""
         with np.load(inputs) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
         rows = len(next(iter(arrays.values())))
         feeds = [{name: array[row] for name, array in arrays.items()} for row in range(rows)]
-        seen = onnx_outputs(model.read_bytes(), feeds)
+        seen = lite_file_outputs(model, feeds) if model.suffix == ".tflite" else onnx_outputs(model.read_bytes(), feeds)
         on_progress(f"outputs of {rows} runs")
         return {name: self.arithmetic(model, np.stack([run[name] for run in seen])) for name in seen[0]}
 
@@ -193,6 +194,12 @@ class FakeDevice:
             peak_rss_bytes=None,
             clock_mode=way.clock_mode,
         )
+
+
+def lite_file_outputs(model: Path, feeds: Sequence[Mapping[str, NDArray[np.generic]]]):
+    """In the file's own order of axes, as an agent gives them."""
+    signature = open_lite(model.read_bytes()).get_signature_runner()
+    return [signature(**feed) for feed in feeds]
 
 
 def seconds(model: Path) -> float:

@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
 from edgepareto.host.config import SearchConfig
 from edgepareto.host.domain import Deployment, StudyFronts, StudyNotice
+from edgepareto.host.domain.point_record import point_record
 from edgepareto.host.errors import WrongUse
 from edgepareto.host.store import StudyStore
 from edgepareto.host.study import candidate_model, run_study
 from edgepareto.host.study.batches import cut
 from edgepareto.host.study.offered_deployments import offered_deployments
+from edgepareto.host.views.figures import board_accuracy_texts
 from fakes.fake_fleet import LITERT, ORT, FakeDevice, connecting
 from onnx import helper
 
@@ -109,6 +112,29 @@ def test_one_format_that_cannot_be_had_costs_only_the_candidates_in_it(bench: Be
     assert {p.candidate.genome.deployment.runtime for p in (*front.front, *front.others)} == {"onnxruntime"}
     told = [event.text for event in bench.events if isinstance(event, StudyNotice)]
     assert any("no fp32 in litert: the model: LiteRT cannot express Hardmax" in text for text in told)
+
+
+def test_int8_finalists_are_scored_on_a_real_board_and_its_number_is_told_where_it_differs(bench: Bench) -> None:
+    def saturating(model: Path, outputs: np.ndarray) -> np.ndarray:
+        return np.roll(outputs, 1, axis=-1) if ".int8." in model.name else outputs
+
+    (front,) = searched(bench, board(simulated=False, arithmetic=saturating), measurements=30, **ALL).devices
+    scored = {p.candidate.id: p.verified for p in front.front if p.verified is not None}
+    assert set(scored) == {p.candidate.id for p in front.front if p.candidate.genome.deployment.precision == "int8"}
+    assert all(found.differs and found.samples == 100 for found in scored.values())
+    (record,) = (point_record(p, front) for p in front.front if p.candidate.id == next(iter(scored)))
+    assert record["board_accuracy"] < 0.5 < record["test_accuracy"]
+    assert all(is_warning for _, is_warning in board_accuracy_texts(front))
+
+
+def test_a_board_as_exact_as_the_host_is_told_in_one_line_and_a_simulated_one_not_asked(bench: Bench, tmp_path: Path):
+    (front,) = searched(bench, board(simulated=False), measurements=30, **ALL).devices
+    ((line, is_warning),) = board_accuracy_texts(front)
+    assert "scored on the board itself as on the host" in line
+    assert not is_warning
+    elsewhere = replace(bench, config=replace(bench.config, study=tmp_path / "other"))
+    (simulated,) = searched(elsewhere, board(), measurements=30, **ALL).devices
+    assert all(point.verified is None for point in simulated.front)
 
 
 def test_a_batch_has_one_clock_mode_and_the_unpruned_model_in_it(bench: Bench) -> None:

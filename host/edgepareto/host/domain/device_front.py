@@ -13,18 +13,23 @@ from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective, Measurement, Repeatability
 from edgepareto.host.domain.paired_accuracy import accuracy_difference
 from edgepareto.host.domain.smaller_not_faster import Work, is_smaller_not_faster
+from edgepareto.host.domain.verified import Verified
 
 __all__ = ["DeviceFront", "FrontPoint", "Shrinkage", "StudyFronts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One measured candidate on one device. `accuracy` stands in the candidate: validation and, for finalists, test."""
+    """One measured candidate on one device. `accuracy` stands in the candidate: validation and, for finalists, test.
+
+    verified: what scoring on the device itself said; None: it was not scored there.
+    """
 
     candidate: Candidate
     measurement: Measurement
     is_knee: bool = False
     circumstances: Circumstances | None = None
+    verified: Verified | None = None
 
     @property
     def accuracy(self) -> float:

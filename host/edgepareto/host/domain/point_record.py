@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint
 from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.verified import Verified
 
 __all__ = ["PointRecord", "point_record"]
 
@@ -21,6 +22,7 @@ def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None,
         **_interval("accuracy_difference{}", None if is_dense else on.accuracy_difference(point)),
         "test_accuracy": candidate.test_accuracy,
         **_interval("test_accuracy_difference{}", None if is_dense else on.test_accuracy_difference(point)),
+        **_on_board(point.verified),
         **_interval("latency{}_s", measurement.latency_s),
         **_interval("energy{}_j", measurement.energy_j),
         "energy_systematic_j": measurement.energy_systematic_j,
@@ -41,6 +43,16 @@ def point_record(point: FrontPoint, on: DeviceFront, *, file: str | None = None,
         "file": file,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _on_board(found: Verified | None) -> dict[str, float | int | None]:
+    if found is None or found.on_board is None:
+        return {}
+    return {
+        "board_accuracy": found.on_board,
+        **_interval("board_accuracy_difference{}", found.difference),
+        "board_samples": found.samples,
+    }
 
 
 def _interval(name: str, interval: Interval | None) -> dict[str, float]:

@@ -16,7 +16,7 @@ __all__ = ["Verified", "VerifiedDevice"]
 class Verified:
     """One candidate. on_host, on_board None: it could not be scored there, and failure says why.
 
-    difference: the board's minus the host's, paired by sample, with its 95 % interval; None for a metric that counts no
+    samples: how many they are of. difference: the board's minus the host's, paired by sample, with its 95 % interval; None for a metric that counts no
     samples.
     """
 
@@ -26,6 +26,7 @@ class Verified:
     on_board: float | None
     difference: Interval | None = None
     failure: str = ""
+    samples: int = 0
 
     @property
     def differs(self) -> bool | None:

@@ -53,6 +53,11 @@ MIGRATIONS: Mapping[int, str] = {
         ALTER TABLE candidates ADD COLUMN threads INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE candidates ADD COLUMN clock_mode TEXT NOT NULL DEFAULT '';
         ALTER TABLE candidates ADD COLUMN output_error REAL;
+        CREATE TABLE verified (
+            device TEXT NOT NULL, candidate TEXT NOT NULL, samples INTEGER NOT NULL, on_host REAL, on_board REAL,
+            difference REAL, difference_low REAL, difference_high REAL, failure TEXT NOT NULL,
+            PRIMARY KEY (device, candidate)
+        );
     """,
 }
 

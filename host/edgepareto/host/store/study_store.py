@@ -26,6 +26,8 @@ from edgepareto.host.domain import (
     ProfileTrace,
     Recipe,
 )
+from edgepareto.host.domain.interval import Interval
+from edgepareto.host.domain.verified import Verified
 from edgepareto.host.errors import StoreError, StudyError
 from edgepareto.host.store.records import (
     BatchRecord,
@@ -260,6 +262,36 @@ class StudyStore:
             connection.execute(
                 "INSERT INTO incidents VALUES (?, ?, ?, ?, ?)",
                 (incident.device, at, incident.kind, incident.detail, incident.outcome),
+            )
+
+    def verified(self, device: DeviceName) -> dict[CandidateId, Verified]:
+        """What scoring on the device said last of each candidate."""
+        rows = self._read(
+            "SELECT candidate, on_host, on_board, difference, difference_low, difference_high, verified.failure, "
+            "samples, runtime, precision, threads, clock_mode "
+            "FROM verified JOIN candidates ON candidate = id WHERE device = ?",
+            device,
+        )
+        return {
+            CandidateId(row[0]): Verified(
+                candidate=CandidateId(row[0]),
+                deployment=Deployment(runtime=row[8], precision=row[9], threads=row[10], clock_mode=row[11]),
+                on_host=row[1],
+                on_board=row[2],
+                difference=None if row[3] is None else Interval(value=row[3], low=row[4], high=row[5]),
+                failure=row[6],
+                samples=row[7],
+            )
+            for row in rows
+        }
+
+    def save_verified(self, device: DeviceName, found: Verified) -> None:
+        apart = found.difference
+        ends = (None, None, None) if apart is None else (apart.value, apart.low, apart.high)
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (device, found.candidate, found.samples, found.on_host, found.on_board, *ends, found.failure),
             )
 
     def _batches(

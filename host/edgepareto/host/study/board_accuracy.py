@@ -108,7 +108,9 @@ def _verified(
     metric: Metric,
     on_progress: Callable[[str], None],
 ) -> Verified:
-    nothing = Verified(candidate=model.candidate, deployment=model.deployment, on_host=None, on_board=None)
+    nothing = Verified(
+        candidate=model.candidate, deployment=model.deployment, on_host=None, on_board=None, samples=len(dataset)
+    )
     try:  # one sample a run, as the board does it
         host = metric(predictor(model.lite or model.file, batch=1), dataset)
     except EvaluationError as error:

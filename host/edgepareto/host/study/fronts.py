@@ -124,12 +124,14 @@ def _device_front(
         return None
     members = estimates.front(candidates)
     knee_member = knee(members).candidate if members else None
+    verified = store.verified(record.name)
     points = {
         name: FrontPoint(
             candidate=candidates[name],
             measurement=measurement,
             is_knee=name == knee_member,
             circumstances=circumstances([job for job in everything if job.candidate == name]),
+            verified=verified.get(name),
         )
         for name, measurement in estimates.measurements.items()
         if candidates[name].accuracy is not None

@@ -41,6 +41,7 @@ from edgepareto.host.study.device_course import DeviceCourse
 from edgepareto.host.study.device_report import Listener
 from edgepareto.host.study.device_search import DeviceSearch
 from edgepareto.host.study.energy_wanted import energy_flags
+from edgepareto.host.study.finalists_on_boards import score_on_boards
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
 from edgepareto.host.study.model_files import inputs_file
@@ -141,6 +142,8 @@ def _search(
     clock.raise_if_stopped()
     if inputs.test_sha256 is not None and any(device.has_front for device in devices):
         workshop.score_on_test([*(d.batches.anchor.id for d in devices), *_shown_members(config.study)])
+    there = {d.name: profilers[d.name] for d in devices if d.has_front and not d.is_lost}
+    score_on_boards(store, identity, config.study, config.folder, there, listener)
     for device in devices:
         if not device.is_lost:
             device.complete()

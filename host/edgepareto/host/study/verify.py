@@ -21,7 +21,7 @@ from edgepareto.host.study.model_files import files_of, model_file, tensors_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasure import as_reached_today
 
-__all__ = ["USUAL_SAMPLES", "verify"]
+__all__ = ["USUAL_SAMPLES", "board_model", "samples_for_boards", "verify"]
 
 USUAL_SAMPLES = 500  # a difference of two points shows, and a small board needs minutes
 
@@ -42,7 +42,7 @@ def verify(
 
     choice: an id, which may be shortened, or knee, fastest and so on; None: every member of the device's front.
     samples: of the test split, of validation where there is none, evenly; None: USUAL_SAMPLES, or all of fewer.
-    known, folder, wait_s: as for `remeasure`. A candidate that fails there is told in its result. Raises StudyError,
+    known, folder, wait_s: as for `remeasure`. The result is kept in the study. A candidate that fails there is told in its result. Raises StudyError,
     WrongUse, DataError, DeviceError; DeviceLost where the board does not get to the end.
     """
     front = _front(read_fronts(study), study, device)
@@ -56,9 +56,9 @@ def verify(
         assert identity is not None, "its front was read"
         models = study / MODELS_FOLDER
         _require_files(models, points)
-        split, dataset = _samples(identity, _onnx_file(models, points[0]), folder, samples)
+        split, dataset = samples_for_boards(identity, _onnx_file(models, points[0]), folder, samples)
         metric = metric_by_name(identity.search.metric, folder=folder)
-        files = [_board_model(models, front, point) for point in points]
+        files = [board_model(models, front, point) for point in points]
         record = next(record for record in store.devices() if record.name == front.device.name)
 
         def tell(text: str) -> None:
@@ -75,6 +75,8 @@ def verify(
                 found = board_accuracy(files, profiler, dataset, metric, on_scored=on_scored)
             except WrongProtocol as error:  # a board that is not set up for what was asked, not one that failed at it
                 raise WrongUse(str(error)) from error
+            for verified in found:
+                store.save_verified(front.device.name, verified)
             return VerifiedDevice(
                 device=profiler.info,
                 metric=identity.search.metric,
@@ -92,8 +94,12 @@ def _front(fronts: StudyFronts, study: Path, device: str) -> DeviceFront:
     return found
 
 
-def _samples(identity: StudyIdentity, model: Path, folder: Path, count: int | None) -> tuple[Split, Dataset]:
-    """Raises DataError, also where the data is no longer what the study was begun with."""
+def samples_for_boards(
+    identity: StudyIdentity, model: Path, folder: Path, count: int | None = None
+) -> tuple[Split, Dataset]:
+    """Of the test split, of validation where there is none, evenly; None: USUAL_SAMPLES, or all of fewer.
+
+    Raises DataError, also where the data is no longer what the study was begun with."""
     split = Split.VALIDATION if identity.test_sha256 is None else Split.TEST
     is_test = split is Split.TEST
     source = identity.data.test if is_test else identity.data.validation
@@ -121,7 +127,8 @@ def _onnx_file(models: Path, point: FrontPoint) -> Path:
     return model_file(models, str(point.candidate.model_sha256))
 
 
-def _board_model(models: Path, front: DeviceFront, point: FrontPoint) -> BoardModel:
+def board_model(models: Path, front: DeviceFront, point: FrontPoint) -> BoardModel:
+    """The file as that device runs it."""
     way, sha256 = front.deployment(point), str(point.candidate.model_sha256)
     file = model_file(models, sha256, way)
     lite = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from edgepareto.host.domain.deployment import Deployment
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
@@ -11,6 +12,7 @@ from edgepareto.host.domain.measurement import EnergyObjective
 
 __all__ = [
     "UNKNOWN",
+    "board_accuracy_texts",
     "count_text",
     "deployment_text",
     "device_title",
@@ -165,6 +167,25 @@ def _with_interval(interval: Interval, scale: float, unit: str) -> str:
     leads_with_one = half < 2 * 10.0**exponent
     decimals = max(0, leads_with_one - exponent)
     return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
+
+
+def board_accuracy_texts(device: DeviceFront) -> Iterator[tuple[str, bool]]:
+    """What scoring on the board itself said of the front, and whether it is a warning: a line for each member that
+    differs by more than the luck of the samples, one for all that do not."""
+    scored = [point.verified for point in device.front if point.verified is not None]
+    alike = [one for one in scored if not one.failure and not one.differs]
+    for one in scored:
+        if one.failure:
+            yield f"{one.candidate} fails on the board: {one.failure}", True
+        elif one.differs:
+            apart = f" ({points_text(one.difference)} points)" if one.difference is not None else ""
+            yield (
+                f"{one.candidate} scores {percent(one.on_board)} on the board and {percent(one.on_host)} on the host, "
+                f"same file, same {one.samples} samples{apart}: the board's number is what you get",
+                True,
+            )
+    if alike:
+        yield f"{len(alike)} on the front scored on the board itself as on the host ({alike[0].samples} samples)", False
 
 
 def deployment_text(way: Deployment, *, short: bool = False) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
 from edgepareto.host.domain.measurement import EnergyObjective
 from edgepareto.host.views.figures import (
+    board_accuracy_texts,
     count_text,
     deployment_text,
     device_title,
@@ -89,6 +90,7 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
             lines.append((f"{name}: {shrinkage_text(device.shrinkage)}", False))
         if text := smaller_not_faster_text(device):
             lines.append((f"{name}: {text}", False))
+        lines += [(f"{name}: {line}", is_warning) for line, is_warning in board_accuracy_texts(device)]
         if device.incidents:
             lines.append((f"{name}: {incidents_text(device.incidents)}", False))
         lines += [(f"{name}: {note}", True) for note in device.notes]

@@ -8,6 +8,7 @@ from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFr
 from edgepareto.host.domain.measurement import FEWEST_ANCHOR_JOBS, EnergyObjective
 from edgepareto.host.views.figures import (
     UNKNOWN,
+    board_accuracy_texts,
     count_text,
     deployment_text,
     device_title,
@@ -166,6 +167,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
         yield _dim(shrinkage_text(device.shrinkage))
     if text := smaller_not_faster_text(device):
         yield _dim(f"{NOT_FASTER} {text}")
+    for line, is_warning in board_accuracy_texts(device):
+        yield Text(f"  ! {line}", style="bold yellow") if is_warning else _dim(line)
     if device.incidents:
         yield _dim(incidents_text(device.incidents))
     for warning in _warnings(study, device):
