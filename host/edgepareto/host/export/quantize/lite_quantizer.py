@@ -28,6 +28,7 @@ Range: TypeAlias = Mapping[str, Array]  # min and max, one element each
 EVERYWHERE = ".*"
 LEAVE_AS_IT_IS = "no_quantize"
 BITS = 8
+DEAD, REVIVED = 1e-6, 1e-3  # shares of the widest range
 # The ends are floats by contract. tflite-runtime has no integer kernels for the others, LiteRT slow ones.
 IN_FLOAT = ("INPUT", "OUTPUT", "DIV", "RSQRT", "SQRT")
 WHAT_IT_RAISES = (
@@ -111,8 +112,20 @@ def _ranges(calibrator: Any, quantizer: Any, lite: LiteModel, samples: Sequence[
     fed = [{name: lite.input_of(name, feed[name]) for name in lite.inputs} for feed in samples]
     (signature,) = learning.get_signature_list()
     learning.calibrate({signature: fed}, None)
-    found: Mapping[str, Range] = learning.get_model_qsvs()
-    return found
+    return _with_living_ranges(learning.get_model_qsvs())
+
+
+def _with_living_ranges(ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+    """What is zero on all samples, a dead layer, gets a range all the same: XNNPACK refuses, or crashes on, a layer
+    whose output's scale is that much smaller than its input's."""
+    widths = {
+        name: float(np.maximum(one["max"], 0).max() - np.minimum(one["min"], 0).min()) for name, one in ranges.items()
+    }
+    widest = max(widths.values(), default=0.0)
+    return {
+        name: {"min": one["min"], "max": one["max"] + REVIVED * widest} if widths[name] <= DEAD * widest else one
+        for name, one in ranges.items()
+    }
 
 
 def _wider(known: Range, seen: Range) -> Range:
