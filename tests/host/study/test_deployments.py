@@ -190,7 +190,7 @@ def test_all_is_whatever_the_device_has_and_no_rule_forbids(bench: Bench) -> Non
 
     def offered(device: FakeDevice, model: onnx.ModelProto = model, **search: object):
         asked = replace(SearchConfig(), **{"runtimes": (), "precisions": (), "threads": (), **search})  # type: ignore[arg-type]
-        return offered_deployments(asked, replace(config, threads=2), device.info, model, bench.events.append)
+        return offered_deployments(asked, replace(config, threads=2), device.info, model, 40, bench.events.append)
 
     everything = offered(board())
     assert everything.threads == (1, 2, 3, 4)
@@ -199,3 +199,18 @@ def test_all_is_whatever_the_device_has_and_no_rule_forbids(bench: Bench) -> Non
         (runtime, precision) for runtime in ("onnxruntime", "litert") for precision in ("fp32", "int8")
     }
     assert offered(board(), precisions=("fp32", "fp16")).formats[-1] == ("litert", "fp16")
+
+
+def test_a_simulated_board_is_asked_for_nothing_that_it_has_no_figures_of(bench: Bench) -> None:
+    figures = replace(ORT, figures={"CPUExecutionProvider": ("fp32",)}), replace(LITERT, figures={"XNNPACK": ("int8",)})
+    asked = replace(SearchConfig(), runtimes=(), precisions=())
+    device, model = replace(board(), runtimes=figures), onnx.load(bench.config.model)
+    found = offered_deployments(asked, bench.config.devices[0], device.info, model, 40, bench.events.append)
+    assert found.formats == (("onnxruntime", "fp32"), ("litert", "int8"))
+
+
+def test_too_few_samples_to_learn_ranges_from_leave_int8_out_and_refuse_it_by_name(bench: Bench) -> None:
+    few = np.load(str(bench.config.data.calibration))["x"][:7]
+    np.savez(str(bench.config.data.calibration), x=few)
+    with pytest.raises(WrongUse, match=r"no int8 in onnxruntime: its ranges are learnt from 8 .* or more, there are 7"):
+        searched(bench, board(), precisions=("int8",))

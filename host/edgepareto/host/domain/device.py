@@ -47,7 +47,11 @@ class RuntimeVersion:
     name: str
     version: str
     providers: tuple[str, ...]
-    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def lacks_figures(self, provider: str, precision: str) -> bool:
+        """Of a simulated board; a real one is measured instead."""
+        return bool(self.figures) and precision not in self.figures.get(provider, ())
 
     @property
     def library(self) -> str:

@@ -30,11 +30,11 @@ def planned_deployments(device: DeviceConfig) -> DeploymentGenes:
 
 
 def offered_deployments(
-    search: SearchConfig, device: DeviceConfig, info: DeviceInfo, model: onnx.ModelProto, tell: Tell
+    search: SearchConfig, device: DeviceConfig, info: DeviceInfo, model: onnx.ModelProto, samples: int, tell: Tell
 ) -> DeploymentGenes:
     """For a study that begins on the connected device. tell: hears what "all" leaves out, and why.
 
-    model: the unpruned one. Raises WrongUse for what was asked for by name and cannot be had on the device.
+    model: the unpruned one. samples: for calibration, there are. Raises WrongUse for what was asked for by name and cannot be had on the device.
     """
     asked = (search.runtimes, search.precisions, search.threads, search.clock_modes)
     if all(choice is None for choice in asked):
@@ -44,7 +44,7 @@ def offered_deployments(
             f"{device.name}: its agent {info.agent_version} runs all candidates alike; upgrade it with host deploy "
             f"{device.name} --upgrade, or drop --runtimes, --precisions, --threads and --clock-modes"
         )
-    formats = _formats(search, device, info, model, tell)
+    formats = _formats(search, device, info, model, samples, tell)
     threads = _threads(search.threads, device, info)
     usual = device.threads or info.default_threads
     return DeploymentGenes(
@@ -56,7 +56,7 @@ def offered_deployments(
 
 
 def _formats(
-    search: SearchConfig, device: DeviceConfig, info: DeviceInfo, model: onnx.ModelProto, tell: Tell
+    search: SearchConfig, device: DeviceConfig, info: DeviceInfo, model: onnx.ModelProto, samples: int, tell: Tell
 ) -> tuple[Format, ...]:
     """The device's own runtime in 32 bits first, where it is among them."""
     runtimes = (device.runtime,) if search.runtimes is None else search.runtimes or tuple(WORTH_A_GENE)
@@ -73,7 +73,7 @@ def _formats(
         if missing:
             continue
         for precision in precisions or WORTH_A_GENE[runtime]:
-            why = _why_not(runtime, precision, info, model)
+            why = _why_not(runtime, precision, info, model, samples)
             if why is None:
                 found.append((runtime, precision))
             else:
@@ -85,14 +85,13 @@ def _formats(
     return tuple(sorted(dict.fromkeys(found), key=lambda one: (one[0] != device.runtime, one[1] != "fp32")))
 
 
-def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelProto) -> str | None:
-    if precision not in POSSIBLE[runtime]:
-        return f"it has {', '.join(POSSIBLE[runtime])}"
+def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelProto, samples: int) -> str | None:
     installed = info.runtime(runtime)
     assert installed is not None, "looked for before"
-    figures = installed.figures.get(ON_A_DEVICE[runtime][1])
-    if figures is not None and precision not in figures:
-        return f"a simulated {info.board} has figures of {', '.join(figures)} alone"
+    if precision not in POSSIBLE[runtime]:
+        return f"it has {', '.join(POSSIBLE[runtime])}"
+    if installed.lacks_figures(ON_A_DEVICE[runtime][1], precision):
+        return f"the simulated {info.board} has no figures of it"
     if runtime == LITERT:
         from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
 
@@ -102,8 +101,12 @@ def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelPr
             return str(error)
     if precision == "fp32":
         return None
-    from edgepareto.host.export.quantize import model_kind, refusal
+    from edgepareto.host.export.quantize import FEWEST_SAMPLES, missing_lite_quantizer, model_kind, refusal
 
+    if precision == "int8" and samples < FEWEST_SAMPLES:
+        return f"its ranges are learnt from {FEWEST_SAMPLES} calibration samples or more, there are {samples}"
+    if precision == "int8" and runtime == LITERT and (missing := missing_lite_quantizer()):
+        return missing
     return refusal(
         runtime=runtime,
         library=installed.library,

@@ -259,7 +259,8 @@ def _record(
         raise WrongUse(f"{device.name}: {' and '.join(asked)} cannot be kept, it {meter}; drop it or the device")
     if stored is None:
         steps: ChannelSteps | None = channel_steps(inputs, config, device, info, listener)
-        deployments = offered_deployments(config.search, device, info, inputs.model, listener)
+        samples = len(inputs.calibration)
+        deployments = offered_deployments(config.search, device, info, inputs.model, samples, listener)
     else:
         steps, deployments = stored.channel_steps, stored.deployments
     return DeviceRecord(
