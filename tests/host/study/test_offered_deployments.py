@@ -15,6 +15,7 @@ from fakes.fake_fleet import FakeDevice
 
 PI = DeviceConfig(name="pi1", simulate="raspberry-pi-zero-2w")
 MODEL = onnx.load(Path(__file__).parents[2] / "models" / "resnet_basic.dynamo.onnx")
+SAMPLES = 512
 
 
 @pytest.fixture
@@ -33,20 +34,20 @@ def zero() -> DeviceInfo:
 
 def test_all_is_what_it_has_figures_of_and_the_rest_is_told(zero: DeviceInfo):
     told: list[StudyNotice] = []
-    found = offered_deployments(SearchConfig(runtimes=(), precisions=()), PI, zero, MODEL, told.append)
+    found = offered_deployments(SearchConfig(runtimes=(), precisions=()), PI, zero, MODEL, SAMPLES, told.append)
     assert found.formats == (("onnxruntime", "fp32"), ("litert", "fp32"))
     assert [notice.text for notice in told] == [
-        "pi1: no int8 in onnxruntime: a simulated raspberry-pi-zero-2w has figures of fp32 alone",
-        "pi1: no int8 in litert: a simulated raspberry-pi-zero-2w has figures of fp32, fp16 alone",
+        "pi1: no int8 in onnxruntime: the simulated raspberry-pi-zero-2w has no figures of it",
+        "pi1: no int8 in litert: the simulated raspberry-pi-zero-2w has no figures of it",
     ]
 
 
 def test_a_precision_by_name_that_no_runtime_of_it_has_figures_of_is_wrong_use(zero: DeviceInfo):
-    with pytest.raises(WrongUse, match="no int8 in onnxruntime: a simulated raspberry-pi-zero-2w has figures of fp32"):
-        offered_deployments(SearchConfig(precisions=("int8",)), PI, zero, MODEL, lambda notice: None)
+    with pytest.raises(WrongUse, match="no int8 in onnxruntime: the simulated raspberry-pi-zero-2w has no"):
+        offered_deployments(SearchConfig(precisions=("int8",)), PI, zero, MODEL, SAMPLES, lambda notice: None)
 
 
 def test_a_real_board_is_asked_for_whatever_the_rules_allow(zero: DeviceInfo):
     real = replace(zero, simulated=False, runtimes=tuple(replace(known, figures={}) for known in zero.runtimes))
-    found = offered_deployments(SearchConfig(runtimes=(), precisions=()), PI, real, MODEL, lambda notice: None)
+    found = offered_deployments(SearchConfig(runtimes=(), precisions=()), PI, real, MODEL, SAMPLES, lambda notice: None)
     assert ("litert", "int8") in found.formats
