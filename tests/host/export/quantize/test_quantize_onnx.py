@@ -84,6 +84,18 @@ def test_a_dense_layer_with_a_bias_that_is_broadcast_stays_in_floats(bias: tuple
     assert measure_fidelity(onnx_outputs(model.SerializeToString(), feeds), onnx_outputs(made, feeds)).relative < 1e-6
 
 
+def test_weights_of_three_axes_stay_in_floats_where_onnx_runtime_cannot_multiply_by_them_in_int8():
+    random = np.random.default_rng(0)
+    weights = numpy_helper.from_array(random.standard_normal((2, 3, 5), dtype=np.float32), "w")
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 4, n)) for name, n in (("x", 3), ("y", 5))]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "deep", values[:1], values[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    feeds: list[Feed] = [{"x": random.standard_normal((2, 4, 3), dtype=np.float32)}]
+    made = quantize_onnx(model, feeds, method=Method.DYNAMIC, name="it")
+    assert measure_fidelity(onnx_outputs(model.SerializeToString(), feeds), onnx_outputs(made, feeds)).relative < 1e-6
+
+
 def test_the_batch_stays_open_and_the_model_as_it_is():
     model, feeds = opened("resnet_basic.dynamo")
     before = model.SerializeToString(deterministic=True)

@@ -44,9 +44,7 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
         with tempfile.TemporaryDirectory(prefix="edgepareto-int8-") as folder, _silence():
             prepared, made = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
             ready = _prepared(model, Path(folder))
-            odd = [
-                node.name for node in ready.graph.node if node.op_type == "Gemm" and not _has_plain_bias(ready, node)
-            ]
+            odd = _beyond_the_quantiser(ready)
             onnx.save(ready, prepared)
             if method is Method.STATIC:
                 quantization.quantize_static(
@@ -60,7 +58,11 @@ def quantize_onnx(model: onnx.ModelProto, feeds: Sequence[Feed], *, method: Meth
                 )
             else:
                 quantization.quantize_dynamic(
-                    prepared, made, per_channel=True, op_types_to_quantize=list(DYNAMIC_TYPES)
+                    prepared,
+                    made,
+                    per_channel=True,
+                    op_types_to_quantize=list(DYNAMIC_TYPES),
+                    nodes_to_exclude=odd,
                 )
             return _finished(onnx.load(made), model)
     except WHAT_IT_RAISES as error:
@@ -100,16 +102,24 @@ def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
         newer = onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET)
     fused = fuse(newer.SerializeToString(), folder / "fused.onnx")
     fused.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
+    for number, node in enumerate(fused.graph.node):
+        node.name = node.name or f"{node.op_type}#{number}"
     return fused
 
 
-def _has_plain_bias(model: onnx.ModelProto, gemm: onnx.NodeProto) -> bool:
-    """One number per output, or none: the quantiser fails on what is broadcast to that."""
+def _beyond_the_quantiser(model: onnx.ModelProto) -> list[str]:
+    """Layers that it fails on, or ONNX Runtime on what it makes of them: a bias that is broadcast to one number per
+    output, weights of more than two axes."""
     constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    if len(gemm.input) < 3 or not gemm.input[2] or not {*gemm.input[1:]} <= constants.keys():
-        return True
-    weight, bias = (constants[name] for name in gemm.input[1:])
-    return bias == (weight[0 if int_attribute(gemm, "transB", 0) else 1],)
+    found = []
+    for node in model.graph.node:
+        weight, bias = (constants.get(name) for name in (*node.input, "", "", "")[1:3])
+        if node.op_type == "Gemm" and weight is not None and bias is not None:
+            outputs = weight[0 if int_attribute(node, "transB", 0) else 1]
+            found.extend([node.name] if bias != (outputs,) else [])
+        elif node.op_type == "MatMul" and weight is not None and len(weight) != 2:
+            found.append(node.name)
+    return found
 
 
 def _finished(made: onnx.ModelProto, given: onnx.ModelProto) -> bytes:
