@@ -52,6 +52,7 @@ DEVICE = DeviceRecord(
         name="pi1",
         simulate="raspberry-pi-4b",
         faults=("drift",),
+        clock_modes=("15W", "7W"),
         ssh_key=Path("/home/ann/.ssh/pi"),
         trust=Path("/home/ann/bob.pem"),
         origin=Path("/home/ann/devices.toml"),
