@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from edgepareto.host.export.parity import measure_parity, onnx_outputs
-from edgepareto.host.export.tflite import to_tflite
+from edgepareto.host.export.tflite import UnsupportedModel, to_tflite
 from onnx import TensorProto, helper, numpy_helper
 
 ROUNDING = 1e-5
@@ -118,6 +118,7 @@ ELEMENTWISE = [
         for op in ("Add", "Sub", "Mul", "Max", "Min")
     ),
     Case(op="Div", inputs=(WHOLE, Whole(shape=(3, 1), low=1)), kinds=(TensorProto.INT64,)),
+    *(Case(op=op, inputs=(TRUTHS, ints(1)), kinds=(TensorProto.BOOL,), opset=20) for op in ("ReduceMax", "ReduceMin")),
     *(Case(op=op, inputs=(WHOLE,), kinds=(TensorProto.INT64,)) for op in ("Abs", "Neg")),
     *(Case(op=op, inputs=(WHOLE, ints(1)), kinds=(TensorProto.INT64,)) for op in ("ReduceSum", "ReduceMax", "CumSum")),
 ]
@@ -162,11 +163,19 @@ PLACES = [
     Case(op="Trilu", inputs=(Whole(shape=(4, 5)), np.array(1)), kinds=(TensorProto.INT64,)),
     case("Trilu", IMAGE, np.array(-1), upper=0),
     case("DepthToSpace", (1, 8, 3, 2), blocksize=2, mode="CRD"),
+    case("SpaceToDepth", (1, 3, 4, 6), blocksize=2),
     case("DepthToSpace", (1, 8, 3, 2), blocksize=2, mode="DCR"),
     *(case("Pad", IMAGE, ints(0, 1, 2, 0, 0, 2, 1, 3), mode=mode) for mode in ("edge", "reflect", "constant")),
     case("Pad", IMAGE, ints(0, 1, 2, 0, 0, 2, 1, 9), opset=19, mode="wrap"),
     case("Pad", IMAGE, ints(0, -1, 2, 0, 0, 0, -1, -3), floats(1.5).reshape(())),
     case("Pad", IMAGE, ints(-1, 2, 0, -2), None, ints(3, 1), mode="edge"),
+]
+BLOCKED = np.where(np.tri(5, dtype=bool), 0, -np.inf).astype(np.float32)
+DEFINED = [  # by ONNX itself, as functions of other operators
+    case("RMSNormalization", (2, 3, 8), normal(8), opset=23),
+    case("Attention", (2, 3, 5, 8), (2, 3, 5, 8), (2, 3, 5, 8), opset=23),
+    case("Attention", (2, 3, 5, 8), (2, 3, 5, 8), (2, 3, 5, 8), opset=23, is_causal=1),
+    case("Attention", (2, 5, 12), (2, 5, 6), (2, 5, 6), BLOCKED, opset=23, q_num_heads=4, kv_num_heads=2),
 ]
 MATRICES = [
     case("MatMul", (5,), (2, 5, 3)),
@@ -261,6 +270,7 @@ RECURRENT = [
 ]  # fmt: skip
 CASES = [
     *ACTIVATIONS, *ELEMENTWISE, *REDUCTIONS, *PLACES, *MATRICES, *NORMALISATIONS, *POOLS, *RESIZES, *RECURRENT,
+    *DEFINED,
 ]  # fmt: skip
 
 
@@ -310,3 +320,36 @@ def test_an_operator_gives_what_onnx_runtime_gives(given: Case):
         feeds = [feeds_for(given, seed) for seed in range(2)]
         parity = measure_parity(to_tflite(model), feeds, onnx_outputs(model.SerializeToString(), feeds))
         assert parity.relative <= ROUNDING
+
+
+def test_an_attention_of_blocked_scores_gives_what_onnx_runtime_gives():
+    """Minus infinity, as exporters write causal masks."""
+    nodes = [
+        helper.make_node("Add", ["x", "mask"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "x"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 3, 5, 5)) for name in "xy"]
+    graph = helper.make_graph(nodes, "masked", ends[:1], ends[1:], [numpy_helper.from_array(BLOCKED, "mask")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    feeds = [{"x": normal(2, 3, 5, 5)}]
+    assert measure_parity(to_tflite(model), feeds, onnx_outputs(model.SerializeToString(), feeds)).relative <= ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (case("MatMul", Whole(shape=(2, 3)), Whole(shape=(3, 4))), "MatMul of int32"),
+        (case("ReduceL2", Whole(shape=(2, 3)), ints(1)), "ReduceL2 of int32"),
+        (case("Pow", Whole(shape=(2, 3)), Whole(shape=(2, 3))), "Pow of int32"),
+        (case("Einsum", (3, 3), equation="ii->i"), "Einsum of a diagonal"),
+        (case("Resize", IMAGE, NONE, floats(1, 1, 0.5, 0.5), mode="linear", antialias=1), "Resize with antialias"),
+        (case("MeanVarianceNormalization", Whole(shape=(2, 3, 4, 4))), "MeanVarianceNormalization of int32"),
+        (case("Range", floats(0).reshape(()), (), floats(1).reshape(())), "Range"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_is_refused_by_its_own_name(given: Case, missing: str):
+    with pytest.raises(UnsupportedModel) as told:
+        to_tflite(model_of(given))
+    assert list(told.value.operators) == [missing]

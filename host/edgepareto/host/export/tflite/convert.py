@@ -11,6 +11,7 @@ import onnx
 from edgepareto.host.errors import ModelError
 from edgepareto.host.export.tflite import operators as _operators  # fills the registry
 from edgepareto.host.export.tflite.conversion import Conversion
+from edgepareto.host.export.tflite.definitions import write_out_definitions
 from edgepareto.host.export.tflite.flat_model import Array
 from edgepareto.host.export.tflite.folding import fold
 from edgepareto.host.export.tflite.placement import Order, Placed, channels_last, plain
@@ -75,7 +76,7 @@ def to_tflite(model: onnx.ModelProto, name: str = "the model", *, half: bool = F
     An image input (4 axes, read by a convolution or the like) is NHWC in the file, 64-bit integers are 32-bit ones.
     Raises ModelError; UnsupportedModel with all that LiteRT lacks. name: begins their messages.
     """
-    normal = unroll_loops(normalise(model))
+    normal = unroll_loops(write_out_definitions(normalise(model), CONVERTERS))
     inferred, types = infer_shapes(normal)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in normal.graph.initializer}
     fold(normal, constants)

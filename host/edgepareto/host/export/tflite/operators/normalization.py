@@ -23,6 +23,8 @@ DEVIATION_EPSILON = 1e-9  # of operator MeanVarianceNormalization-13
 @converts("BatchNormalization", floats=True)
 def normalise_batch(c: Conversion, node: onnx.NodeProto) -> None:
     """One that follows a layer was folded into it before (folding.py)."""
+    if any(node.output[1:]):
+        raise Unsupported("BatchNormalization that is being trained")
     gain, shift, mean, variance = (c.need_constant(node, position, "statistics") for position in range(1, 5))
     factor = gain / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
     x = c.placed(node.input[0])

@@ -19,6 +19,7 @@ BUILTINS = {
     "ReduceMean": "MEAN", "ReduceSum": "SUM", "ReduceMax": "REDUCE_MAX", "ReduceMin": "REDUCE_MIN",
     "ReduceProd": "REDUCE_PROD",
 }  # fmt: skip
+OF_TRUTHS = {"ReduceMax": "REDUCE_ANY", "ReduceMin": "REDUCE_ALL"}
 OF_FLOATS = ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 Change = Callable[[Conversion, int], int]
 AROUND_A_SUM: dict[str, tuple[Change, Change]] = {  # what is done before it and after it
@@ -49,7 +50,8 @@ def reduce(c: Conversion, node: onnx.NodeProto) -> None:
     places = [x.order.index(axis) for axis in axes]
     keep = int_attribute(node, "keepdims", 1) == 1
     if op in BUILTINS:
-        made = reduced(c, BUILTINS[op], x.tensor, places, keep=keep)
+        codes = OF_TRUTHS if c.dtype_of(x.tensor) == "bool" else BUILTINS
+        made = reduced(c, codes[op], x.tensor, places, keep=keep)
     elif op in AROUND_A_SUM:
         before, after = AROUND_A_SUM[op]
         made = after(c, reduced(c, "SUM", before(c, x.tensor), places, keep=keep))

@@ -75,10 +75,12 @@ def depth_to_space(c: Conversion, node: onnx.NodeProto) -> None:
 
 @converts("SpaceToDepth")
 def space_to_depth(c: Conversion, node: onnx.NodeProto) -> None:
+    """As above; a mode there is since opset 27."""
     options = schema.SpaceToDepthOptionsT()
-    options.blockSize = int_attribute(node, "blocksize", 1)
+    options.blockSize = block = int_attribute(node, "blocksize", 1)
     n, channels, height, width = c.shape(node.output[0])
-    made = c.compute(
-        "SPACE_TO_DEPTH", [c.channels_last(node.input[0])], (n, height, width, channels), "float32", options
-    )
+    image = c.channels_last(node.input[0])
+    made = c.compute("SPACE_TO_DEPTH", [image], (n, height, width, channels), c.dtype_of(image), options)
+    if text_attribute(node, "mode", "DCR") == "CRD":
+        made = chosen(c, made, np.arange(channels).reshape(block**2, -1).T.ravel(), 3)
     c.give_channels_last(node.output[0], made)
