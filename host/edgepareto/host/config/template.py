@@ -28,6 +28,9 @@ seed = 0
 # min_accuracy = 0.85           # hard limits: what breaks one is on no front
 # max_latency_ms = 5
 # max_energy_mj = 20
+# runtimes = "all"              # searched with the channels: what each device has; or a list ["onnxruntime", "litert"]
+# precisions = "all"            # ["fp32", "int8"]
+# threads = "all"               # [1, 4]
 # energy = "dynamic"            # minimise what is drawn above idle; without it all that is drawn, where a meter works
 
 [devices.{pi1}]
