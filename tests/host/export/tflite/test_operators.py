@@ -164,6 +164,11 @@ PLACES = [
     case("Trilu", IMAGE, np.array(-1), upper=0),
     case("DepthToSpace", (1, 8, 3, 2), blocksize=2, mode="CRD"),
     case("SpaceToDepth", (1, 3, 4, 6), blocksize=2),
+    *(
+        case("SpaceToDepth", (1, 3, 4, 6), blocksize=2, mode="CRD", opset=since)
+        for since in (28,)
+        if onnx.defs.onnx_opset_version() >= since
+    ),
     case("DepthToSpace", (1, 8, 3, 2), blocksize=2, mode="DCR"),
     *(case("Pad", IMAGE, ints(0, 1, 2, 0, 0, 2, 1, 3), mode=mode) for mode in ("edge", "reflect", "constant")),
     case("Pad", IMAGE, ints(0, 1, 2, 0, 0, 2, 1, 9), opset=19, mode="wrap"),

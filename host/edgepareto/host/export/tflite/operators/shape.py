@@ -75,7 +75,7 @@ def depth_to_space(c: Conversion, node: onnx.NodeProto) -> None:
 
 @converts("SpaceToDepth")
 def space_to_depth(c: Conversion, node: onnx.NodeProto) -> None:
-    """As above; a mode there is since opset 27."""
+    """As above; a mode there is since opset 28."""
     options = schema.SpaceToDepthOptionsT()
     options.blockSize = block = int_attribute(node, "blocksize", 1)
     n, channels, height, width = c.shape(node.output[0])
