@@ -16,8 +16,8 @@ __all__ = ["Verified", "VerifiedDevice"]
 class Verified:
     """One candidate. on_host, on_board None: it could not be scored there, and failure says why.
 
-    samples: how many they are of. difference: the board's minus the host's, paired by sample, with its 95 % interval; None for a metric that counts no
-    samples.
+    samples: how many they are of. difference: the board's minus the host's, paired by sample, with its 95 % interval;
+    None for a metric that counts no samples.
     """
 
     candidate: CandidateId

@@ -32,8 +32,8 @@ def score_on_boards(
 ) -> None:
     """Of every device that is there, those of its front that were not scored on it yet.
 
-    What a board cannot do costs no result of the search: it is told. folder: as for `verify`. Raises DataError where the
-    data is no longer what the study was begun with.
+    What a board cannot do costs no result of the search: it is told. folder: as for `verify`. Raises DataError where
+    the data is no longer what the study was begun with.
     """
     for front in read_fronts(study).devices:
         profiler = profilers.get(front.device.name)

@@ -24,9 +24,9 @@ __all__ = [
     "tensors_file",
 ]
 
-# Between the host's outputs and a board's, of one file. 16 bits round by up to 2^-11 at each step, and so do boards of
-# other makers; in 8 bits kernels differ by a step of the scale in every layer (docs/int8.md).
-RELATIVE_TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.2}
+# Between the host's outputs and a board's, of one file. 16 bits round by up to 2^-11 at each step. In 8 bits kernels
+# differ by a step of the scale in every layer: .023 was seen between x86 and Arm, saturation was .4 and more.
+RELATIVE_TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.05}
 
 
 def is_onnx_file_itself(deployment: Deployment) -> bool:

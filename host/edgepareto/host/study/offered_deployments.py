@@ -34,7 +34,8 @@ def offered_deployments(
 ) -> DeploymentGenes:
     """For a study that begins on the connected device. tell: hears what "all" leaves out, and why.
 
-    model: the unpruned one. samples: for calibration, there are. Raises WrongUse for what was asked for by name and cannot be had on the device.
+    model: the unpruned one. samples: for calibration, there are. Raises WrongUse for what was asked for by name and
+    cannot be had on the device.
     """
     asked = (search.runtimes, search.precisions, search.threads, search.clock_modes)
     if all(choice is None for choice in asked):

@@ -42,8 +42,8 @@ def verify(
 
     choice: an id, which may be shortened, or knee, fastest and so on; None: every member of the device's front.
     samples: of the test split, of validation where there is none, evenly; None: USUAL_SAMPLES, or all of fewer.
-    known, folder, wait_s: as for `remeasure`. The result is kept in the study. A candidate that fails there is told in its result. Raises StudyError,
-    WrongUse, DataError, DeviceError; DeviceLost where the board does not get to the end.
+    known, folder, wait_s: as for `remeasure`. The result is kept in the study. A candidate that fails there is told in
+    its result. Raises StudyError, WrongUse, DataError, DeviceError; DeviceLost where the board does not get to the end.
     """
     front = _front(read_fronts(study), study, device)
     points = list(front.front) if choice is None else [pick(front, choice)]
