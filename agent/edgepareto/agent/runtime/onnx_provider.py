@@ -12,7 +12,15 @@ from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.runtime import TENSORRT, RuntimeOptions
 from edgepareto.agent.runtime.verdicts import one_line, wrong_provider
 
-__all__ = ["CPU", "ON_GPU", "check_provider", "missing_library", "provider_options", "session_entries"]
+__all__ = [
+    "CPU",
+    "ON_GPU",
+    "ProviderOptions",
+    "check_provider",
+    "missing_library",
+    "provider_options",
+    "session_entries",
+]
 
 CPU, XNNPACK, CUDA = "CPUExecutionProvider", "XnnpackExecutionProvider", "CUDAExecutionProvider"
 ON_GPU = (CUDA, TENSORRT)

@@ -6,22 +6,24 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, TypeAlias
 
 import numpy as np
 import onnxruntime
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime import tensorrt_engine
 from edgepareto.agent.runtime.device_runs import DeviceRuns
+from edgepareto.agent.runtime.exact_sums import exact_sums
 from edgepareto.agent.runtime.external_data import refuse_external_data
 from edgepareto.agent.runtime.onnx_errors import ORT_ERRORS, load_failure, run_failure
 from edgepareto.agent.runtime.onnx_profile import WARM_UP_RUNS, read_profile
 from edgepareto.agent.runtime.onnx_provider import (
     CPU,
     ON_GPU,
+    ProviderOptions,
     check_provider,
     provider_options,
     session_entries,
@@ -29,6 +31,7 @@ from edgepareto.agent.runtime.onnx_provider import (
 from edgepareto.agent.runtime.runtime import Engine, OperatorCost, RuntimeOptions, RuntimeUsed
 from edgepareto.agent.runtime.verdicts import wrong_provider
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 __all__ = ["OnnxRuntime"]
 
@@ -40,6 +43,7 @@ _CONFIG = {
     "session.set_denormal_as_zero": "1",
     "session.load_model_format": "ONNX",
 }
+_Opened: TypeAlias = tuple[onnxruntime.InferenceSession, onnxruntime.SessionOptions]
 
 
 class OnnxRuntime:
@@ -53,6 +57,7 @@ class OnnxRuntime:
         self._model: Path | None = None
         self._on_device: DeviceRuns | None = None
         self._sizes: dict[str, int] = {}
+        self._sums: Mapping[str, str] = {} if options.provider in ON_GPU else exact_sums()
         self._engine: IO[bytes] | None = None
 
     def make_engine(self, model: Path, feed: Mapping[str, NDArray[np.generic]]) -> Engine | None:
@@ -96,7 +101,7 @@ class OnnxRuntime:
             version=str(onnxruntime.__version__),
             provider=wanted,
             threads=int(settings.intra_op_num_threads),
-            options={**_reported(session.get_session_options(), wanted), **told},
+            options={**_reported(session.get_session_options(), (*session_entries(wanted), *self._sums)), **told},
         )
 
     def outputs(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -126,7 +131,7 @@ class OnnxRuntime:
                 Status.LOAD_FAILED,
                 f"{self._options.provider} does not tell the time of single operators; ask for {CPU}",
             )
-        settings = _session_options(self._options)
+        settings = _session_options(self._options, self._sums)
         settings.enable_profiling = True
         with TemporaryDirectory(prefix="edgepareto-operators-") as folder:
             settings.profile_file_prefix = str(Path(folder) / "profile")
@@ -147,23 +152,34 @@ class OnnxRuntime:
 
     def _open(
         self, model: Path, engines: Path | None
-    ) -> tuple[onnxruntime.InferenceSession, onnxruntime.SessionOptions, dict[str, str | bool]]:
-        settings = _session_options(self._options)
-        for name, size in self._sizes.items():
-            settings.add_free_dimension_override_by_name(name, size)
+    ) -> tuple[onnxruntime.InferenceSession, onnxruntime.SessionOptions, ProviderOptions]:
         asked = provider_options(self._options, engines)
-        providers = [(self._options.provider, asked)]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a provider that is not used in the end is told by name
-                # Without its fallback: that one would open the model once more, on the CPU, and say so on stdout.
-                session = onnxruntime.InferenceSession(
-                    os.fspath(model), settings, providers=providers, enable_fallback=0
-                )
+            session, settings = self._exact_session(model, asked) or self._session_of(model, asked)
         except ORT_ERRORS as error:
             raise load_failure(error, self._options.provider) from error
         session.disable_fallback()
         return session, settings, asked
+
+    def _exact_session(self, model: Path, asked: ProviderOptions) -> _Opened | None:
+        """None: sums are exact without more, or the model does not load so."""
+        if self._sums:
+            with suppress(Fail):
+                return self._session_of(model, asked)
+            self._sums = {}
+        return None
+
+    def _session_of(self, model: Path, asked: ProviderOptions) -> _Opened:
+        """Raises one of ORT_ERRORS."""
+        settings = _session_options(self._options, self._sums)
+        for name, size in self._sizes.items():
+            settings.add_free_dimension_override_by_name(name, size)
+        providers = [(self._options.provider, asked)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a provider that is not used in the end is told by name
+            # Without its fallback: that one would open the model once more, on the CPU, and say so on stdout.
+            session = onnxruntime.InferenceSession(os.fspath(model), settings, providers=providers, enable_fallback=0)
+        return session, settings
 
     def _try_out(self, model: Path, feed: Mapping[str, NDArray[np.generic]], engines: Path) -> None:
         session, _, asked = self._open(model, engines)
@@ -207,26 +223,26 @@ class OnnxRuntime:
         }
 
 
-def _session_options(options: RuntimeOptions) -> onnxruntime.SessionOptions:
+def _session_options(options: RuntimeOptions, sums: Mapping[str, str]) -> onnxruntime.SessionOptions:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = 3  # errors; they are raised as well
-    for key, value in (_CONFIG | session_entries(options.provider)).items():
+    for key, value in {**_CONFIG, **session_entries(options.provider), **sums}.items():
         settings.add_session_config_entry(key, value)
     return settings
 
 
-def _reported(settings: onnxruntime.SessionOptions, provider: str) -> dict[str, str]:
-    """The options as the loaded session tells them."""
+def _reported(settings: onnxruntime.SessionOptions, entries: Sequence[str]) -> dict[str, str]:
+    """The options as the loaded session tells them. entries: beside _CONFIG's."""
     return {
         "intra_op_num_threads": str(settings.intra_op_num_threads),
         "inter_op_num_threads": str(settings.inter_op_num_threads),
         "execution_mode": settings.execution_mode.name,
         "graph_optimization_level": settings.graph_optimization_level.name,
-        **{key: str(settings.get_session_config_entry(key)) for key in (*_CONFIG, *session_entries(provider))},
+        **{key: str(settings.get_session_config_entry(key)) for key in (*_CONFIG, *entries)},
     }
 
 
