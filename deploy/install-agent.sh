@@ -464,7 +464,8 @@ write_units() {
         gpu_devices | write_dropin edgepareto-worker@.service.d PrivateDevices=no MemoryDenyWriteExecute=no
     fi
     if wants_clocks && [ -e "$ROOT/usr/sbin/nvpmodel" ]; then
-        write_dropin edgepareto-clocks@.service.d ReadWritePaths=/sys ReadWritePaths=-/var/lib/nvpmodel < /dev/null
+        # Not ReadWritePaths=/sys: beside the unit's ReadOnlyPaths=/sys systemd takes the stricter of the two.
+        write_dropin edgepareto-clocks@.service.d ReadOnlyPaths= ReadOnlyPaths=/proc/sys ReadWritePaths=-/var/lib/nvpmodel < /dev/null
     fi
 }
 
