@@ -177,6 +177,17 @@ def test_two_at_once_are_not_served(service: ClockService, root: Path):
     first.release()
 
 
+def test_a_units_restoring_leaves_the_mode_alone_that_the_next_connection_holds(service: ClockService, root: Path):
+    """systemd ends a connection's unit while the next batch's connection is served already."""
+    setter = ServiceSetter(service.path)
+    setter.set("7W")
+    held = values(root)
+    done = subprocess.run([*service.command, "--restore"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert values(root) == held
+    setter.release()
+
+
 def test_without_the_service_the_agent_is_told_where_to_look(tmp_path: Path):
     with pytest.raises(ClockError, match=r"nothing\.sock, which sets the clocks, does not answer: .*systemctl status"):
         ServiceSetter(tmp_path / "nothing.sock").offered(["7W"])

@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgepareto.agent.conditions.clock_modes import MODE_NAME, ClockModes
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     setter = OwnSetter(told.sys_root, told.saved)
     if told.restore:
-        with _alone(told.saved):
+        with suppress(ClockError), _alone(told.saved, wait_s=0.0):  # who serves already has put back first
             setter.release()
         return 0
     with socket.socket(fileno=os.dup(0)) as channel:
@@ -127,10 +127,10 @@ def _say(channel: socket.socket, line: str) -> None:
 
 
 @contextmanager
-def _alone(saved: Path) -> Iterator[None]:
+def _alone(saved: Path, *, wait_s: float = WAIT_S) -> Iterator[None]:
     """One at a time. Raises ClockError."""
     with saved.with_name("lock").open("w") as lock:
-        deadline_s = time.monotonic() + WAIT_S
+        deadline_s = time.monotonic() + wait_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
