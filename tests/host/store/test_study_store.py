@@ -339,6 +339,24 @@ def test_a_study_of_an_older_schema_is_read_and_goes_on_with_nothing_lost(tmp_pa
         assert store.incidents(PI) == (CUT,)
 
 
+def test_an_older_study_that_ran_candidates_in_litert_is_refused_rather_than_shown_without_them(tmp_path: Path) -> None:
+    """Its rows do not tell which runtime a candidate ran in, and its front would be empty."""
+    with sqlite3.connect(tmp_path / "study.sqlite") as file:
+        file.executescript(SCHEMA_2)
+        in_litert = replace(DEVICE, config=replace(DEVICE.config, runtime="litert"))
+        file.execute("INSERT INTO devices VALUES (?, ?)", (in_litert.name, in_litert.to_json()))
+    file.close()
+    for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
+        with (
+            pytest.raises(StudyError, match=r"by an older edgepareto with pi1 in LiteRT.* another --study"),
+            opened(tmp_path),
+        ):
+            pass
+    with sqlite3.connect(tmp_path / "study.sqlite") as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (2,), "that version still reads it"
+    file.close()
+
+
 def test_an_incident_is_kept_at_once_whatever_becomes_of_its_batch_and_its_run(tmp_path: Path) -> None:
     with StudyStore.open_for_search(tmp_path) as store:
         store.save_device(replace(DEVICE, state=DeviceState.RUNNING))

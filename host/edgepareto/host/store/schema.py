@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from edgepareto.host.errors import StudyError
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
 SCHEMA_VERSION = 4
+FIRST_WITH_RUNTIMES = 4  # in a candidate's identity; before, a device had one
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -70,6 +72,11 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
             f"{file}: has schema {version}, this edgepareto knows up to {SCHEMA_VERSION}; "
             "upgrade edgepareto or choose another --study"
         )
+    if 0 < version < FIRST_WITH_RUNTIMES and (device := _first_in_litert(connection)) is not None:
+        raise StudyError(
+            f"{file}: was begun by an older edgepareto with {device} in LiteRT, whose candidates it did not tell from "
+            "those in ONNX Runtime; look at it with that version, and search again under another --study"
+        )
     for step in range(version, SCHEMA_VERSION):
         for statement in MIGRATIONS[step].split(";"):
             connection.execute(statement)
@@ -78,3 +85,10 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
 
 def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _first_in_litert(connection: sqlite3.Connection) -> str | None:
+    for name, record in connection.execute("SELECT name, record FROM devices ORDER BY rowid"):
+        if json.loads(record)["config"].get("runtime") == "litert":
+            return str(name)
+    return None
