@@ -9,17 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
-from edgepareto.agent.conditions import read_conditions
+from edgepareto.agent.conditions import ClockFixer, ClockModes, OwnSetter, read_conditions
 from edgepareto.agent.errors import ConfigError
+from edgepareto.agent.server import AgentServer
 from edgepareto.agent.settings import ClockSetting, read_settings
 from edgepareto.agent.wire import PROTOCOL_VERSION
 from edgepareto.profiler.v1 import profiler_pb2 as pb
 from edgepareto.profiler.v1 import profiler_pb2_grpc
 from fakes.board_trees import jetson_orin_nano, nothing, raspberry_pi_4, write_tree
+from fakes.fake_agent import BOARD, DEVICE
+from fakes.measuring import FakeMeasuring
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
@@ -119,6 +123,35 @@ def test_clocks_that_a_killed_agent_left_fixed_are_put_back_when_the_next_one_st
         assert not agent.info().fixes_clocks
         agent.lease()
         assert values(root) == before
+
+
+def test_a_mode_of_a_batch_that_still_ends_is_put_back_before_the_next_lease_fixes_the_clocks(tmp_path: Path) -> None:
+    """Else the next lease would take the mode for the owner's own choice, and leave the board in it."""
+    root = raspberry_pi_4(tmp_path / "root")
+    policy = "sys/devices/system/cpu/cpufreq/policy0"
+    write_tree(root, {f"{policy}/scaling_available_frequencies": "600000 1000000 1800000"})
+    before = values(root)
+    modes = ClockModes(root, ["1000MHz"], OwnSetter(root, tmp_path / "clock-mode.json"))
+    server = AgentServer(
+        device=DEVICE,
+        board=replace(BOARD, sys_root=root, clock_modes=modes),
+        state=tmp_path / "state",
+        profile_batch=FakeMeasuring(),
+        clocks=ClockFixer(root, tmp_path / "clocks.json"),
+    )
+    address = server.start("127.0.0.1:0")
+    try:
+        modes.set("1000MHz")  # as the batch of a lease that has just ended
+        with grpc.insecure_channel(address) as channel:
+            stub = profiler_pb2_grpc.ProfilerStub(channel)  # type: ignore[no-untyped-call]
+            lease = stub.AcquireLease(pb.AcquireLeaseRequest(owner="ben", ttl_s=TTL_S), timeout=DEADLINE_S)
+            assert read_conditions(root).clocks_fixed is True
+            assert (root / policy / "scaling_min_freq").read_text() == "1800000"
+            stub.ReleaseLease(pb.ReleaseLeaseRequest(lease_id=lease.lease_id), timeout=DEADLINE_S)
+        modes.release()  # the batch's own
+    finally:
+        server.stop()
+    assert values(root) == before
 
 
 def test_an_agent_that_cannot_fix_clocks_says_so_in_one_line_and_measures_all_the_same(

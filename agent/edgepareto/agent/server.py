@@ -137,11 +137,15 @@ class AgentServer:
 
 
 def _lease_book(clocks: ClockFixer | None, modes: ClockModes | None) -> LeaseBook:
-    """A batch's mode was set over the fixed clocks, so it is put back before them, also where the lease ends first."""
+    """A batch's mode was set over the fixed clocks, so it is put back before them, also where the lease ends first; and
+    before they are fixed, where a batch whose lease has ended set it just now."""
     if clocks is None:
         return LeaseBook()
-    restore = clocks.restore if modes is None else partial(modes.release, then=clocks.restore)
-    return LeaseBook(on_held=clocks.fix, on_free=restore)
+    if modes is None:
+        return LeaseBook(on_held=clocks.fix, on_free=clocks.restore)
+    return LeaseBook(
+        on_held=partial(modes.release, then=clocks.fix), on_free=partial(modes.release, then=clocks.restore)
+    )
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]
