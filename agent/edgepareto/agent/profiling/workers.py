@@ -74,8 +74,8 @@ class Workers:
     def open(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """Start and validate workers; (the jobs that stay beside the anchor, those that must wait for memory).
 
-        Where memory counts, the anchor tells how many may start: a candidate is the same model with less in it. Each
-        is then loaded by itself and stays if what it really takes still fits, so that no worker is loaded in vain.
+        Where memory counts, the anchor tells how many may start: most candidates are the same model with less in it.
+        Each, also one of another runtime that takes more, is then loaded by itself and stays if that still fits.
         """
         anchor = self._context.anchor
         if self._free_bytes is None:
