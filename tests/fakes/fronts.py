@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from edgepareto.host.domain import (
+    LITERT,
     Candidate,
     CandidateId,
+    Deployment,
     DeviceFront,
     DeviceInfo,
     DeviceName,
@@ -27,6 +30,7 @@ from edgepareto.host.domain import (
     knee,
 )
 from edgepareto.host.domain.paired_accuracy import pack_hits
+from edgepareto.host.domain.verified import Verified
 
 LIMITS = Repeatability(latency=0.02, energy=0.03, repeats=12, anchor_jobs=9)
 SAMPLES = 2000
@@ -46,6 +50,26 @@ def study_fronts(*, preset: str = "quick", complete: bool = True, has_test_split
             device_front("bench", simulated=False, metered=False, complete=True, test=has_test_split, preset=preset),
         ),
     )
+
+
+def run_in_many_ways(study: StudyFronts) -> StudyFronts:
+    """The same, with all that says how a candidate ran, and what scoring it on the board said."""
+    return replace(study, devices=tuple(_run_in_many_ways(device) for device in study.devices))
+
+
+def _run_in_many_ways(device: DeviceFront) -> DeviceFront:
+    way = Deployment(runtime=LITERT, precision="int8", threads=4, clock_mode="1800MHz")
+
+    def run(point: FrontPoint) -> FrontPoint:
+        candidate = point.candidate
+        genome = replace(candidate.genome, deployment=way)
+        apart = Interval(value=-0.01, low=-0.02, high=-0.001)
+        verified = Verified(
+            candidate=candidate.id, deployment=way, on_host=0.9, on_board=0.89, difference=apart, samples=500
+        )
+        return replace(point, candidate=replace(candidate, genome=genome, output_error=0.01), verified=verified)
+
+    return replace(device, front=tuple(run(point) for point in device.front))
 
 
 def device_front(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from edgepareto.host.domain import StudyFronts
 from edgepareto.host.views import front_tables
 from edgepareto.host.views.figures import energy_text, latency_text
-from fakes.fronts import study_fronts
+from fakes.fronts import run_in_many_ways, study_fronts
 from rich.console import Console
 
 
+@pytest.mark.parametrize("study", [study_fronts(), run_in_many_ways(study_fronts())], ids=["as set", "many ways"])
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_no_number_and_no_candidate_is_cut(width: int) -> None:
-    study = study_fronts()
+def test_no_number_and_no_candidate_is_cut(width: int, study: StudyFronts) -> None:
     console = Console(width=width)
     with console.capture() as capture:
         for part in front_tables(study, width=width):

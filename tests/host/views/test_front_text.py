@@ -7,8 +7,9 @@ import io
 import json
 
 import pytest
+from edgepareto.host.domain import StudyFronts
 from edgepareto.host.views import front_csv, front_json
-from fakes.fronts import study_fronts
+from fakes.fronts import run_in_many_ways, study_fronts
 
 DEVICE = {
     "name",
@@ -63,8 +64,8 @@ def test_the_json_of_an_incomplete_device_says_why():
     assert bench["complete"] is True
 
 
-def test_the_csv_has_a_row_per_front_point_and_dense_model_and_tells_the_same_numbers():
-    study = study_fronts()
+@pytest.mark.parametrize("study", [study_fronts(), run_in_many_ways(study_fronts())], ids=["as set", "many ways"])
+def test_the_csv_has_a_row_per_front_point_and_dense_model_and_tells_the_same_numbers(study: StudyFronts):
     rows = list(csv.DictReader(io.StringIO(front_csv(study, file_of))))
     report = json.loads(front_json(study, file_of))
     for device in report["devices"]:

@@ -53,6 +53,14 @@ CSV_COLUMNS = (
     "smaller_not_faster",
     "simulated",
     "file",
+    # Later ones stand behind, for readers that count columns.
+    "output_error",
+    "clock_mode",
+    "board_accuracy",
+    "board_accuracy_difference",
+    "board_accuracy_difference_low",
+    "board_accuracy_difference_high",
+    "board_samples",
 )
 
 

@@ -35,6 +35,7 @@ from rich.text import Text
 __all__ = ["front_tables"]
 
 NOT_FASTER = "▽"
+RUN_AS = "run as"  # words, which go on in a second line where there is no room, before any number is cut
 DISTURBANCES = frozenset({"CONTENDED", "ANCHOR_DRIFT"})
 WIDE, MEDIUM = 144, 110  # columns of a terminal for every number; with room between them
 LEAST_IMPORTANT = ("test %", "saved", "vs dense", "faster")  # headings of a narrow table, the first to go first
@@ -65,7 +66,7 @@ def _table(study: StudyFronts, device: DeviceFront, width: int, without: Sequenc
     headings = _headings(study, device, width)
     shown = [place for place, heading in enumerate(headings) if heading not in without]
     for heading in (headings[place] for place in shown):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=heading != RUN_AS)
     members = {point.candidate.id for point in device.front}
     knee = "◆" if narrow else "◆ knee"
     dense = "" if narrow and _is_paired(device) else "dense"  # that column says it
@@ -95,7 +96,7 @@ def _headings(study: StudyFronts, device: DeviceFront, width: int) -> list[str]:
         energy = f"{energy[:3]}. est." if narrow else f"{energy} (estimate)"
     metered = [f"{energy} mJ" if narrow else energy, *(["per J"] if wide else []), "saved"]
     return [
-        *(["run as"] if device.varies_deployments else []),
+        *([RUN_AS] if device.varies_deployments else []),
         f"{metric} %" if narrow else metric,
         *(["vs dense"] if _is_paired(device) else []),
         *(["test %" if narrow else "on test"] if study.has_test_split else []),
