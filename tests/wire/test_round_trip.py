@@ -268,3 +268,12 @@ def test_a_request_for_a_clock_mode_that_the_board_does_not_offer_is_refused_wit
     )
     with pytest.raises(RequestError, match=refusal):
         agent_wire.check_clock_mode(pb.ProfileRequest(clock_mode="7W"), DEVICE)
+
+
+def test_a_precision_that_the_agent_does_not_know_is_refused_and_not_run_as_another():
+    message = pb.ComputeOutputsRequest(model_sha256="a", inputs_sha256="b", runtime=pb.RuntimeOptions(name="litert"))
+    blobs = {"a": Path("a"), "b": Path("b")}
+    assert agent_wire.outputs_request(message, blobs).runtime.precision == "fp32"
+    message.runtime.precision = "INT8"
+    with pytest.raises(RequestError, match=r"^precision 'INT8' was asked for, this agent knows fp32, fp16, int8$"):
+        agent_wire.outputs_request(message, blobs)

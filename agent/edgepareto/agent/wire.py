@@ -58,6 +58,7 @@ MEASUREMENT_PROTOCOL = 1  # of the numbers (docs/measurement.md, Protocol): anot
 CHUNK_BYTES = 1 << 20  # a result may exceed the 4 MB that gRPC takes in one message
 LONGEST_TEXT = 256  # characters; hosts send hashes, names of files and what they call themselves
 MOST_ITEMS = 1024  # of one list
+PRECISIONS = ("fp32", "fp16", "int8")
 MAXIMUM_CANDIDATES = 5  # beside the anchor (docs/measurement.md, The batch)
 
 _PURPOSES = {
@@ -326,12 +327,11 @@ def _inputs_of(message: pb.CandidateRequest, batch: pb.ProfileRequest) -> str:
 
 
 def _runtime_options(message: pb.RuntimeOptions) -> RuntimeOptions:
-    return RuntimeOptions(
-        name=message.name,
-        threads=message.threads,
-        provider=message.provider,
-        precision=message.precision or "fp32",
-    )
+    """Raises RequestError for a precision that it does not know: another one's numbers would pass for it."""
+    precision = message.precision or PRECISIONS[0]
+    if precision not in PRECISIONS:
+        raise RequestError(f"precision {precision!r} was asked for, this agent knows {', '.join(PRECISIONS)}")
+    return RuntimeOptions(name=message.name, threads=message.threads, provider=message.provider, precision=precision)
 
 
 def _holder(holder: Holder) -> pb.LeaseHolder:
