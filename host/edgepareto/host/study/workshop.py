@@ -115,13 +115,14 @@ class Workshop:
 
     def score_on_test(self, names: Iterable[CandidateId]) -> None:
         """What was scored before is not again. Raises EvaluationError."""
-        found = {self._builds[name]: self.candidates[name] for name in dict.fromkeys(names)}
+        wanted = [self.candidates[name] for name in names]
+        found = {self._builds[c.id]: c.model_sha256 for c in wanted if c.test_accuracy is None}
         made: Future[None] = Future()
         made.set_result(None)
         scores = [
-            self._preparation.score(made, self._test_of(build, candidate.model_sha256))
-            for build, candidate in found.items()
-            if candidate.test_accuracy is None and candidate.model_sha256 is not None
+            self._preparation.score(made, self._test_of(build, sha256))
+            for build, sha256 in found.items()
+            if sha256 is not None
         ]
         for score in scores:
             score.result()
