@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from edgepareto.agent.engine_store import EngineStore
-from edgepareto.agent.errors import Status
+from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.profiling import (
     Board,
     CandidateSpec,
@@ -20,7 +22,8 @@ from edgepareto.agent.profiling import (
     OutputsRequest,
     compute_outputs,
 )
-from edgepareto.agent.profiling.worker_client import BUILD_S
+from edgepareto.agent.profiling.engine_build import build_engine
+from edgepareto.agent.profiling.worker_client import BUILD_S, WorkerClient
 from edgepareto.agent.worker import Child, spawn
 from fakes.gpu_provider import TENSORRT, Gpu, use_in_workers, worker_command
 
@@ -147,3 +150,20 @@ def test_outputs_for_a_score_take_the_engine_that_the_measurement_left(bench, bo
     assert last.status is Status.OK, last.message
     seen = events(tmp_path)
     assert (seen["built fp16"], seen["engine read"]) == (0, 2)  # tried, and loaded
+
+
+@pytest.mark.parametrize("piece", ["!", "\u00e9"])
+def test_a_worker_whose_engine_is_no_base64_is_a_crash_and_nothing_is_kept(
+    engines: EngineStore, tmp_path: Path, piece: str
+):
+    replies = (
+        {"is": "EngineMade", "kind": "ab" * 32, "size_bytes": 3, "build_ns": 1},
+        {"is": "EnginePart", "base64": piece},
+    )
+    (tmp_path / "said").write_text("".join(f"{json.dumps(reply)}\n" for reply in replies))
+    script = f"import sys; print(open({str(tmp_path / 'said')!r}).read(), end='', flush=True); sys.stdin.read()"
+    worker = WorkerClient([sys.executable, "-c", script], spawn=spawn, deadline=Deadline(), cancelled=lambda: False)
+    with pytest.raises(WorkerError, match="broke the protocol at ReadEngine") as caught:
+        build_engine(worker, model=tmp_path / "m", sha256="cd" * 32, inputs=tmp_path / "i", engines=engines)
+    assert caught.value.status is Status.WORKER_CRASHED
+    assert [path for path in (tmp_path / "engines").rglob("*") if path.is_file()] == []

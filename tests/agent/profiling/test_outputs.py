@@ -168,6 +168,7 @@ def saying(folder: Path, *replies: dict[str, object]) -> Spawn:
         ([COMPUTED, {"is": "OutputPiece", "base64": "", "left_bytes": 5}], "it sent 0 bytes of its outputs at once"),
         ([COMPUTED, {"is": "OutputPiece", "base64": "A" * 1_400_000, "left_bytes": 5}], "it sent 1050000 bytes"),
         ([COMPUTED, {"is": "OutputPiece", "base64": "!", "left_bytes": 0}], "its outputs are no base64"),
+        ([COMPUTED, {"is": "OutputPiece", "base64": "\u00e9", "left_bytes": 0}], "its outputs are no base64"),
         ([{"is": "Checked", "output_error": 0.0}], "Checked instead of OutputsComputed"),
     ],
 )

@@ -6,7 +6,6 @@ In a worker like any other, a few rows at a time, so that whoever waits hears of
 from __future__ import annotations
 
 import base64
-import binascii
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -158,7 +157,7 @@ def _pieces(worker: WorkerClient) -> Iterator[bytes]:
         piece = worker.packed_outputs(PackedOutputs(start=start, size_bytes=PIECE_BYTES))
         try:
             data = base64.b64decode(piece.base64, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise _broken(worker, f"its outputs are no base64 ({error})") from error
         start += len(data)
         if not 1 <= len(data) <= PIECE_BYTES or start > LARGEST_FILE_BYTES:

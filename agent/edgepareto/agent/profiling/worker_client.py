@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +139,7 @@ class WorkerClient:
             told = self._ask(ReadEngine(offset=offset), EnginePart, 0).base64
             try:
                 piece = base64.b64decode(told, validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise self._broken("ReadEngine", error) from error
             if not piece:
                 return
