@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edgepareto.host.domain import EnergyObjective, FrontPoint, Interval, Meter, MeterQuality, Repeatability
+from edgepareto.host.domain import Deployment, EnergyObjective, FrontPoint, Interval, Meter, MeterQuality, Repeatability
 from edgepareto.host.views import write_front_plot, write_report
 from edgepareto.host.views.figures import latency_text
-from edgepareto.host.views.front_plot import envelope
+from edgepareto.host.views.front_plot import envelope, formats_of
 from edgepareto.host.views.report import hover_text
 from edgepareto.host.views.table import MEDIUM, WIDE, front_tables
 from fakes.fronts import study_fronts
@@ -191,3 +191,25 @@ def test_the_line_through_a_front_passes_below_no_point(points: list[tuple[float
     assert line == sorted(set(line))
     for cost, accuracy in points:
         assert max(y for x, y in line if x <= cost) >= accuracy
+
+
+def test_formats_on_a_front_are_told_apart_in_picture_and_page_and_one_format_is_not_named(tmp_path: Path):
+    study = study_fronts()
+    assert formats_of(study) == ()
+    write_report(study, tmp_path / "one.html")
+    assert "front, " not in (tmp_path / "one.html").read_text()
+    first, *rest = study.devices
+    lite = Deployment(runtime="litert", precision="int8")
+    fastest, *others = first.front
+    genome = replace(fastest.candidate.genome, deployment=lite)
+    mixed = (replace(fastest, candidate=replace(fastest.candidate, genome=genome)), *others)
+    study = replace(study, devices=(replace(first, front=mixed), *rest))
+    assert formats_of(study) == ("onnxruntime fp32", "litert int8")
+    write_report(study, tmp_path / "two.html")
+    page = (tmp_path / "two.html").read_text()
+    assert "front, litert int8" in page
+    assert "run as: litert int8" in page
+    write_front_plot(study, tmp_path / "two.png")
+    with Image.open(tmp_path / "two.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or ()}
+    assert (0x2B, 0x8A, 0x3E) in colours, "the second format has a colour of its own"

@@ -21,6 +21,7 @@ __all__ = [
     "energy_saving",
     "energy_text",
     "estimate_text",
+    "format_text",
     "latency_text",
     "metric_text",
     "no_meter_text",
@@ -186,6 +187,10 @@ def board_accuracy_texts(device: DeviceFront) -> Iterator[tuple[str, bool]]:
             )
     if alike:
         yield f"{len(alike)} on the front scored on the board itself as on the host ({alike[0].samples} samples)", False
+
+
+def format_text(point: FrontPoint) -> str:
+    return " ".join(point.candidate.genome.deployment.format)
 
 
 def deployment_text(way: Deployment, *, short: bool = False) -> str:

@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, StudyFronts
-from edgepareto.host.views.figures import device_title, energy_label, energy_mj, metric_text, no_meter_text, study_title
-from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
+from edgepareto.host.views.figures import (
+    device_title,
+    energy_label,
+    energy_mj,
+    format_text,
+    metric_text,
+    no_meter_text,
+    study_title,
+)
+from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK, format_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_window", "envelope", "write_front_plot"]
+__all__ = ["accuracy_window", "envelope", "formats_of", "write_front_plot"]
 
 Cost = Callable[[FrontPoint], float | None]
 COLUMN_INCHES, ROW_INCHES = 5.4, 3.9
@@ -34,17 +42,20 @@ def write_front_plot(study: StudyFronts, path: Path) -> None:
     _entitle(figure, study_title(study))
     axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
     window = accuracy_window(study)
+    formats = formats_of(study)
     for column, device in enumerate(study.devices):
         for row, (label, cost) in enumerate(costs):
             panel = axes[row][column]
-            _draw(panel, device, cost)
+            _draw(panel, device, cost, formats)
             _dress(panel, label, window)
             if row == 0:
                 panel.set_title(device_title(device), fontsize=11, color=INK, loc="left")
             if column == 0:
                 panel.set_ylabel(f"{metric_text(study.metric)} (%), validation", color=QUIET_INK)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, labelcolor=INK)
+    named = {
+        label: handle for panel in axes[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, labelcolor=INK)
     figure.savefig(path, dpi=150, facecolor="white")
 
 
@@ -63,6 +74,12 @@ def accuracy_window(study: StudyFronts) -> tuple[float, float]:
     shown = [point.accuracy for device in study.devices for point in (*device.front, device.dense)]
     margin = max(0.08 * (max(shown) - min(shown)), 0.002)
     return min(shown) - 2 * margin, max(shown) + margin
+
+
+def formats_of(study: StudyFronts) -> tuple[str, ...]:
+    """What the fronts' members run as, runtime and precision; () where that is the same everywhere."""
+    found = dict.fromkeys(format_text(point) for device in study.devices for point in (device.dense, *device.front))
+    return tuple(found) if len(found) > 1 else ()
 
 
 def _costs(study: StudyFronts) -> list[tuple[str, Cost]]:
@@ -87,7 +104,7 @@ def _entitle(figure: Figure, title: str) -> None:
     drawn.set_fontsize(TITLE_POINTS * min(1.0, room / drawn.get_window_extent().width))
 
 
-def _draw(panel: Axes, device: DeviceFront, cost: Cost) -> None:
+def _draw(panel: Axes, device: DeviceFront, cost: Cost, formats: Sequence[str]) -> None:
     front, others = _pairs(device.front, cost), _pairs(device.others, cost)
     if not front and not others:
         panel.text(0.5, 0.5, no_meter_text(device), transform=panel.transAxes, ha="center", color=QUIET_INK)
@@ -96,7 +113,15 @@ def _draw(panel: Axes, device: DeviceFront, cost: Cost) -> None:
     line = envelope(front)
     panel.scatter(*_columns(others), s=14, color=OTHERS, linewidths=0, label="dominated", zorder=2)
     panel.plot(*_columns(line), color=FRONT, linewidth=1.6, alpha=0.55, drawstyle="steps-post", zorder=3)
-    panel.scatter(*_columns(front), s=34, color=FRONT, edgecolors="white", linewidths=0.8, label="front", zorder=4)
+    for place, name in enumerate(formats or ("front",)):
+        colour, marker, _ = format_style(place)
+        members = _pairs([p for p in device.front if not formats or format_text(p) == name], cost)
+        if members:
+            label = f"front, {name}" if formats else name
+            panel.scatter(
+                *_columns(members), s=38, marker=marker, color=colour, edgecolors="white", linewidths=0.8, label=label,
+                zorder=4,
+            )  # fmt: skip
     dense = _pairs([device.dense], cost)
     panel.scatter(
         *_columns(dense), s=90, marker="D", facecolors="none", edgecolors=DENSE, linewidths=1.8, label="dense", zorder=5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from edgepareto.host.views.figures import (
     energy_mj,
     energy_saving,
     energy_text,
+    format_text,
     latency_text,
     metric_text,
     no_meter_text,
@@ -30,9 +31,9 @@ from edgepareto.host.views.figures import (
     speed_up,
     study_title,
 )
-from edgepareto.host.views.front_plot import accuracy_window, envelope
+from edgepareto.host.views.front_plot import accuracy_window, envelope, formats_of
 from edgepareto.host.views.incidents_text import incidents_text
-from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK
+from edgepareto.host.views.palette import DENSE, FRONT, GRID, INK, KNEE, OTHERS, QUIET_INK, format_style
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -147,7 +148,7 @@ def _ticks(device: DeviceFront, cost: Cost) -> dict[str, list[float] | list[str]
 def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: bool) -> list[go.Scatter]:
     import plotly.graph_objects as go
 
-    def markers(name: str, points: Sequence[FrontPoint], marker: dict[str, object]) -> go.Scatter:
+    def markers(name: str, points: Sequence[FrontPoint], marker: Mapping[str, object]) -> go.Scatter:
         known = [(x, point) for point in points if (x := cost(point)) is not None]
         return go.Scatter(
             x=[x for x, _ in known],
@@ -172,10 +173,17 @@ def _traces(study: StudyFronts, device: DeviceFront, cost: Cost, *, in_legend: b
         showlegend=False,
     )
     knee = [point for point in device.front if point.is_knee]
+    formats = formats_of(study)
+    front = []
+    for place, name in enumerate(formats or ("front",)):
+        colour, _, symbol = format_style(place)
+        marker = {"color": colour, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}}
+        members = [point for point in device.front if not formats or format_text(point) == name]
+        front.append(markers(f"front, {name}" if formats else name, members, marker))
     return [
         markers("dominated", device.others, {"color": OTHERS, "size": 6}),
         steps,
-        markers("front", device.front, {"color": FRONT, "size": 9, "line": {"color": "white", "width": 1}}),
+        *front,
         markers("dense", [device.dense], {"symbol": "diamond-open", "color": DENSE, "size": 13, "line": {"width": 2}}),
         markers("knee", knee, {"symbol": "star", "color": KNEE, "size": 16, "line": {"color": "white", "width": 1}}),
     ]
