@@ -184,6 +184,32 @@ def test_what_was_asked_for_by_name_and_cannot_be_had_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"protocol": 2}, "pi1: its agent 0 runs all candidates alike, the study varies how they run; upgrade it"),
+        ({"runtimes": (ORT,)}, "pi1: the study was begun with litert, which the device does not have any more"),
+        ({"clock_modes": ()}, "pi1: the study was begun with clock mode 600MHz, clock mode 1800MHz, which the device"),
+    ],
+)
+def test_a_study_goes_on_only_where_models_are_run_as_before(
+    bench: Bench, changed: dict[str, object], line: str
+) -> None:
+    device = board(clock_modes=("600MHz", "1800MHz"))
+    searched(bench, device, measurements=4, clock_modes=(), **ALL)
+    known = {"clock_modes": device.clock_modes, **changed}
+    with pytest.raises(WrongUse) as refused:
+        searched(
+            bench,
+            replace(board(), **known),
+            resume=True,
+            measurements=30,
+            clock_modes=(),
+            **ALL,  # type: ignore[arg-type]
+        )
+    assert line in str(refused.value)
+
+
 def test_all_is_whatever_the_device_has_and_no_rule_forbids(bench: Bench) -> None:
     model = onnx.load(bench.config.model)
     config = bench.config.devices[0]

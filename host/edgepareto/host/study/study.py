@@ -44,6 +44,7 @@ from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.finalists_on_boards import score_on_boards
 from edgepareto.host.study.fronts import candidate_model, read_fronts
 from edgepareto.host.study.inputs import StudyInputs, load_inputs, search_space
+from edgepareto.host.study.kept_deployments import require_still_offered
 from edgepareto.host.study.model_files import inputs_file
 from edgepareto.host.study.offered_deployments import offered_deployments
 from edgepareto.host.study.pipeline import Follow, pipelined
@@ -263,6 +264,7 @@ def _record(
         deployments = offered_deployments(config.search, device, info, inputs.model, samples, listener)
     else:
         steps, deployments = stored.channel_steps, stored.deployments
+        require_still_offered(deployments, info)
     return DeviceRecord(
         config=device if stored is None else replace(device, step=stored.config.step),
         info=info,
