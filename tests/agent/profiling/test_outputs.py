@@ -170,6 +170,7 @@ def saying(folder: Path, *replies: dict[str, object]) -> Spawn:
         ([COMPUTED, {"is": "OutputPiece", "base64": "!", "left_bytes": 0}], "its outputs are no base64"),
         ([COMPUTED, {"is": "OutputPiece", "base64": "\u00e9", "left_bytes": 0}], "its outputs are no base64"),
         ([{"is": "Checked", "output_error": 0.0}], "Checked instead of OutputsComputed"),
+        ([{"is": "Failed", "status": Status.OK.value, "message": ""}], "Failed instead of OutputsComputed"),
     ],
 )
 def test_a_worker_that_breaks_the_protocol_is_a_crash_and_keeps_nobody_waiting(

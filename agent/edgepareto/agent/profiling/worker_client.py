@@ -196,7 +196,7 @@ class WorkerClient:
         self._look_at_memory_s = time.monotonic() + LOOK_AT_MEMORY_S
         try:
             reply = decode_reply(self._child.receive(timeout_s, lambda: self._called_off(doing)))
-            if isinstance(reply, Failed):
+            if isinstance(reply, Failed) and reply.status is not Status.OK:
                 raise WorkerError(reply.status, reply.message)
             if not isinstance(reply, answer):
                 raise MalformedMessage(f"{type(reply).__name__} instead of {answer.__name__}")
