@@ -15,7 +15,7 @@ from edgepareto.host.domain import Deployment, StudyFronts, StudyNotice
 from edgepareto.host.domain.point_record import point_record
 from edgepareto.host.errors import WrongUse
 from edgepareto.host.store import StudyStore
-from edgepareto.host.study import candidate_model, run_study
+from edgepareto.host.study import candidate_model, remeasure, run_study
 from edgepareto.host.study.batches import cut
 from edgepareto.host.study.offered_deployments import offered_deployments
 from edgepareto.host.views.figures import board_accuracy_texts
@@ -206,6 +206,18 @@ def test_a_study_goes_on_only_where_models_are_run_as_before(
             measurements=30,
             clock_modes=(),
             **ALL,  # type: ignore[arg-type]
+        )
+    assert line in str(refused.value)
+    with pytest.raises(WrongUse) as refused:
+        remeasure(
+            bench.config.study,
+            device=None,
+            candidates=(),
+            preset=None,
+            known=(),
+            folder=bench.config.folder,
+            listener=bench.events.append,
+            connect=connecting(replace(board(), **known)),  # type: ignore[arg-type]
         )
     assert line in str(refused.value)
 

@@ -25,6 +25,7 @@ from edgepareto.host.store import BatchRecord, DeviceRecord, Phase, StudyIdentit
 from edgepareto.host.study.anchor_baseline import AnchorBaselines
 from edgepareto.host.study.batches import cut
 from edgepareto.host.study.device_health import DeviceHealth
+from edgepareto.host.study.kept_deployments import require_still_offered
 from edgepareto.host.study.model_files import batch_entry, inputs_file
 from edgepareto.host.study.profiler import Profiler
 from edgepareto.host.study.replay import order_seed, request_key
@@ -74,8 +75,10 @@ class RemeasuringDevice:
         return info.shares_host_cores and not info.simulated
 
     def check(self) -> None:
-        """Raises DeviceError where a meter is missing that the study's numbers need. Says if the board is another."""
+        """Raises DeviceError where a meter is missing that the study's numbers need, WrongUse where models cannot be
+        run as before. Says if the board is another."""
         info = self.profiler.info
+        require_still_offered(self.record.deployments, info)
         if self.record.has_energy and (info.meter is None or info.meter.fault is not None):
             why = "none now" if info.meter is None else f"one that does not work ({info.meter.fault})"
             raise DeviceError(f"{self.name}: had a power meter when this study began and has {why}; put it back")
