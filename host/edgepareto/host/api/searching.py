@@ -57,8 +57,7 @@ def search(
     None: total where a device has a meter that works. runtimes, precisions, threads, clock_modes: how models may be
     run, searched together with their channels; "all": whatever each device offers. wait_minutes: in line for boards
     that others use. listener: told of progress, from one thread at a time. A search that was stopped goes on with
-    resume=True and measures nothing
-    twice; what is not given is then the study's own.
+    resume=True and measures nothing twice; what is not given is then the study's own.
 
     Raises WrongUse leaves for input that does not fit, before anything is measured, and Failed leaves for what goes
     wrong on the way. KeyboardInterrupt passes through after finished batches are stored.

@@ -85,7 +85,9 @@ class DeviceCourse:
         """
         estimates = self.device.estimates()
         near = sorted(near_front(estimates.feasible, estimates.limits), key=lambda e: (e.latency_s, e.candidate))
-        wanted = dict.fromkeys([*(estimate.candidate for estimate in near), *finalists])
+        anchors = {anchor.id for anchor in self.device.batches.anchors.values()}  # beside every batch of their mode
+        found = (*(estimate.candidate for estimate in near), *finalists)
+        wanted = dict.fromkeys(name for name in found if name not in anchors)
         known = {name: self._candidates[name] for name in wanted if name in self._candidates}
         failed = {name for name, candidate in known.items() if candidate.model_sha256 is None}
         return [name for name in wanted if name not in failed and self.device.needs_another_job(name)]
