@@ -35,7 +35,7 @@ def score_on_boards(
     What a board cannot do costs no result of the search: it is told. folder: as for `verify`. Raises DataError where
     the data is no longer what the study was begun with.
     """
-    for front in read_fronts(study).devices:
+    for front in read_fronts(study).devices if profilers else ():
         profiler = profilers.get(front.device.name)
         if profiler is None or front.device.simulated:
             continue
