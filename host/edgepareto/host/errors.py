@@ -32,6 +32,7 @@ __all__ = [
     "Refused",
     "StoreError",
     "StudyError",
+    "Unfit",
     "Unreachable",
     "WrongProtocol",
     "WrongUse",
@@ -76,6 +77,10 @@ class Refused(DeviceError, PermissionError): ...
 
 
 class WrongProtocol(DeviceError): ...
+
+
+class Unfit(WrongUse, DeviceError):
+    """The device is there and lacks what its settings ask for."""
 
 
 class DeviceLost(DeviceError, ConnectionError): ...

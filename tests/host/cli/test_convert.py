@@ -37,7 +37,7 @@ def test_json_has_the_errors_and_which_axes_of_the_model_the_files_are(host, pro
     assert 1e-6 < half["relative_error"] < 2e-2
 
 
-def test_64_bit_integers_of_an_input_are_32_bit_ones_in_the_file(host, project: Path):
+def test_64_bit_integers_of_an_input_are_32_bit_ones_in_the_file_once_that_is_agreed_to(host, project: Path):
     table = onnx.numpy_helper.from_array(np.eye(5, dtype=np.float32), "table")
     graph = helper.make_graph(
         [helper.make_node("Gather", ["table", "words"], ["y"])],
@@ -47,7 +47,11 @@ def test_64_bit_integers_of_an_input_are_32_bit_ones_in_the_file(host, project: 
         [table],
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), project / "words.onnx")
-    result = host("convert", "words.onnx", "-o", "words.tflite")
+    refused = host("convert", "words.onnx", "-o", "words.tflite")
+    assert (refused.code, refused.out) == (2, "")
+    assert "words.onnx: words: int64 inputs become int32 in a .tflite file; say --int32-inputs" in refused.err
+    assert not (project / "words.tflite").exists()
+    result = host("convert", "words.onnx", "-o", "words.tflite", "--int32-inputs")
     assert (result.code, result.err) == (0, "")
     assert "input   words (1, 3) int32" in result.out
 
@@ -89,3 +93,25 @@ def test_the_model_itself_is_not_overwritten(host, project: Path):
     result = host("convert", "net.onnx", "-o", "net.onnx", "--shape", "x=1,1,6,6")
     assert result.code == 2
     assert (project / "net.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", ["net.onnx", "calibration.npz", "validation.npz", "edgepareto.toml"])
+@pytest.mark.parametrize("verb", [("convert", "--shape", "x=1,1,6,6"), ("quantize",), ("prune", "--ratio", "0.5")])
+def test_no_output_takes_the_place_of_a_model_of_samples_or_of_settings(
+    host, project: Path, kept: str, verb: tuple[str, ...]
+):
+    before = (project / kept).read_bytes()
+    name, *options = verb
+    result = host(name, "net.onnx", *options, "-o", kept)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.strip().splitlines()) == 1
+    assert (project / kept).read_bytes() == before
+
+
+def test_a_file_has_the_ending_of_its_format_and_a_tflite_file_is_no_onnx_model(host, project: Path):
+    result = host("convert", "net.onnx", "--shape", "x=1,1,6,6", "-o", "half.onnx")
+    assert (result.code, result.err) == (2, "host: half.onnx: convert writes .tflite files; name it half.tflite\n")
+    assert host("convert", "net.onnx", "--shape", "x=1,1,6,6", "-o", "net.tflite").code == 0
+    again = host("convert", "net.tflite", "-o", "again.tflite")
+    assert again.code == 2
+    assert "net.tflite: is a .tflite file; give the .onnx file that it was made from" in again.err

@@ -169,7 +169,7 @@ def test_batches_are_cut_by_clock_mode_in_the_order_asked(bench: Bench) -> None:
             board(),
             "its agent has no onnxruntime-cuda (it has onnxruntime, litert)",
         ),
-        ({"precisions": ("fp16",)}, board(), "pi1: no fp16 in onnxruntime: it has fp32, int8"),
+        ({"precisions": ("fp16",)}, board(), "pi1: no fp16 in onnxruntime: that runtime can have fp32, int8"),
         ({"clock_modes": ("600MHz",)}, board(), "--clock-modes 600MHz: its owner allows none"),
         ({"clock_modes": ("1GHz",)}, board(clock_modes=("600MHz",)), "--clock-modes 1GHz: it has 600MHz"),
         ({"threads": ()}, FakeDevice(name="pi1", protocol=2), "runs all candidates alike; upgrade it with host deploy"),
@@ -252,3 +252,25 @@ def test_too_few_samples_to_learn_ranges_from_leave_int8_out_and_refuse_it_by_na
     np.savez(str(bench.config.data.calibration), x=few)
     with pytest.raises(WrongUse, match=r"no int8 in onnxruntime: its ranges are learnt from 8 .* or more, there are 7"):
         searched(bench, board(), precisions=("int8",))
+
+
+def test_a_search_that_is_refused_leaves_no_folder_and_one_that_is_not_may_begin_there(bench: Bench) -> None:
+    with pytest.raises(WrongUse):
+        searched(bench, board(), threads=(8,))
+    assert not bench.config.study.exists()
+    searched(bench, board(), measurements=8)
+    with pytest.raises(WrongUse, match="this study exists"):
+        searched(bench, board(), threads=(8,))
+    assert bench.config.study.exists()
+
+
+def test_the_smallest_budget_measures_pruned_models_among_the_ways_to_run_the_unpruned_one(bench: Bench) -> None:
+    (front,) = searched(bench, board(), measurements=8, **ALL).devices
+    dense = front.dense.candidate.genome.widths
+    assert sum(p.candidate.genome.widths != dense for p in (*front.front, *front.others)) >= 3
+
+
+def test_all_clock_modes_of_a_board_without_any_is_told(bench: Bench) -> None:
+    searched(bench, board(), measurements=8, clock_modes=())
+    told = [event.text for event in bench.events if isinstance(event, StudyNotice)]
+    assert "pi1: no clock modes: its owner allows none (docs/boards.md)" in told

@@ -8,12 +8,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
 from edgepareto.host.api.calibration import calibration_feeds, require_quantisable
 from edgepareto.host.api.models import Model
+from edgepareto.host.api.precious_files import precious_files
 from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.config.section import did_you_mean
-from edgepareto.host.errors import ConfigError
+from edgepareto.host.errors import ConfigError, ModelError, WrongUse
 from edgepareto.host.export import (
     fix_every_size,
     input_tensors,
@@ -21,7 +24,6 @@ from edgepareto.host.export import (
     output_must_be_writable,
     read_model,
     require_sound,
-    weight_files,
     write_whole,
 )
 from edgepareto.host.views import ConvertReport, FileTensor
@@ -42,6 +44,7 @@ def convert(
     precision: str = "fp32",
     calibration: str | Path | None = None,
     shapes: Sequence[str] = (),
+    int32_inputs: bool = False,
     settings: str | Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ConvertReport:
@@ -50,7 +53,8 @@ def convert(
     output: None writes no file; `report.content` has it. precision: fp32; fp16, weights of half the size that are
     computed with in 32 bits; int8, as `quantize` says, inputs and outputs stay floats. calibration: samples for the
     comparison, and for int8's ranges; None: the settings' own, else seeded numbers, but not for int8.
-    shapes: as typed, "x=1,3,224,224"; an open batch must be given.
+    shapes: as typed, "x=1,3,224,224"; an open batch must be given. int32_inputs: whole numbers of 64 bits become ones
+    of 32, which a caller of the file must then give; without it such a model is refused.
     Raises ConfigError for wrong options, int8 without calibration or without litert-quantizer, ModelError for a model
     that is broken, open in a size, or that LiteRT cannot express so, DataError for calibration that does not fit,
     WrongUse for an output that cannot be written or would overwrite an input, EvaluationError where the outputs differ.
@@ -67,9 +71,11 @@ def convert(
     named = "the model" if not isinstance(model, (str, Path)) else str(model)
     target = None if output is None else Path(output)
     if target is not None:
+        if target.suffix == ".onnx":
+            raise WrongUse(f"{target}: convert writes .tflite files; name it {target.with_suffix('.tflite').name}")
         output_must_be_writable(target)
-        if target.exists() and isinstance(model, (str, Path)):
-            must_not_overwrite(target, Path(model), *weight_files(Path(model)))
+        if target.exists():
+            must_not_overwrite(target, *precious_files(chosen, model))
     tell = on_progress or _ignore
     tell("reading the model")
     if isinstance(model, (str, Path)):
@@ -78,6 +84,8 @@ def convert(
         require_sound(model, named)
         opened = model
     fixed = fix_every_size(opened, chosen.data.shapes)
+    if not int32_inputs:
+        _refuse_int64(fixed, named)
     if precision == "int8":
         version = metadata.version(LIBRARY)
         require_quantisable(fixed, named, runtime="litert", library=LIBRARY, version=version)
@@ -121,6 +129,15 @@ def convert(
         file=target,
         doubts=doubts,
     )
+
+
+def _refuse_int64(model: onnx.ModelProto, named: str) -> None:
+    wide = [tensor.name for tensor in input_tensors(model) if np.dtype(tensor.dtype) == np.int64]
+    if wide:
+        raise ModelError(
+            f"{named}: {', '.join(wide)}: int64 inputs become int32 in a .tflite file; say --int32-inputs if whoever "
+            "runs it will give these, or keep to ONNX Runtime"
+        )
 
 
 def _file_tensors(tensors: Mapping[str, LiteTensor]) -> tuple[FileTensor, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from edgepareto.host.accuracy import Dataset, load_dataset
 from edgepareto.host.api.group_ratios import ratios_per_group, read_group_ratios
+from edgepareto.host.api.precious_files import precious_files
 from edgepareto.host.config import Flags, Settings, read_settings
 from edgepareto.host.config.section import did_you_mean
 from edgepareto.host.domain import CRITERIA, RECOVERIES, Genome
@@ -20,7 +21,6 @@ from edgepareto.host.export import (
     output_must_be_writable,
     read_model,
     require_sound,
-    weight_files,
     write_model_bytes,
 )
 from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
@@ -193,12 +193,8 @@ def _group_ratios(given: Mapping[str, float] | str | Path | None) -> tuple[Mappi
 
 def _inputs(model: Model, group_ratios: Mapping[str, float] | str | Path | None, chosen: Settings) -> list[Path]:
     """Files that an output must not replace."""
-    inputs = [] if chosen.data.calibration is None else [Path(chosen.data.calibration)]
-    if isinstance(group_ratios, (str, Path)):
-        inputs.append(Path(group_ratios))
-    if not isinstance(model, onnx.ModelProto):
-        inputs += [Path(model), *weight_files(Path(model))]
-    return inputs
+    ratios = [Path(group_ratios)] if isinstance(group_ratios, (str, Path)) else []
+    return [*precious_files(chosen, model), *ratios]
 
 
 def _prepared(analysis: Analysis, images: Images | None, criterion: str) -> PreparedModel:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgepareto.host.api.calibration import calibration_feeds, require_quantisable
 from edgepareto.host.api.models import Model
+from edgepareto.host.api.precious_files import precious_files
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.errors import WrongUse
 from edgepareto.host.export import (
@@ -18,7 +19,6 @@ from edgepareto.host.export import (
     read_model,
     require_known_shapes,
     require_sound,
-    weight_files,
     write_whole,
 )
 from edgepareto.host.views import QuantizeReport
@@ -56,8 +56,8 @@ def quantize(
         if target.suffix == ".tflite":
             raise WrongUse(f"{target}: quantize writes .onnx files; host convert --precision int8 writes a .tflite")
         output_must_be_writable(target)
-        if target.exists() and isinstance(model, (str, Path)):
-            must_not_overwrite(target, Path(model), *weight_files(Path(model)))
+        if target.exists():
+            must_not_overwrite(target, *precious_files(chosen, model))
     tell = on_progress or _ignore
     tell("reading the model")
     if isinstance(model, (str, Path)):

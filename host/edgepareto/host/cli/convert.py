@@ -32,6 +32,9 @@ def convert(
     ] = "fp32",
     calibration: CalibrationOption = None,
     shape: ShapeOption = None,
+    int32_inputs: Annotated[
+        bool, typer.Option("--int32-inputs", help="int64 inputs become int32 ones; without it they are refused.")
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     quiet: QuietOption = False,
@@ -51,6 +54,7 @@ def convert(
             precision=precision,
             calibration=calibration,
             shapes=shape or (),
+            int32_inputs=int32_inputs,
             settings=settings_file(),
             on_progress=on_progress,
         )

@@ -82,7 +82,8 @@ class Section:
         return tuple(value)
 
     def several(self, key: str, known: Sequence[str] | None = None) -> tuple[str, ...] | None:
-        """A list of words, or one text with commas between them; () for the word "all". known: which there are."""
+        """A list of words, or one text with commas between them; () for the word "all". known: which there are, and the
+        order in which they come back."""
         value = self._take(key)
         if value is None:
             return None
@@ -97,7 +98,7 @@ class Section:
         for word in words:
             if known is not None and word not in known:
                 raise self.error(key, f"{word} is none of {', '.join(known)}, {ALL}{did_you_mean(word, known)}")
-        return tuple(dict.fromkeys(words))
+        return tuple(dict.fromkeys(words)) if known is None else tuple(word for word in known if word in words)
 
     def sizes(self, key: str) -> tuple[int, ...] | None:
         value = self._take(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import zip_longest
 
 from edgepareto.host.domain.deployment import AS_SET, Deployment, DeploymentGenes
 
@@ -84,8 +85,8 @@ class SearchSpace:
         return self._run_as_usual(min(g.widths, key=lambda w: (abs(w - ratio * g.channels), w)) for g in self.genes)
 
     def seeds(self) -> tuple[Genome, ...]:
-        """What a search begins with: the dense model in every format, on the usual threads and on the most, and the
-        uniform ladder, whose rungs take turns at all of these. One way to run it: the dense model and the ladder."""
+        """What a search begins with: the dense model in every format, on the usual threads and on the most, and in turn
+        with these the uniform ladder, whose rungs take turns at all of these ways. One way to run it: the ladder."""
         offered = self.deployments
         threads = dict.fromkeys((offered.usual_threads, offered.threads[-1]))
         ways = [
@@ -95,9 +96,10 @@ class SearchSpace:
             for runtime, precision in offered.formats
         ]
         dense, *rungs = self.ladder()
-        first = (replace(dense, deployment=way) for way in ways)
-        turns = (replace(rung, deployment=ways[turn % len(ways)]) for turn, rung in enumerate(rungs))
-        return tuple(dict.fromkeys((*first, *turns)))
+        turns = [replace(rung, deployment=ways[turn % len(ways)]) for turn, rung in enumerate(rungs)]
+        others = [replace(dense, deployment=way) for way in ways[1:]]
+        mixed = (seed for pair in zip_longest(turns, others) for seed in pair if seed is not None)
+        return tuple(dict.fromkeys((replace(dense, deployment=ways[0]), *mixed)))
 
     def ladder(self, rungs: int = LADDER_RUNGS, lowest_ratio: float = LADDER_LOWEST_RATIO) -> tuple[Genome, ...]:
         """The uniform ladder: one keep ratio for all groups, evenly from 1 to `lowest_ratio`, duplicates dropped."""

@@ -34,6 +34,12 @@ def export_candidate(
 ) -> ExportedModel:
     """Copy a candidate's model file to `output` and write `output`.json. WrongUse where either may not be written."""
     card_file = output.with_name(f"{output.name}.json")
+    if {output.suffix, model_file.suffix} == {".onnx", ".tflite"}:
+        way = device_front.deployment(point)
+        raise WrongUse(
+            f"{output}: {point.candidate.id} ran as {way.runtime} {way.precision}, its file is a {model_file.suffix}; "
+            f"name it {output.with_suffix(model_file.suffix).name}"
+        )
     output_must_be_writable(output)
     output_must_be_writable(card_file)
     if not model_file.is_file():

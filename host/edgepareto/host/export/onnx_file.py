@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 SMALLEST_MODEL_BYTES = 16
+LITE_IDENTIFIER = b"TFL3"  # tensorflow/lite/schema/schema.fbs
 LARGEST_MODEL_BYTES = 2**31 - 1  # protobuf's limit for one message; a board gets single files only
 
 
@@ -162,6 +163,8 @@ def _read(path: Path) -> bytes:
 def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
     if len(data) < SMALLEST_MODEL_BYTES:
         raise ModelError(f"{path}: is no ONNX model, it holds {len(data)} bytes; was the download or export cut off?")
+    if data[4:8] == LITE_IDENTIFIER:
+        raise ModelError(f"{path}: is a .tflite file; give the .onnx file that it was made from")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import DeviceInfo, DeviceName
 from edgepareto.host.domain.deployment import ON_A_DEVICE
-from edgepareto.host.errors import DeviceError
+from edgepareto.host.errors import Unfit
 from edgepareto.host.fleet.channel import ask_device_info, channel_for, open_channel, open_stub
 from edgepareto.host.fleet.lease import WAIT_S, HeldLease
 from edgepareto.host.fleet.line import Line
@@ -143,19 +143,19 @@ def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
         return
     known = ", ".join(runtime.name for runtime in info.runtimes) or "none"
     if info.simulated:
-        raise DeviceError(
+        raise Unfit(
             f"{device.name}: a simulated {info.board} has no runtime {device.runtime} (it has {known}); choose one "
             f"of its own under [devices.{device.name}]"
         )
     name, provider = ON_A_DEVICE[device.runtime]
     without_gpu = info.runtime(name)
     if without_gpu is not None:
-        raise DeviceError(
+        raise Unfit(
             f"{device.name}: runtime {device.runtime}: its {name} {without_gpu.version} lacks {provider} (it has "
             f"{', '.join(without_gpu.providers)}); give the wheel that is made for this board's GPU, for a Jetson "
             f"NVIDIA's: host deploy {device.name} --wheelhouse FOLDER (docs/runtimes.md)"
         )
-    raise DeviceError(
+    raise Unfit(
         f"{device.name}: its agent has no runtime {device.runtime} (it has {known}); "
         "install it there: pip install 'edgepareto[agent]'"
     )
@@ -163,7 +163,7 @@ def _check_runtime(device: DeviceConfig, info: DeviceInfo) -> None:
 
 def _check_threads(device: DeviceConfig, info: DeviceInfo) -> None:
     if device.threads is not None and device.threads > info.cpu_count:
-        raise DeviceError(
+        raise Unfit(
             f"{device.name}: threads is {device.threads}, this board has {info.cpu_count} cores; "
             f"set 1 to {info.cpu_count} under [devices.{device.name}]"
         )

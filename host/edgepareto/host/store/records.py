@@ -77,7 +77,7 @@ class StudyIdentity:
                 ("validation data (sha256)", self.validation_sha256, other.validation_sha256),
                 ("test data (sha256)", self.test_sha256, other.test_sha256),
                 *((f"data {f.name}", getattr(self.data, f.name), getattr(other.data, f.name)) for f in _kept_data()),
-                *((f.name, getattr(self.search, f.name), getattr(other.search, f.name)) for f in fields(SearchConfig)),
+                *((f.name, *(_told(f.name, of.search) for of in (self, other))) for f in fields(SearchConfig)),
             )
             if mine != theirs and name not in BUDGETS
         ]
@@ -210,6 +210,14 @@ class BatchRecord:
     round: int
     number: int
     traces: tuple[ProfileTrace, ...]
+
+
+def _told(name: str, search: SearchConfig) -> object:
+    """As a user would type it."""
+    value = getattr(search, name)
+    if name not in CHOICES:
+        return value
+    return "as set" if value is None else ",".join(map(str, value)) or "all"
 
 
 def genome_record(genome: Genome) -> GenomeRecord:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from edgepareto.host.config import SearchConfig
+from edgepareto.host.config import FILE_NAME, SearchConfig
+from edgepareto.host.config.values import is_function
 from edgepareto.host.domain import (
     Candidate,
     CandidateId,
@@ -80,11 +81,17 @@ def stored_search(study: Path) -> SearchConfig | None:
 
 
 def irreplaceable(study: Path) -> tuple[Path, ...]:
-    """What no output may overwrite: the study's database and models, and the base model it was begun with."""
+    """What no output may overwrite: the study's database and models, and the model, samples and settings that it was
+    begun with."""
     with StudyStore.open_for_reading(study) as store:
         identity = store.identity()
     own = (study / STUDY_FILE, study / MODELS_FOLDER)
-    return own if identity is None else (*own, Path(identity.model))
+    if identity is None:
+        return own
+    data = identity.data
+    places = (data.calibration, data.validation, data.test)
+    samples = (Path(place) for place in places if place is not None and not is_function(place))
+    return (*own, Path(identity.model), *samples, study.parent / FILE_NAME)
 
 
 def candidate_model(study: Path, candidate: CandidateId) -> Path:

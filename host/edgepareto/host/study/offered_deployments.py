@@ -51,7 +51,7 @@ def offered_deployments(
     return DeploymentGenes(
         formats=formats,
         threads=threads,
-        clock_modes=_clock_modes(search.clock_modes, device, info),
+        clock_modes=_clock_modes(search.clock_modes, device, info, tell),
         usual_threads=usual if usual in threads else threads[-1],
     )
 
@@ -68,9 +68,8 @@ def _formats(
         missing = None if info.runtime(runtime) else f"its agent has no {runtime}"
         if missing and (by_name[0] or search.runtimes is None):
             has = ", ".join(known.name for known in info.runtimes) or "none"
-            raise WrongUse(
-                f"{device.name}: --runtimes {runtime}: {missing} (it has {has}); install it there or drop it"
-            )
+            way_out = "drop it" if info.simulated else "install it there or drop it"
+            raise WrongUse(f"{device.name}: --runtimes {runtime}: {missing} (it has {has}); {way_out}")
         if missing:
             continue
         for precision in precisions or WORTH_A_GENE[runtime]:
@@ -90,7 +89,7 @@ def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelPr
     installed = info.runtime(runtime)
     assert installed is not None, "looked for before"
     if precision not in POSSIBLE[runtime]:
-        return f"it has {', '.join(POSSIBLE[runtime])}"
+        return f"that runtime can have {', '.join(POSSIBLE[runtime])}"
     if installed.lacks_figures(ON_A_DEVICE[runtime][1], precision):
         return f"the simulated {info.board} has no figures of it"
     if runtime == LITERT:
@@ -118,9 +117,9 @@ def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelPr
 
 
 def _threads(asked: Sequence[int] | None, device: DeviceConfig, info: DeviceInfo) -> tuple[int, ...]:
-    cores = info.cpu_count
     if asked is None:
         return (0,)
+    cores = info.cpu_count
     too_many = [count for count in asked if count > cores]
     if too_many:
         raise WrongUse(
@@ -133,12 +132,15 @@ def _threads(asked: Sequence[int] | None, device: DeviceConfig, info: DeviceInfo
     return tuple(sorted({*few, *powers, cores}))
 
 
-def _clock_modes(asked: Sequence[str] | None, device: DeviceConfig, info: DeviceInfo) -> tuple[str, ...]:
+def _clock_modes(asked: Sequence[str] | None, device: DeviceConfig, info: DeviceInfo, tell: Tell) -> tuple[str, ...]:
     if asked is None:
         return ("",)
     offered = info.clock_modes
+    if not asked and not offered:
+        tell(StudyNotice(text=f"{device.name}: no clock modes: its owner allows none (docs/boards.md)"))
+        return ("",)
     if not asked:
-        return offered or ("",)
+        return offered
     unknown = [mode for mode in asked if mode not in offered]
     if unknown:
         raise WrongUse(

@@ -7,6 +7,7 @@ latency does.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import uuid
@@ -82,6 +83,7 @@ def run_study(
             search_space(inputs, planned_steps(inputs, config, device).by_group, device.name)
     tell = _one_at_a_time(listener)
     with ExitStack() as stack:
+        stack.enter_context(_leaving_nothing_refused(config.study))
         store = stack.enter_context(StudyStore.open_for_search(config.study))
         if store.identity() is None:
             store.forget_failed_start()
@@ -166,6 +168,18 @@ def _anchors(workshop: Workshop, space: SearchSpace, inputs: StudyInputs) -> dic
         if (failure := workshop.candidates[name].failure) is not None:
             raise EvaluationError(f"{inputs.task.model}: the unpruned model itself cannot be used: {failure}")
     return {mode: workshop.candidates[name] for mode, name in zip(genomes, names, strict=True)}
+
+
+@contextmanager
+def _leaving_nothing_refused(study: Path) -> Iterator[None]:
+    """A study that was refused before it began is no folder either, where there was none."""
+    was_there = study.exists()
+    try:
+        yield
+    except WrongUse:
+        if not was_there and not StudyStore.exists(study):
+            shutil.rmtree(study, ignore_errors=True)
+        raise
 
 
 @contextmanager

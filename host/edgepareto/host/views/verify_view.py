@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from edgepareto.host.domain.deployment import Deployment
 from edgepareto.host.domain.verified import Verified, VerifiedDevice
-from edgepareto.host.views.figures import UNKNOWN, metric_text, percent, points_text
+from edgepareto.host.views.figures import UNKNOWN, deployment_text, metric_text, percent, points_text
 from edgepareto.host.views.fitting import Fitting
 from rich import box
 from rich.console import RenderableType
@@ -55,18 +54,13 @@ def _table(found: VerifiedDevice, *, narrow: bool = False) -> Table:
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("candidate", "runs as") else "right")
     for one in found.candidates:
         numbers = (percent(one.on_host), percent(one.on_board), points_text(one.difference))
-        table.add_row(one.candidate, _way(one.deployment), *numbers, _verdict(one))
+        table.add_row(one.candidate, deployment_text(one.deployment, short=narrow), *numbers, _verdict(one))
     return table
 
 
 def _title(found: VerifiedDevice) -> str:
     simulated = ["simulated"] if found.device.simulated else []
     return " · ".join([found.device.name, found.device.board, *simulated, metric_text(found.metric)])
-
-
-def _way(deployment: Deployment) -> str:
-    precision = "" if deployment.precision == "fp32" else f" {deployment.precision}"
-    return f"{deployment.runtime}{precision}"
 
 
 def _verdict(one: Verified) -> Text:

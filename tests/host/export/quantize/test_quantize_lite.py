@@ -84,3 +84,9 @@ def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ConfigError, match=r"pip install 'edgepareto\[quantize\]'") as raised:
         quantize_lite(lite, feeds, method=Method.STATIC, name="resnet")
     assert missing_lite_quantizer() == str(raised.value)
+
+
+def test_samples_that_are_all_the_same_teach_no_ranges_and_are_refused() -> None:
+    _, lite, feeds = converted("resnet_basic.dynamo")
+    with pytest.raises(DataError, match="the first 8 are all the same"):
+        quantize_lite(lite, [feeds[0]] * FEWEST_SAMPLES, method=Method.STATIC, name="net")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from edgepareto.host.errors import DataError
 from edgepareto.host.export.parity import Feed
 
@@ -20,4 +21,10 @@ def calibrating(feeds: Sequence[Feed]) -> Sequence[Feed]:
             f"int8 learns the ranges of activations from calibration samples; there are {len(feeds)}, it needs "
             f"{FEWEST_SAMPLES} and uses up to {CALIBRATION_SAMPLES}; give more, labels are not needed"
         )
-    return feeds[:CALIBRATION_SAMPLES]
+    used = feeds[:CALIBRATION_SAMPLES]
+    if all(np.array_equal(feed[name], used[0][name]) for feed in used[1:] for name in feed):
+        raise DataError(
+            f"int8 learns the ranges of activations from calibration samples, and the first {len(used)} are all the "
+            "same; give samples as the model will meet them"
+        )
+    return used
