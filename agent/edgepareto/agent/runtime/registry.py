@@ -1,4 +1,4 @@
-"""Runtimes by name, imported when chosen, so that a board needs only the libraries it uses."""
+"""What a worker runs its model with: a real runtime, or a simulated board's stand-in for it, chosen by name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from edgepareto.agent.errors import Status, WorkerError
+from edgepareto.agent.runtime.real_runtimes import RUNTIME_NAMES, open_real_runtime
 from edgepareto.agent.runtime.runtime import Runtime, RuntimeOptions
 
-__all__ = ["RUNTIME_NAMES", "open_runtime"]
-
-_RUNTIMES = {
-    "onnxruntime": ("edgepareto.agent.runtime.onnx_runtime", "OnnxRuntime"),
-    "litert": ("edgepareto.agent.runtime.litert_runtime", "LiteRuntime"),
-}
-RUNTIME_NAMES = tuple(_RUNTIMES)
+__all__ = ["open_runtime"]
 
 
 def open_runtime(options: RuntimeOptions, *, board: Path | None, job: str) -> Runtime:
@@ -25,18 +20,12 @@ def open_runtime(options: RuntimeOptions, *, board: Path | None, job: str) -> Ru
     job: candidate/purpose/attempt, which keys a simulated board's noise.
     Raises WorkerError: an unknown name, its library is not installed, or the simulated board has no costs of it.
     """
-    if options.name not in _RUNTIMES:
-        known = ", ".join(RUNTIME_NAMES)
-        raise WorkerError(Status.LOAD_FAILED, f"runtime {options.name!r} is unknown here; known: {known}")
+    if board is None or options.name not in RUNTIME_NAMES:
+        return open_real_runtime(options)
     try:
-        if board is not None:
-            simulated = importlib.import_module("edgepareto.agent.simulation.runtime").SimulatedRuntime
-            return cast("Callable[[RuntimeOptions, Path, str], Runtime]", simulated)(options, board, job)
-        module, name = _RUNTIMES[options.name]
-        real = getattr(importlib.import_module(module), name)
-        return cast("Callable[[RuntimeOptions], Runtime]", real)(options)
+        simulated = importlib.import_module("edgepareto.agent.simulation.runtime").SimulatedRuntime
     except ImportError as error:
         raise WorkerError(
-            Status.LOAD_FAILED,
-            f"runtime {options.name!r} cannot be imported ({error}); install edgepareto[agent] on the board",
+            Status.LOAD_FAILED, f"a simulated board cannot be imported ({error}); install edgepareto[agent]"
         ) from error
+    return cast("Callable[[RuntimeOptions, Path, str], Runtime]", simulated)(options, board, job)

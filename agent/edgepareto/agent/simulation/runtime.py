@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from edgepareto.agent.errors import Status, WorkerError
 from edgepareto.agent.runtime.litert_runtime import LiteRuntime
-from edgepareto.agent.runtime.registry import open_runtime
+from edgepareto.agent.runtime.real_runtimes import open_real_runtime
 from edgepareto.agent.runtime.runtime import OperatorCost, RuntimeOptions, RuntimeUsed
 from edgepareto.agent.simulation.board_file import read_settings
 from edgepareto.agent.simulation.clock import BoardTime
@@ -63,7 +63,7 @@ class SimulatedRuntime:
         self._time = BoardTime(board, settings)
         # One thread: only the outputs come from it, and this machine's cores are not the board's.
         stand_in = _STAND_INS.get(options.provider, options.provider)
-        self._real = open_runtime(replace(options, threads=1, provider=stand_in), board=None, job=job)
+        self._real = open_real_runtime(replace(options, threads=1, provider=stand_in))
         self._model: Path | None = None
         self._latency_ns: float | None = None
         self._drawn = 0  # blocks of runs
