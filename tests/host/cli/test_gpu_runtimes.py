@@ -54,7 +54,7 @@ def test_a_model_is_measured_by_tensorrt_beside_the_same_board_without_it(host):
 )
 def test_a_device_without_the_gpu_is_told_in_a_line(host, device: str, told: str):
     result = host("profile", "net.onnx", "--devices", device)
-    assert (result.code, result.out) == (1, "")
+    assert (result.code, result.out) == (2, "")
     assert told in result.err
 
 

@@ -81,7 +81,7 @@ def test_a_simulated_board_takes_tflite_files_by_figures_of_their_own(host, proj
 
 def test_a_device_without_the_runtime_is_told_in_a_line(host, project: Path):
     result = host("profile", "net.onnx", "--devices", "nano")
-    assert result.code == 1
+    assert result.code == 2
     assert (
         "nano: a simulated jetson-nano has no runtime litert (it has onnxruntime); choose one of its own under "
         "[devices.nano]" in result.err

@@ -92,7 +92,7 @@ def _odd_models(project: Path) -> None:
             "there are 7, it needs 8 and uses up to 32",
         ),
         (
-            ("convert", "net.onnx", "-o", "out.onnx", *CONVERT[4:], "--calibration", "few.npz"),
+            ("convert", "net.onnx", "-o", "out.tflite", *CONVERT[4:], "--calibration", "few.npz"),
             "there are 7, it needs 8 and uses up to 32",
         ),
         (("quantize", "net.onnx", "-o", "out.tflite"), "host convert --precision int8 writes a .tflite"),
@@ -101,7 +101,7 @@ def _odd_models(project: Path) -> None:
         (("quantize", "doubles.onnx", "-o", "out.onnx"), "doubles.onnx: holds float64, int8 is made from float32"),
         (("quantize", "gru.onnx", "-o", "out.onnx"), "gru.onnx: no int8 for onnxruntime: no runtime has GRU"),
         (
-            ("convert", "gru.onnx", "-o", "out.onnx", "--precision", "int8"),
+            ("convert", "gru.onnx", "-o", "out.tflite", "--precision", "int8"),
             "gru.onnx: no int8 for litert: no runtime has",
         ),
     ],
