@@ -108,6 +108,7 @@ class SearchSpace:
 
     def decode(self, indices: Sequence[int]) -> Genome:
         """Total: any vector of integers, one per gene, gives a genome; indices past either end mean that end."""
+        assert len(indices) == len(self.sizes)
         clipped = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self.sizes, strict=True)]
         chosen = dict(zip(self._varied, clipped[len(self.genes) :], strict=True))
         return Genome(
