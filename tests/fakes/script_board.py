@@ -5,6 +5,7 @@ Everything else is real: the script, the shell, the files. `trip` makes the next
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -125,7 +126,8 @@ class ScriptBoard:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.killpg(running.pid, signal.SIGKILL)
-        os.kill(int((self.fake / "hangs").read_text()), signal.SIGKILL)  # timeout gives it a group of its own
+        with contextlib.suppress(ProcessLookupError):  # timeout gives it a group of its own, or had not yet
+            os.kill(int((self.fake / "hangs").read_text()), signal.SIGKILL)
         running.communicate()
         (self.fake / "hangs").unlink()
         (self.fake / "hang").unlink()

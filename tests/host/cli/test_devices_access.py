@@ -174,7 +174,8 @@ def test_unlock_of_an_agent_that_cannot_is_one_line(host, board, monkeypatch) ->
     from edgepareto.agent.lease import LeaseBook
 
     monkeypatch.setattr(LeaseBook, "acquire", LeaseBook.acquire)
-    monkeypatch.setattr(ProfilerServicer, "Unlock", ProfilerServicer.Unlock)
+    for name in ("Unlock", "ComputeOutputs"):  # put back when this test ends
+        monkeypatch.setattr(ProfilerServicer, name, getattr(ProfilerServicer, name))
     speak_protocol(1)
     done = host("devices", "unlock", "bench", "--yes")
     assert done.code == 1
