@@ -93,6 +93,11 @@ class Dataset:
             feed[name] = values[0] if batch == 0 else values
         return feed
 
+    def run_feeds(self, most: int) -> list[dict[str, Array]]:
+        """Of the first runs, `run_feed` each: at most that many, and none that only repeats the last sample."""
+        runs = -(-len(self) // max(1, *self.batches.values()))
+        return [self.run_feed(index) for index in range(min(most, runs))]
+
     def first(self, count: int) -> Dataset:
         """The first `count` samples, all where there are fewer."""
         return self._only(slice(count))

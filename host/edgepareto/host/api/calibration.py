@@ -39,8 +39,7 @@ def calibration_feeds(
     dataset = load_dataset(
         chosen.data.calibration, chosen.data, input_tensors(model), folder=chosen.folder, labelled=False
     )
-    runs = -(-len(dataset) // max(1, *dataset.batches.values()))
-    return [dataset.run_feed(index) for index in range(min(CALIBRATION_SAMPLES, runs))], dataset.scale_doubts()
+    return [*dataset.run_feeds(CALIBRATION_SAMPLES)], dataset.scale_doubts()
 
 
 def require_quantisable(model: onnx.ModelProto, name: str, *, runtime: str, library: str, version: str) -> None:

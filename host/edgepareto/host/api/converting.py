@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from edgepareto.host.api.calibration import calibration_feeds, require_quantisable
-from edgepareto.host.api.models import Model
+from edgepareto.host.api.models import Model, name_of, opened_model
 from edgepareto.host.api.precious_files import precious_files
 from edgepareto.host.api.sample_inputs import SAMPLE_INPUTS, sample_inputs
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.config.section import did_you_mean
+from edgepareto.host.domain import PRECISIONS
 from edgepareto.host.errors import ConfigError, ModelError, WrongUse
 from edgepareto.host.export import (
     fix_every_size,
     input_tensors,
     must_not_overwrite,
     output_must_be_writable,
-    read_model,
-    require_sound,
     write_whole,
 )
 from edgepareto.host.views import ConvertReport, FileTensor
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "convert"]
 
-PRECISIONS = ("fp32", "fp16", "int8")
 LIBRARY = "ai-edge-litert"
 
 
@@ -68,7 +66,7 @@ def convert(
         raise ConfigError(f"--precision {precision}: is not known; choose {', '.join(PRECISIONS)}{guess}")
     flags = Flags(calibration=None if calibration is None else str(calibration), shapes=tuple(shapes))
     chosen = read_settings(None if settings is None else Path(settings), flags)
-    named = "the model" if not isinstance(model, (str, Path)) else str(model)
+    named = name_of(model)
     target = None if output is None else Path(output)
     if target is not None:
         if target.suffix == ".onnx":
@@ -78,12 +76,7 @@ def convert(
             must_not_overwrite(target, *precious_files(chosen, model))
     tell = on_progress or _ignore
     tell("reading the model")
-    if isinstance(model, (str, Path)):
-        opened = read_model(Path(model))
-    else:
-        require_sound(model, named)
-        opened = model
-    fixed = fix_every_size(opened, chosen.data.shapes)
+    fixed = fix_every_size(opened_model(model), chosen.data.shapes)
     if not int32_inputs:
         _refuse_int64(fixed, named)
     if precision == "int8":

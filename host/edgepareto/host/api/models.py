@@ -27,7 +27,7 @@ from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
 from edgepareto.host.views import PruneReport
 from numpy.typing import NDArray
 
-__all__ = ["Model", "inspect", "prune"]
+__all__ = ["Model", "inspect", "name_of", "opened_model", "prune"]
 
 IMAGES = 512  # what a search repairs with; more gain little (docs/pruning.md)
 UNCALIBRATED_CRITERIA = ("l1", "l2")
@@ -43,7 +43,7 @@ def inspect(model: Model, *, on_progress: Callable[[str], None] | None = None) -
     """
     tell = on_progress or _ignore
     tell("reading the model")
-    opened = _opened(model)
+    opened = opened_model(model)
     tell("looking for what can be pruned")
     return analyse(opened)
 
@@ -89,7 +89,7 @@ def prune(
     analysis = inspect(model, on_progress=tell)
     if not analysis.groups:
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in analysis.frozen) or "it has no layer with channels"
-        raise ModelError(f"{_name(model)}: nothing can be pruned ({reasons})")
+        raise ModelError(f"{name_of(model)}: nothing can be pruned ({reasons})")
     ratios = ratios_per_group(per_group, analysis, default=ratio or 0.0, source=source)
     dataset = _dataset(analysis, chosen) if recipe.needs_calibration or calibration is not None else None
     images = dataset.first(IMAGES).feed(slice(None)) if dataset is not None and recipe.needs_calibration else None
@@ -132,14 +132,14 @@ def _ignore(words: str) -> None:
     """Nobody waits."""
 
 
-def _opened(model: Model) -> onnx.ModelProto:
+def opened_model(model: Model) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
-        require_sound(model, _name(model))
+        require_sound(model, name_of(model))
         return model
     return read_model(Path(model))
 
 
-def _name(model: Model) -> str:
+def name_of(model: Model) -> str:
     return "the model" if isinstance(model, onnx.ModelProto) else str(model)
 
 

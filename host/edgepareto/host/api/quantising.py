@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgepareto.host.api.calibration import calibration_feeds, require_quantisable
-from edgepareto.host.api.models import Model
+from edgepareto.host.api.models import Model, name_of, opened_model
 from edgepareto.host.api.precious_files import precious_files
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.errors import WrongUse
@@ -16,9 +16,7 @@ from edgepareto.host.export import (
     fix_input_shapes,
     must_not_overwrite,
     output_must_be_writable,
-    read_model,
     require_known_shapes,
-    require_sound,
     write_whole,
 )
 from edgepareto.host.views import QuantizeReport
@@ -50,7 +48,7 @@ def quantize(
 
     flags = Flags(calibration=None if calibration is None else str(calibration), shapes=tuple(shapes))
     chosen = read_settings(None if settings is None else Path(settings), flags)
-    named = "the model" if not isinstance(model, (str, Path)) else str(model)
+    named = name_of(model)
     target = None if output is None else Path(output)
     if target is not None:
         if target.suffix == ".tflite":
@@ -60,12 +58,7 @@ def quantize(
             must_not_overwrite(target, *precious_files(chosen, model))
     tell = on_progress or _ignore
     tell("reading the model")
-    if isinstance(model, (str, Path)):
-        opened = read_model(Path(model))
-    else:
-        require_sound(model, named)
-        opened = model
-    fixed = fix_input_shapes(opened, chosen.data.shapes)
+    fixed = fix_input_shapes(opened_model(model), chosen.data.shapes)
     require_known_shapes(fixed)
     require_quantisable(fixed, named, runtime=LIBRARY, library=LIBRARY, version=metadata.version(LIBRARY))
     feeds, doubts = calibration_feeds(fixed, chosen)

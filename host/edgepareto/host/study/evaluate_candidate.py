@@ -159,8 +159,7 @@ class CandidateEvaluator:
         from edgepareto.host.export.quantize import CALIBRATION_SAMPLES
 
         assert self._calibration is not None, "checked before a search begins"
-        runs = min(CALIBRATION_SAMPLES, len(self._calibration))
-        return [self._calibration.run_feed(index) for index in range(runs)]
+        return self._calibration.run_feeds(CALIBRATION_SAMPLES)
 
     def score(self, sha256: str, way: Deployment, split: Split) -> Score:
         """A made model's score, of the very file that runs. Raises EvaluationError."""
