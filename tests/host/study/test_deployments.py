@@ -73,8 +73,14 @@ def test_a_file_is_made_scored_and_sent_once_however_it_is_run(bench: Bench) -> 
     for candidate in made:
         by_file.setdefault(scored_once(candidate), set()).add((candidate.model_sha256, candidate.accuracy))
     assert all(len(found) == 1 for found in by_file.values())
-    # two processes may score one file in both formats of 32 bits at the same time
-    assert len(files) <= on_validation - len(tested) <= len(files) + 4
+    assert on_validation == len(files) + len(tested), "with one process, each once on validation and once on test"
+    sent: dict[tuple[object, ...], set[str]] = {}
+    by_id = {candidate.id: candidate for candidate in made}
+    for entry in (e for batch in device.asked for e in (batch.anchor, *batch.entries)):
+        genome = by_id[entry.candidate].genome
+        recipe = by_id[entry.candidate].recipe
+        sent.setdefault((genome.widths, genome.deployment.format, recipe), set()).add(entry.model_sha256)
+    assert all(len(found) == 1 for found in sent.values()), "other threads are the same bytes, which a board has"
     ways = {point.candidate.genome.deployment.format for point in (*front.front, *front.others)}
     assert ways == {("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8")}
     assert all(point.candidate.genome.deployment.precision == "int8" for point in front.front[:1])

@@ -61,3 +61,23 @@ def test_a_name_that_lacks_the_test_score_of_its_file_gets_it_whatever_others_ha
         workshop.score_on_test([CandidateId(name) for name in names])
         assert {name: known.test_accuracy for name, known in store.candidates().items()} == {"one": 0.75, "two": 0.75}
     assert scorer.asked == [("f", Split.TEST)]
+
+
+def test_formats_of_32_bits_are_scored_once_on_test_and_8_bits_on_their_own(tmp_path: Path) -> None:
+    scorer = Scorer()
+    ways = {
+        "onnx": Deployment(),
+        "lite": Deployment(runtime="litert"),
+        "many": Deployment(threads=4),
+        "int8": Deployment(runtime="litert", precision="int8"),
+    }
+    with StudyStore.open_for_search(tmp_path) as store:
+        for name, way in ways.items():
+            genome = Genome(widths=(8,), deployment=way)
+            store.save_candidate(
+                Candidate(id=CandidateId(name), genome=genome, recipe=Recipe(images=8), accuracy=0.8, model_sha256="f")
+            )
+        workshop = Workshop(None, store, InThisThread(scorer))  # type: ignore[arg-type]  # no inputs: nothing is made
+        workshop.score_on_test([CandidateId(name) for name in ("lite", "onnx", "int8")])
+        assert len(scorer.asked) == 2
+        assert {store.candidates()[CandidateId(name)].test_accuracy for name in ways} == {0.75}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 __all__ = [
@@ -48,6 +48,10 @@ class Deployment:
     @property
     def format(self) -> Format:
         return (self.runtime, self.precision)
+
+    def on_device(self, threads: int) -> Deployment:
+        """threads: that the device is set to, which count where the deployment does not say."""
+        return replace(self, threads=self.threads or threads)
 
 
 AS_SET = Deployment()  # ONNX Runtime, 32 bits, and all else as the device is set

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edgepareto.host.domain.candidate import Candidate
 from edgepareto.host.domain.circumstances import Circumstances
@@ -93,8 +93,7 @@ class DeviceFront:
 
     def deployment(self, point: FrontPoint) -> Deployment:
         """How it ran here, with the threads that it had."""
-        way = point.candidate.genome.deployment
-        return replace(way, threads=way.threads or self.threads)
+        return point.candidate.genome.deployment.on_device(self.threads)
 
     @property
     def varies_deployments(self) -> bool:

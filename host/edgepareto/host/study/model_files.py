@@ -87,9 +87,7 @@ def batch_entry(candidate: Candidate, models: Path, *, threads: int, purpose: Pu
         model=model,
         model_sha256=sha256 if is_onnx_file_itself(way) else sha256_of(model),
         expected_outputs=expected_outputs_file(models, sha256, way),
-        deployment=Deployment(
-            runtime=way.runtime, precision=way.precision, threads=way.threads or threads, clock_mode=way.clock_mode
-        ),
+        deployment=way.on_device(threads),
         inputs=inputs_file(models, way),
         relative_tolerance=RELATIVE_TOLERANCE[way.precision],
     )

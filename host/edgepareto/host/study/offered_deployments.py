@@ -72,8 +72,9 @@ def _formats(
             raise WrongUse(f"{device.name}: --runtimes {runtime}: {missing} (it has {has}); {way_out}")
         if missing:
             continue
+        unexpressible = _unexpressible(model) if runtime == LITERT else None
         for precision in precisions or WORTH_A_GENE[runtime]:
-            why = _why_not(runtime, precision, info, model, samples)
+            why = _why_not(runtime, precision, info, model, samples, unexpressible)
             if why is None:
                 found.append((runtime, precision))
             else:
@@ -85,22 +86,29 @@ def _formats(
     return tuple(sorted(dict.fromkeys(found), key=lambda one: (one[0] != device.runtime, one[1] != "fp32")))
 
 
-def _why_not(runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelProto, samples: int) -> str | None:
+def _unexpressible(model: onnx.ModelProto) -> str | None:
+    """What LiteRT lacks; converting tells, so once for all precisions."""
+    from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
+
+    try:
+        require_expressible(model, "the model")
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def _why_not(
+    runtime: str, precision: str, info: DeviceInfo, model: onnx.ModelProto, samples: int, unexpressible: str | None
+) -> str | None:
+    """unexpressible: why the runtime cannot have the model at all."""
     installed = info.runtime(runtime)
     assert installed is not None, "looked for before"
     if precision not in POSSIBLE[runtime]:
         return f"that runtime can have {', '.join(POSSIBLE[runtime])}"
     if installed.lacks_figures(ON_A_DEVICE[runtime][1], precision):
         return f"the simulated {info.board} has no figures of it"
-    if runtime == LITERT:
-        from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
-
-        try:
-            require_expressible(model, "the model")
-        except ModelError as error:
-            return str(error)
-    if precision == "fp32":
-        return None
+    if unexpressible is not None or precision == "fp32":
+        return unexpressible
     from edgepareto.host.export.quantize import FEWEST_SAMPLES, missing_lite_quantizer, model_kind, refusal
 
     if precision == "int8" and samples < FEWEST_SAMPLES:

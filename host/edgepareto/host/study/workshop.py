@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import RLock
 
+from edgepareto.host.accuracy import Score
 from edgepareto.host.domain import AS_SET, Candidate, CandidateId, Deployment, Genome, Recipe, candidate_id
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.store import StudyStore
@@ -41,6 +42,11 @@ class _Build:
     @property
     def pruned(self) -> _Build:
         return replace(self, way=AS_SET)
+
+    @property
+    def scored(self) -> _Build:
+        """Whose score it has: in 32 bits the gate has shown that every format is the pruned model."""
+        return self.pruned if self.way.precision == AS_SET.precision else self
 
 
 class Workshop:
@@ -116,7 +122,7 @@ class Workshop:
     def score_on_test(self, names: Iterable[CandidateId]) -> None:
         """What was scored before is not again. Raises EvaluationError."""
         wanted = [self.candidates[name] for name in names]
-        found = {self._builds[c.id]: c.model_sha256 for c in wanted if c.test_accuracy is None}
+        found = {self._builds[c.id].scored: c.model_sha256 for c in wanted if c.test_accuracy is None}
         made: Future[None] = Future()
         made.set_result(None)
         scores = [
@@ -184,22 +190,38 @@ class Workshop:
         if candidate.model_sha256 is None or candidate.accuracy is not None or candidate.failure is not None:
             return
         with self._lock:
-            same = self._known(build.pruned) if build.way.precision == AS_SET.precision else None
+            score = self._known_score(build, candidate.model_sha256)
         try:
-            if same is not None and same.accuracy is not None and same.model_sha256 == candidate.model_sha256:
-                accuracy, hits = same.accuracy, same.validation_hits
-            else:
+            if score is None:
                 score = preparer.score(candidate.model_sha256, build.way, Split.VALIDATION)
-                accuracy, hits = score.value, score.hits
         except EvaluationError as error:
-            self._keep_of_all(build, failure=str(error))
+            failure = str(error)
+            self._change([build], lambda known: replace(known, failure=failure))
         else:
-            self._keep_of_all(build, accuracy=accuracy, validation_hits=hits)
+            value, hits = score.value, score.hits
+            self._change([build], lambda known: replace(known, accuracy=value, validation_hits=hits))
+
+    def _known_score(self, build: _Build, sha256: str) -> Score | None:
+        """Of this file, or of another format with the same score."""
+        for known in (self._known(other) for other in self._scored_alike(build)):
+            if known is not None and known.accuracy is not None and known.model_sha256 == sha256:
+                return Score(value=known.accuracy, hits=known.validation_hits)
+        return None
+
+    def _scored_alike(self, build: _Build) -> list[_Build]:
+        return [other for other in self._formats[build.pruned] if other.scored == build.scored]
 
     def _test_of(self, build: _Build, sha256: str) -> Callable[[Preparer], None]:
         def score(preparer: Preparer) -> None:
             found = preparer.score(sha256, build.way, Split.TEST)
-            self._keep_of_all(build, test_accuracy=found.value, test_hits=found.hits)
+            self._change(
+                self._scored_alike(build),
+                lambda known: (
+                    replace(known, test_accuracy=found.value, test_hits=found.hits)
+                    if known.model_sha256 == sha256
+                    else known
+                ),
+            )
 
         return score
 
@@ -212,11 +234,12 @@ class Workshop:
     def _are_there(self, sha256: str, way: Deployment) -> bool:
         return all(file.is_file() for file in files_of(self._inputs.task.models, sha256, way))
 
-    def _keep_of_all(self, build: _Build, **news: float | bytes | str | None) -> None:
+    def _change(self, builds: Iterable[_Build], change: Callable[[Candidate], Candidate]) -> None:
+        """Every candidate in the table that is one of these files."""
         with self._lock:
-            for name in self._named[build]:
+            for name in (name for build in builds for name in self._named[build]):
                 if name in self.candidates:
-                    self._keep(replace(self.candidates[name], **news))  # type: ignore[arg-type]  # its own fields
+                    self._keep(change(self.candidates[name]))
 
     def _keep(self, candidate: Candidate) -> None:
         self._store.save_candidate(candidate)
