@@ -54,6 +54,38 @@ def test_a_search_measures_tflite_files_and_export_writes_one(host, project: Pat
     assert host("export", "--device", "lite", "-o", "small.tflite").code == 0
 
 
+def test_runtime_precision_and_threads_are_searched_as_flags_or_settings_say(host, project: Path):
+    settings = project / "edgepareto.toml"
+    settings.write_text(settings.read_text() + '[devices.four]\nsimulate = "raspberry-pi-4b"\nstep = 2\n')
+    words = ("search", "--devices", "four", "--measurements", "10", "--population", "4")
+    found = host(*words, "--runtimes", "all", "--precisions", "all", "--threads", "1,4", "--clock-modes", "1800MHz")
+    assert found.code == 0, found.err
+    assert "four: no int8 in onnxruntime: the simulated raspberry-pi-4b has no figures of it" in found.err
+    assert "run as" in found.out
+    (device,) = json.loads(host("front", "--format", "json").out)["devices"]
+    assert {point["threads"] for point in (device["dense"], *device["front"])} <= {1, 4}
+    assert device["dense"]["clock_mode"] == "1800MHz"
+    lite = next(point for point in device["front"] if point["runtime"] == "litert")
+    assert host("front", "--format", "csv").out.count("litert") >= 1
+    wrong = host("export", "--device", "four", "--pick", lite["candidate"], "-o", "small.onnx")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "its file is a .tflite; name it small.tflite" in wrong.err
+    assert host("export", "--device", "four", "--pick", lite["candidate"], "-o", "small.tflite").code == 0
+    card = json.loads((project / "small.tflite.json").read_text())
+    assert [card[name] for name in ("runtime", "precision", "threads", "clock_mode")] == [
+        lite[name] for name in ("runtime", "precision", "threads", "clock_mode")
+    ]
+    other = host(*words, "--runtimes", "all", "--precisions", "fp32", "--threads", "1,4", "--resume")
+    assert other.code == 2
+    assert "precisions: all, fp32" in other.err
+    settings.write_text(settings.read_text().replace("[search]", '[search]\nthreads = [1, "many"]', 1))
+    told = host(*words, "--study", "elsewhere")
+    assert told.code == 2
+    assert "threads = " in told.err
+    assert 'must be "all" or numbers of threads, 1 or more, as in 1,2,4' in told.err
+    assert not (project / "elsewhere").exists()
+
+
 def test_what_litert_cannot_express_is_refused_before_a_study_begins(host, project: Path):
     model = read_model(project / "net.onnx")
     last = model.graph.output[0].name
