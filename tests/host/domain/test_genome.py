@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from edgepareto.host.domain import (
+    BranchGene,
     ChannelGene,
     Deployment,
     DeploymentGenes,
+    GeneKind,
     Genome,
+    PruningSpace,
     Recipe,
-    SearchSpace,
     allowed_widths,
     candidate_id,
 )
@@ -32,26 +35,78 @@ deployments = st.builds(
     st.sets(st.integers(1, 8), min_size=1, max_size=4),
     st.lists(st.sampled_from(["", "600MHz", "1800MHz"]), min_size=1, unique=True),
 )
+
+
+def nested(groups: int, parts: list[tuple[int, int]]) -> tuple[BranchGene, ...]:
+    """Branch i holds the groups of its part and of the branches before it that its part holds whole, as (from, to)."""
+    spans = [sorted((a % (groups + 1), b % (groups + 1))) for a, b in parts]
+    return tuple(
+        BranchGene(
+            name=f"b{i}",
+            inside=tuple(range(*span)),
+            branches=tuple(
+                j
+                for j, (low, high) in enumerate(spans)
+                if span[0] <= low < high <= span[1] and (spans[j] != span) and j != i
+            ),
+        )
+        for i, span in enumerate(spans)
+    )
+
+
 spaces = st.builds(
-    lambda found, ways: SearchSpace(genes=tuple(found), deployments=ways),
+    lambda found, ways, parts: PruningSpace(genes=tuple(found), deployments=ways, branches=nested(len(found), parts)),
     st.lists(genes, min_size=1, max_size=6),
     st.just(DeploymentGenes()) | deployments,
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=4),
 )
 
 
 @given(spaces, st.data())
 def test_any_indices_decode_to_an_allowed_genome_and_encoding_inverts_it(
-    space: SearchSpace, data: st.DataObject
+    space: PruningSpace, data: st.DataObject
 ) -> None:
     indices = [data.draw(st.integers(-5, size + 5)) for size in space.sizes]
     genome = space.decode(indices)
     assert len(space.kinds) == len(indices)
     assert all(width in gene.widths for width, gene in zip(genome.widths, space.genes, strict=True))
     assert space.decode(space.encode(genome)) == genome
+    assert space.encode(genome) == space.canonical(indices)
+    assert space.kinds.count(GeneKind.BRANCH) == len(space.branches)
+
+
+@given(spaces, st.data())
+def test_what_is_inside_a_dropped_branch_makes_no_other_genome(space: PruningSpace, data: st.DataObject) -> None:
+    indices = [data.draw(st.integers(0, size - 1)) for size in space.sizes]
+    first = len(space.genes)
+    for place, branch in enumerate(space.branches, start=first):
+        if indices[place]:
+            continue
+        inside = [*branch.inside, *(first + inner for inner in branch.branches)]
+        others = [
+            data.draw(st.integers(0, size - 1)) if at in inside else index
+            for at, (index, size) in enumerate(zip(indices, space.sizes, strict=True))
+        ]
+        genome = space.decode(others)
+        assert genome == space.decode(indices)
+        assert all(genome.widths[at] == space.genes[at].widths[0] for at in branch.inside)
+        assert {branch.name, *(space.branches[inner].name for inner in branch.branches)} <= set(genome.dropped)
 
 
 @given(spaces)
-def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchSpace) -> None:
+def test_probes_change_one_gene_of_the_half_width_rung_and_repeat_nothing(space: PruningSpace) -> None:
+    rung, probes = space.uniform(0.5), space.probes()
+    assert len(set(probes)) == len(probes) <= len(space.genes) + len(space.branches)
+    assert rung not in probes
+    for branch in space.branches:
+        assert space.without(rung, branch.name) in probes
+    for place, gene in enumerate(space.genes):
+        if min(gene.widths) <= gene.channels / 4 < gene.channels / 2 <= gene.channels - 8:
+            assert sum(probe.widths[place] < rung.widths[place] and not probe.dropped for probe in probes) == 1
+
+
+@given(spaces)
+def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: PruningSpace) -> None:
     rungs = space.ladder()
     assert rungs[0] == space.dense()
     assert len(set(rungs)) == len(rungs) <= 20
@@ -60,7 +115,7 @@ def test_the_ladder_starts_dense_never_widens_and_repeats_nothing(space: SearchS
 
 
 @given(spaces)
-def test_seeds_are_the_ladder_run_in_turn_in_every_way_and_the_dense_model_in_each(space: SearchSpace) -> None:
+def test_seeds_are_the_ladder_run_in_turn_in_every_way_and_the_dense_model_in_each(space: PruningSpace) -> None:
     seeds, offered = space.seeds(), space.deployments
     assert seeds[0] == space.dense()
     assert len(set(seeds)) == len(seeds)
@@ -102,9 +157,18 @@ def test_every_way_to_run_it_is_another_candidate_and_the_usual_one_is_named_as_
     names = [candidate_id("a", Genome(widths=(8,), deployment=way), Recipe(), "x") for way in ways]
     assert len(set(names)) == len(ways)
     assert names[0] == "1dda4ba04e91"  # another value would lose every stored study
+    assert names[2] == "307250d1f5f9"
+
+
+def test_a_network_without_a_branch_is_another_candidate() -> None:
+    genomes = [Genome(widths=(8,), dropped=dropped) for dropped in ((), ("a",), ("b",), ("a", "b"))]
+    genomes += [replace(genome, deployment=Deployment(threads=2)) for genome in genomes]
+    assert len({candidate_id("a", genome, Recipe(), "x") for genome in genomes}) == 8
 
 
 def test_a_width_that_is_not_allowed_is_no_genome_of_the_space() -> None:
-    space = SearchSpace(genes=(ChannelGene(name="g", channels=16, widths=(8, 16)),))
+    space = PruningSpace(genes=(ChannelGene(name="g", channels=16, widths=(8, 16)),))
     with pytest.raises(ValueError, match="not in tuple"):
         space.encode(Genome(widths=(12,)))
+    with pytest.raises(ValueError, match="layer1: no branch of this space"):
+        space.encode(Genome(widths=(8,), dropped=("layer1",)))

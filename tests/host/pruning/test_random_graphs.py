@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from edgepareto.host.domain import Genome, SearchSpace
+from edgepareto.host.domain import Genome, PruningSpace
 from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
 from edgepareto.host.pruning.inference import ORT_ERRORS
 from edgepareto.host.pruning.slice_model import kept_classes
@@ -44,7 +44,7 @@ def batches(model: onnx.ModelProto) -> list[int]:
     return [fixed] if fixed else [1, 2]
 
 
-def genomes(draw: Callable[[st.SearchStrategy[int]], int], space: SearchSpace) -> list[Genome]:
+def genomes(draw: Callable[[st.SearchStrategy[int]], int], space: PruningSpace) -> list[Genome]:
     """All at their smallest, each of a few alone at its smallest, and any."""
     dense = space.dense().widths
     smallest = [gene.widths[0] for gene in space.genes]

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgepareto.host.domain import ChannelGene, DeploymentGenes, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain import ChannelGene, DeploymentGenes, Genome, PruningSpace, allowed_widths
 from edgepareto.host.search import ALGORITHM_NAMES, HypervolumeScale, Outcome, Search, hypervolume, search_seed
 
 EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name != "random")
 
 
-def space_of(*channels: int, step: int = 8) -> SearchSpace:
-    return SearchSpace(
+def space_of(*channels: int, step: int = 8) -> PruningSpace:
+    return PruningSpace(
         genes=tuple(
             ChannelGene(name=f"g{i}", channels=c, widths=allowed_widths(range(1, c + 1), step))
             for i, c in enumerate(channels)
@@ -34,7 +34,7 @@ def costs_of(genome: Genome) -> tuple[float, float, float]:
     return error, float(np.log(latency)), float(np.log(2 * latency + 0.1 * kept[0]))
 
 
-def run(algorithm: str, generations: int, seed: int = 0, space: SearchSpace = SPACE) -> list[Outcome]:
+def run(algorithm: str, generations: int, seed: int = 0, space: PruningSpace = SPACE) -> list[Outcome]:
     search = Search(algorithm, space, objectives=3, limits=0, population=20, seed=seed)
     told: list[Outcome] = []
     for _ in range(generations):

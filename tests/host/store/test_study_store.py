@@ -18,6 +18,7 @@ from edgepareto.host.domain import (
     CandidateId,
     Conditions,
     Constraints,
+    Deployment,
     DeviceInfo,
     DeviceName,
     Genome,
@@ -136,8 +137,9 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         model_sha256="f",
         validation_hits=b"\x03\0\0\0\xa0",
     )
-    failed = Candidate(id=CandidateId("b"), genome=Genome(widths=(8, 8)), recipe=Recipe(), failure="singular")
-    asked = (Genome(widths=(8, 16)), Genome(widths=(16, 16)))
+    shorter = Genome(widths=(8, 8), dropped=("layer1.0", "layer2.1"))
+    failed = Candidate(id=CandidateId("b"), genome=shorter, recipe=Recipe(), failure="singular")
+    asked = (Genome(widths=(8, 16)), shorter, replace(shorter, deployment=Deployment(threads=2)))
     with StudyStore.open_for_search(tmp_path / "new" / "study") as store:
         store.save_identity(IDENTITY)
         store.save_device(DEVICE)

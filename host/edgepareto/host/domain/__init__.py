@@ -16,7 +16,7 @@ from edgepareto.host.domain.deployment import (
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
-from edgepareto.host.domain.genome import ChannelGene, GeneKind, Genome, SearchSpace, allowed_widths
+from edgepareto.host.domain.genome import BranchGene, ChannelGene, GeneKind, Genome, PruningSpace, allowed_widths
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.job import Job, JobEnergy, JobLatency, reduce_trace
@@ -47,6 +47,7 @@ __all__ = [
     "AnchorBaseline",
     "Batch",
     "BatchEntry",
+    "BranchGene",
     "Candidate",
     "CandidateId",
     "ChannelGene",
@@ -78,12 +79,12 @@ __all__ = [
     "OperatorTime",
     "PowerWindow",
     "ProfileTrace",
+    "PruningSpace",
     "Purpose",
     "Recipe",
     "Repeatability",
     "RuntimeUsed",
     "RuntimeVersion",
-    "SearchSpace",
     "Shrinkage",
     "Status",
     "StudyFronts",

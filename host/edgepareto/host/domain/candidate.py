@@ -59,4 +59,6 @@ def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_s
     inputs = [base_sha256, list(genome.widths), recipe.criterion, recipe.recovery, recipe.images, calibration_sha256]
     if genome.deployment != AS_SET:  # else it is named as before there were others
         inputs.append(asdict(genome.deployment))
+    if genome.dropped:
+        inputs.append(list(genome.dropped))
     return CandidateId(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12])

@@ -1,4 +1,4 @@
-"""What a search may vary: one gene per channel group, how the model is run, and the genome that fixes them all."""
+"""What a search may vary: a gene per channel group and per branch, how the model is run; a genome fixes them all."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from itertools import zip_longest
 
 from edgepareto.host.domain.deployment import AS_SET, Deployment, DeploymentGenes
 
-__all__ = ["ChannelGene", "GeneKind", "Genome", "SearchSpace", "allowed_widths"]
+__all__ = ["BranchGene", "ChannelGene", "GeneKind", "Genome", "PruningSpace", "allowed_widths"]
 
 ONLY_AS_SET = DeploymentGenes()
 LADDER_RUNGS = 20
 LADDER_LOWEST_RATIO = 0.2
+PROBED_RATIO, PROBED_CUT = 0.5, 0.25  # the rung that a search probes single genes on, and what one group is cut to
+ABSENT, PRESENT = 0, 1  # the indices of a branch: the larger, the more network, as with widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genome:
-    """widths: kept channels per group, in the order of the search space's genes."""
+    """widths: kept channels per group, in the order of the space's genes. dropped: names of the branches that are left
+    out as a whole, in alphabetical order."""
 
     widths: tuple[int, ...]
     deployment: Deployment = AS_SET
+    dropped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.dropped == tuple(sorted(set(self.dropped))), self.dropped
+
+    def is_pruned_like(self, other: Genome) -> bool:
+        """The same network, however it is run."""
+        return (self.widths, self.dropped) == (other.widths, other.dropped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,44 +48,61 @@ class ChannelGene:
         assert self.widths[-1] == self.channels, "the original width stays allowed"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchGene:
+    """A branch that may be left out. inside: places of the channel genes that vanish with it; branches: of the branch
+    genes that do, however deep they lie in it."""
+
+    name: str
+    inside: tuple[int, ...] = ()
+    branches: tuple[int, ...] = ()
+
+
 class GeneKind(str, Enum):
-    """What an index of an encoded genome means: widths and threads are ordered, formats and clock modes are not; the
-    first two alone change the file."""
+    """What an index of an encoded genome means: widths, branches and threads are ordered, formats and clock modes are
+    not; the first three alone change the file."""
 
     WIDTH = "width"
+    BRANCH = "branch"
     FORMAT = "format"
     THREADS = "threads"
     CLOCK_MODE = "clock mode"
 
     @property
     def is_ordered(self) -> bool:
-        return self in (GeneKind.WIDTH, GeneKind.THREADS)
+        return self in (GeneKind.WIDTH, GeneKind.BRANCH, GeneKind.THREADS)
 
     @property
     def changes_the_file(self) -> bool:
-        return self in (GeneKind.WIDTH, GeneKind.FORMAT)
+        return self in (GeneKind.WIDTH, GeneKind.BRANCH, GeneKind.FORMAT)
 
 
 DEPLOYMENT_KINDS = (GeneKind.FORMAT, GeneKind.THREADS, GeneKind.CLOCK_MODE)  # in the order of DeploymentGenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSpace:
-    """deployments: what of it has a single choice is no gene."""
+class PruningSpace:
+    """deployments: what of it has a single choice is no gene.
+
+    An encoded genome has one index per width, then one per branch, then one per part of the deployment that varies.
+    """
 
     genes: tuple[ChannelGene, ...]
     deployments: DeploymentGenes = ONLY_AS_SET
+    branches: tuple[BranchGene, ...] = ()
 
     @property
     def kinds(self) -> tuple[GeneKind, ...]:
         """Of each index of an encoded genome."""
-        return (*(GeneKind.WIDTH for _ in self.genes), *(DEPLOYMENT_KINDS[place] for place in self._varied))
+        ways = (DEPLOYMENT_KINDS[place] for place in self._varied)
+        return (*(GeneKind.WIDTH for _ in self.genes), *(GeneKind.BRANCH for _ in self.branches), *ways)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many choices each index of an encoded genome has."""
         sizes = self.deployments.sizes
-        return (*(len(gene.widths) for gene in self.genes), *(sizes[place] for place in self._varied))
+        ways = (sizes[place] for place in self._varied)
+        return (*(len(gene.widths) for gene in self.genes), *(PRESENT + 1 for _ in self.branches), *ways)
 
     def dense(self) -> Genome:
         """Unpruned, run as the device usually is."""
@@ -82,7 +110,7 @@ class SearchSpace:
 
     def uniform(self, ratio: float) -> Genome:
         """Every group at the allowed width nearest to `ratio` of its channels."""
-        return self._run_as_usual(min(g.widths, key=lambda w: (abs(w - ratio * g.channels), w)) for g in self.genes)
+        return self._run_as_usual(_nearest(gene, ratio) for gene in self.genes)
 
     def seeds(self) -> tuple[Genome, ...]:
         """What a search begins with: the dense model in every format, on the usual threads and on the most, and in turn
@@ -106,23 +134,57 @@ class SearchSpace:
         ratios = [1 - (1 - lowest_ratio) * rung / (rungs - 1) for rung in range(rungs)]
         return tuple(dict.fromkeys(self.uniform(ratio) for ratio in ratios))
 
-    def decode(self, indices: Sequence[int]) -> Genome:
-        """Total: any vector of integers, one per gene, gives a genome; indices past either end mean that end."""
+    def probes(self) -> tuple[Genome, ...]:
+        """What tells each gene's own worth: the half-width rung with one group in turn cut to a quarter, and with one
+        branch in turn left out; none that is that rung itself, and no duplicates."""
+        rung = self.uniform(PROBED_RATIO)
+        cut = [
+            replace(rung, widths=(*rung.widths[:place], _nearest(gene, PROBED_CUT), *rung.widths[place + 1 :]))
+            for place, gene in enumerate(self.genes)
+        ]
+        shorter = [self.without(rung, branch.name) for branch in self.branches]
+        return tuple(probe for probe in dict.fromkeys((*cut, *shorter)) if probe != rung)
+
+    def without(self, genome: Genome, *names: str) -> Genome:
+        """The genome with these branches left out, and what vanishes with them."""
+        return self.decode(self.encode(replace(genome, dropped=tuple(sorted({*genome.dropped, *names})))))
+
+    def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """The one vector of all that mean the same network. Beyond either end is that end; what lies in a branch that
+        is left out is at its smallest: its groups at their smallest width, its own branches left out as well."""
         assert len(indices) == len(self.sizes)
-        clipped = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self.sizes, strict=True)]
-        chosen = dict(zip(self._varied, clipped[len(self.genes) :], strict=True))
+        found = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self.sizes, strict=True)]
+        first = len(self.genes)
+        for place, branch in enumerate(self.branches, start=first):
+            if found[place] == ABSENT:
+                for vanished in (*branch.inside, *(first + inner for inner in branch.branches)):
+                    found[vanished] = 0
+        return tuple(found)
+
+    def decode(self, indices: Sequence[int]) -> Genome:
+        """Total: any vector of integers, one per gene, gives a genome, the same one as its canonical form."""
+        found = self.canonical(indices)
+        widths, rest = found[: len(self.genes)], found[len(self.genes) :]
+        present, ways = rest[: len(self.branches)], rest[len(self.branches) :]
+        chosen = dict(zip(self._varied, ways, strict=True))
         return Genome(
-            widths=tuple(g.widths[i] for i, g in zip(clipped, self.genes, strict=False)),
+            widths=tuple(gene.widths[i] for i, gene in zip(widths, self.genes, strict=True)),
             deployment=self.deployments.at((chosen.get(0, 0), chosen.get(1, 0), chosen.get(2, 0))),
+            dropped=tuple(sorted(b.name for i, b in zip(present, self.branches, strict=True) if i == ABSENT)),
         )
 
     def encode(self, genome: Genome) -> tuple[int, ...]:
-        """The index of each width, then of each part of the deployment that varies. The inverse of `decode`; ValueError
-        for what is not allowed."""
+        """The inverse of `decode`, canonical for any genome; ValueError for what is not allowed."""
+        unknown = set(genome.dropped) - {branch.name for branch in self.branches}
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))}: no branch of this space")
         deployment = self.deployments.indices(genome.deployment)
-        return (
-            *(g.widths.index(w) for g, w in zip(self.genes, genome.widths, strict=True)),
-            *(deployment[place] for place in self._varied),
+        return self.canonical(
+            (
+                *(g.widths.index(w) for g, w in zip(self.genes, genome.widths, strict=True)),
+                *(ABSENT if branch.name in genome.dropped else PRESENT for branch in self.branches),
+                *(deployment[place] for place in self._varied),
+            )
         )
 
     @property
@@ -132,6 +194,11 @@ class SearchSpace:
 
     def _run_as_usual(self, widths: Iterable[int]) -> Genome:
         return Genome(widths=tuple(widths), deployment=self.deployments.usual)
+
+
+def _nearest(gene: ChannelGene, ratio: float) -> int:
+    """The allowed width nearest to `ratio` of its channels, the smaller one of two."""
+    return min(gene.widths, key=lambda width: (abs(width - ratio * gene.channels), width))
 
 
 def allowed_widths(widths: Sequence[int], step: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from edgepareto.host.domain import ChannelGene, SearchSpace, allowed_widths
+from edgepareto.host.domain import ChannelGene, PruningSpace, allowed_widths
 from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups, share_kept
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
 from edgepareto.host.pruning.equal_blocks import Cells
@@ -56,13 +56,13 @@ class Analysis:
     element_types: Mapping[str, int] = field(repr=False)
     shapes: Mapping[str, Shape] = field(repr=False)
 
-    def search_space(self, step: int | Sequence[int] = 1) -> SearchSpace:
+    def search_space(self, step: int | Sequence[int] = 1) -> PruningSpace:
         """Gene i belongs to groups[i]; its widths: those with a multiple of `step` features, and the original.
 
         step: one for all groups, or one per group.
         """
         steps = [step] * len(self.groups) if isinstance(step, int) else step
-        return SearchSpace(
+        return PruningSpace(
             genes=tuple(
                 ChannelGene(name=group.name, channels=group.channels, widths=_stepped(group, own))
                 for group, own in zip(self.groups, steps, strict=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from edgepareto.host.domain import GeneKind, Genome, SearchSpace
+from edgepareto.host.domain import GeneKind, Genome, PruningSpace
 from numpy.typing import NDArray
 
 __all__ = ["ALGORITHM_NAMES", "Outcome", "Search", "search_seed"]
@@ -44,7 +44,7 @@ class Search:
     """
 
     def __init__(
-        self, algorithm: str, space: SearchSpace, *, objectives: int, limits: int, population: int, seed: int
+        self, algorithm: str, space: PruningSpace, *, objectives: int, limits: int, population: int, seed: int
     ) -> None:
         """objectives, limits: how many costs and violations an outcome carries. algorithm: one of ALGORITHM_NAMES."""
         self._space = space
@@ -129,7 +129,7 @@ class _Evolution:
     def __init__(
         self,
         algorithm: str,
-        space: SearchSpace,
+        space: PruningSpace,
         start: list[tuple[int, ...]],
         archive: set[tuple[int, ...]],
         objectives: int,
@@ -217,7 +217,7 @@ class _Algorithm(Protocol):
 
 
 def _algorithm(
-    name: str, space: SearchSpace, start: NDArray[np.int64], archive: set[tuple[int, ...]], population: int
+    name: str, space: PruningSpace, start: NDArray[np.int64], archive: set[tuple[int, ...]], population: int
 ) -> _Algorithm:
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.algorithms.moo.sms import SMSEMOA

@@ -29,7 +29,7 @@ from edgepareto.host.domain.learned_steps import DEFAULT_STEP, ChannelSteps, Ker
 __all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity", "genome_of", "genome_record"]
 
 DEFAULT_DEPLOYMENTS = DeploymentGenes()
-GenomeRecord: TypeAlias = Any  # JSON: [width, ...] or {"widths": [width, ...], ...}
+GenomeRecord: TypeAlias = Any  # JSON: [width, ...] or {"widths": [width, ...], "dropped": [name, ...], ...}
 CHOICES = ("runtimes", "precisions", "threads", "clock_modes")
 BUDGETS = ("generations", "measurements", "minutes", "workers")  # may change from run to run
 
@@ -221,17 +221,19 @@ def _told(name: str, search: SearchConfig) -> object:
 
 
 def genome_record(genome: Genome) -> GenomeRecord:
-    """The widths alone where it runs as the device is set."""
+    """The widths alone where it runs as the device is set and no branch is left out."""
     widths = list(genome.widths)
-    return widths if genome.deployment == AS_SET else {"widths": widths, **dataclasses.asdict(genome.deployment)}
+    way = {} if genome.deployment == AS_SET else dataclasses.asdict(genome.deployment)
+    dropped = {"dropped": list(genome.dropped)} if genome.dropped else {}
+    return {"widths": widths, **dropped, **way} if dropped or way else widths
 
 
 def genome_of(raw: GenomeRecord) -> Genome:
     """The inverse of `genome_record`."""
     if isinstance(raw, list):
         return Genome(widths=tuple(raw))
-    way = {name: value for name, value in raw.items() if name != "widths"}
-    return Genome(widths=tuple(raw["widths"]), deployment=Deployment(**way))
+    way = {name: value for name, value in raw.items() if name not in ("widths", "dropped")}
+    return Genome(widths=tuple(raw["widths"]), deployment=Deployment(**way), dropped=tuple(raw.get("dropped", ())))
 
 
 def _deployments(config: Mapping[str, object], raw: Mapping[str, Any] | None) -> DeploymentGenes:

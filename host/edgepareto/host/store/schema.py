@@ -11,7 +11,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FIRST_WITH_RUNTIMES = 4  # in a candidate's identity; before, a device had one
 
 TABLES = """
@@ -61,6 +61,8 @@ MIGRATIONS: Mapping[int, str] = {
             PRIMARY KEY (device, candidate)
         );
     """,
+    # JSON, names of the branches that a candidate is without.
+    4: "ALTER TABLE candidates ADD COLUMN dropped TEXT NOT NULL DEFAULT '[]'",
 }
 
 

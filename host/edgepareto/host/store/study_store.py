@@ -49,7 +49,7 @@ ON_A_PATH = "phase != 'remeasure'"
 BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
 CANDIDATE_COLUMNS = (
     "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure, "
-    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error"
+    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error, dropped"
 )
 
 
@@ -150,6 +150,7 @@ class StudyStore:
                 genome=Genome(
                     widths=tuple(json.loads(row[1])),
                     deployment=Deployment(runtime=row[14], precision=row[15], threads=row[16], clock_mode=row[17]),
+                    dropped=tuple(json.loads(row[19])),
                 ),
                 recipe=Recipe(criterion=row[2], recovery=row[3], images=row[4]),
                 accuracy=row[5],
@@ -173,7 +174,7 @@ class StudyStore:
             *(c.id, json.dumps(c.genome.widths), c.recipe.criterion, c.recipe.recovery, c.recipe.images, c.accuracy),
             *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
             *(c.validation_hits, c.test_hits),
-            *(way.runtime, way.precision, way.threads, way.clock_mode, c.output_error),
+            *(way.runtime, way.precision, way.threads, way.clock_mode, c.output_error, json.dumps(c.genome.dropped)),
         )
         with self._writing() as connection:
             connection.execute(

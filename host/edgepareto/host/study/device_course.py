@@ -76,7 +76,7 @@ class DeviceCourse:
         """The genomes on the front, but for the dense model's, which needs no recovery."""
         members = self.device.estimates().front(self._candidates)
         found = (self._candidates[member.candidate].genome for member in members)
-        return [genome for genome in found if genome.widths != self.device.batches.anchor.genome.widths]
+        return [genome for genome in found if not genome.is_pruned_like(self.device.batches.anchor.genome)]
 
     def _to_measure(self, finalists: Sequence[CandidateId]) -> list[CandidateId]:
         """Finalists and everyone near the front who has fewer than two independent jobs; fastest first, finalists last.

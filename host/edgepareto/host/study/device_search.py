@@ -16,7 +16,7 @@ from edgepareto.host.domain import (
     EnergyObjective,
     Genome,
     Incident,
-    SearchSpace,
+    PruningSpace,
 )
 from edgepareto.host.errors import DeviceLost, WrongUse
 from edgepareto.host.search import HypervolumeScale, Search, search_seed
@@ -41,7 +41,7 @@ class DeviceSearch:
     def __init__(
         self,
         batches: DeviceBatches,
-        space: SearchSpace,
+        space: PruningSpace,
         config: SearchConfig,
         candidates: Mapping[CandidateId, Candidate],
         listener: Listener,

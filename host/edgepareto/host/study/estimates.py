@@ -18,8 +18,8 @@ from edgepareto.host.domain import (
     Genome,
     Job,
     Measurement,
+    PruningSpace,
     Repeatability,
-    SearchSpace,
     Shrinkage,
     allowed_widths,
     front,
@@ -99,10 +99,10 @@ def _estimate(candidate: Candidate, measurement: Measurement, energy: EnergyObje
     )
 
 
-def space_of_dense(dense: Genome, step: int | Sequence[int], deployments: DeploymentGenes) -> SearchSpace:
+def space_of_dense(dense: Genome, step: int | Sequence[int], deployments: DeploymentGenes) -> PruningSpace:
     """A device's search space from stored rows alone: the dense genome is every group's channels."""
     steps = (step,) * len(dense.widths) if isinstance(step, int) else step
-    return SearchSpace(
+    return PruningSpace(
         genes=tuple(
             ChannelGene(name=str(i), channels=width, widths=allowed_widths(range(1, width + 1), own))
             for i, (width, own) in enumerate(zip(dense.widths, steps, strict=True))
@@ -118,8 +118,8 @@ def fixed_scale(
     *,
     energy: EnergyObjective | None,
 ) -> HypervolumeScale | None:
-    """The box of what a search begins with (SearchSpace.seeds), from the jobs of generation 0 alone; None before any is
-    measured."""
+    """The box of what a search begins with (PruningSpace.seeds), from the jobs of generation 0 alone; None before any
+    is measured."""
     found = estimate_all(first_generation, candidates, energy=energy, constraints=Constraints())
     rungs = set(seeds)
     costs = [e.costs for name, e in found.objectives.items() if candidates[name].genome in rungs]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
 from edgepareto.host.config import StudyConfig
-from edgepareto.host.domain import LITERT, DeploymentGenes, Recipe, SearchSpace
+from edgepareto.host.domain import LITERT, DeploymentGenes, PruningSpace, Recipe
 from edgepareto.host.errors import ConfigError, ModelError
 from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes
 from edgepareto.host.pruning import Analysis, analyse
@@ -93,7 +93,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
 
 def search_space(
     inputs: StudyInputs, step: int | Sequence[int], device: str, deployments: DeploymentGenes | None = None
-) -> SearchSpace:
+) -> PruningSpace:
     """What may vary on a device of this channel step (of all groups, or one per group), and how models run there; None:
     as the device is set. Raises ModelError where no channel can go."""
     analysis = inputs.analysis

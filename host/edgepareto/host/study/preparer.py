@@ -48,10 +48,11 @@ def _answer(evaluator: CandidateEvaluator, request: dict[str, object]) -> dict[s
     if "score" in request:
         score = evaluator.score(str(request["score"]), way, Split(request["split"]))
         return {"score": score.value, "hits": None if score.hits is None else score.hits.hex()}
-    widths, recipe = request["widths"], request["recipe"]
+    widths, dropped, recipe = request["widths"], request["dropped"], request["recipe"]
     assert isinstance(widths, list)
+    assert isinstance(dropped, list)
     assert isinstance(recipe, dict)
-    genome = Genome(widths=tuple(widths), deployment=way)
+    genome = Genome(widths=tuple(widths), deployment=way, dropped=tuple(dropped))
     name, known = CandidateId(str(request["make"])), Recipe(**recipe)
     pruned = request.get("pruned")
     if pruned is None:

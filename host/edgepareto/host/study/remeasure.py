@@ -200,7 +200,7 @@ def _anchors(store: StudyStore, dense: Candidate) -> dict[str, Candidate]:
     found = {usual.clock_mode: dense}
     for candidate in store.candidates().values():
         way = candidate.genome.deployment
-        is_dense = candidate.genome.widths == dense.genome.widths and candidate.recipe == dense.recipe
+        is_dense = candidate.genome.is_pruned_like(dense.genome) and candidate.recipe == dense.recipe
         if is_dense and way == replace(usual, clock_mode=way.clock_mode):
             found.setdefault(way.clock_mode, candidate)
     return found

@@ -26,7 +26,7 @@ from edgepareto.host.domain import (
     CandidateId,
     DeviceName,
     DeviceProgress,
-    SearchSpace,
+    PruningSpace,
     StudyFronts,
     StudyNotice,
 )
@@ -155,7 +155,7 @@ def _search(
         listener(StudyNotice(text=f"the search ended after {config.search.minutes:g} minutes"))
 
 
-def _anchors(workshop: Workshop, space: SearchSpace, inputs: StudyInputs) -> dict[str, Candidate]:
+def _anchors(workshop: Workshop, space: PruningSpace, inputs: StudyInputs) -> dict[str, Candidate]:
     """The unpruned model as the device usually runs it, once for each clock mode."""
     dense = space.dense()
     genomes = {

@@ -30,6 +30,7 @@ class _Build:
     that."""
 
     widths: tuple[int, ...]
+    dropped: tuple[str, ...]
     recipe: Recipe
     way: Deployment
 
@@ -37,7 +38,7 @@ class _Build:
     def of(cls, genome: Genome, recipe: Recipe) -> _Build:
         way = genome.deployment
         same = AS_SET if is_onnx_file_itself(way) else Deployment(runtime=way.runtime, precision=way.precision)
-        return cls(widths=genome.widths, recipe=recipe, way=same)
+        return cls(widths=genome.widths, dropped=genome.dropped, recipe=recipe, way=same)
 
     @property
     def pruned(self) -> _Build:
