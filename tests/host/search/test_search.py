@@ -9,7 +9,7 @@ import pytest
 from edgepareto.host.domain import ChannelGene, DeploymentGenes, Genome, PruningSpace, allowed_widths
 from edgepareto.host.search import ALGORITHM_NAMES, HypervolumeScale, Outcome, Search, hypervolume, search_seed
 
-EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name != "random")
+EVOLUTIONARY = tuple(name for name in ALGORITHM_NAMES if name not in ("surrogate", "random"))
 
 
 def space_of(*channels: int, step: int = 8) -> PruningSpace:
@@ -48,7 +48,8 @@ def run(algorithm: str, generations: int, seed: int = 0, space: PruningSpace = S
 def test_generation_0_is_the_dense_model_and_the_whole_ladder_even_beyond_the_population(algorithm: str) -> None:
     search = Search(algorithm, SPACE, objectives=3, limits=0, population=5, seed=3)
     first = search.ask()
-    assert first == SPACE.ladder()
+    probes = SPACE.probes() if algorithm == "surrogate" else ()
+    assert first == (*SPACE.ladder(), *probes)
     assert first[0] == SPACE.dense()
 
 
@@ -63,7 +64,8 @@ def test_a_ladder_shorter_than_the_population_is_filled_with_random_genomes(algo
 @pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
 def test_no_genome_is_proposed_twice_and_generations_stay_full(algorithm: str) -> None:
     told = run(algorithm, 8)
-    assert len({outcome.genome for outcome in told}) == len(told) == 8 * 20
+    first = len(SPACE.ladder()) + (len(SPACE.probes()) if algorithm == "surrogate" else 0)
+    assert len({outcome.genome for outcome in told}) == len(told) == first + 7 * 20
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHM_NAMES)
@@ -121,7 +123,7 @@ def test_a_generation_of_failures_alone_ends_no_search() -> None:
         assert len(search.ask()) == 20
 
 
-@pytest.mark.parametrize("algorithm", EVOLUTIONARY)
+@pytest.mark.parametrize("algorithm", (*EVOLUTIONARY, "surrogate"))
 def test_evolution_beats_random_sampling(algorithm: str) -> None:
     scale = HypervolumeScale.spanned_by([costs_of(genome) for genome in SPACE.ladder()])
 

@@ -1,5 +1,6 @@
 """The field's words as frozen values, and the pure rules over them. No I/O."""
 
+from edgepareto.host.domain.axis import Axis
 from edgepareto.host.domain.batch import MAXIMUM_BATCH, AnchorBaseline, Batch, BatchEntry
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES, Candidate, CandidateId, Recipe, candidate_id
 from edgepareto.host.domain.circumstances import Circumstances, circumstances
@@ -16,7 +17,7 @@ from edgepareto.host.domain.deployment import (
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
 from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
-from edgepareto.host.domain.genome import BranchGene, ChannelGene, GeneKind, Genome, PruningSpace, allowed_widths
+from edgepareto.host.domain.genome import BranchGene, ChannelGene, Genome, PruningSpace, allowed_widths
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.job import Job, JobEnergy, JobLatency, reduce_trace
@@ -45,6 +46,7 @@ __all__ = [
     "RUNTIMES",
     "Activity",
     "AnchorBaseline",
+    "Axis",
     "Batch",
     "BatchEntry",
     "BranchGene",
@@ -64,7 +66,6 @@ __all__ = [
     "Estimate",
     "Format",
     "FrontPoint",
-    "GeneKind",
     "Genome",
     "Incident",
     "Interval",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from itertools import zip_longest
 
+from edgepareto.host.domain.axis import Axis
 from edgepareto.host.domain.deployment import AS_SET, Deployment, DeploymentGenes
 
-__all__ = ["BranchGene", "ChannelGene", "GeneKind", "Genome", "PruningSpace", "allowed_widths"]
+__all__ = ["BranchGene", "ChannelGene", "Genome", "PruningSpace", "allowed_widths"]
 
 ONLY_AS_SET = DeploymentGenes()
 LADDER_RUNGS = 20
@@ -58,28 +59,6 @@ class BranchGene:
     branches: tuple[int, ...] = ()
 
 
-class GeneKind(str, Enum):
-    """What an index of an encoded genome means: widths, branches and threads are ordered, formats and clock modes are
-    not; the first three alone change the file."""
-
-    WIDTH = "width"
-    BRANCH = "branch"
-    FORMAT = "format"
-    THREADS = "threads"
-    CLOCK_MODE = "clock mode"
-
-    @property
-    def is_ordered(self) -> bool:
-        return self in (GeneKind.WIDTH, GeneKind.BRANCH, GeneKind.THREADS)
-
-    @property
-    def changes_the_file(self) -> bool:
-        return self in (GeneKind.WIDTH, GeneKind.BRANCH, GeneKind.FORMAT)
-
-
-DEPLOYMENT_KINDS = (GeneKind.FORMAT, GeneKind.THREADS, GeneKind.CLOCK_MODE)  # in the order of DeploymentGenes
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruningSpace:
     """deployments: what of it has a single choice is no gene.
@@ -92,17 +71,24 @@ class PruningSpace:
     branches: tuple[BranchGene, ...] = ()
 
     @property
-    def kinds(self) -> tuple[GeneKind, ...]:
-        """Of each index of an encoded genome."""
-        ways = (DEPLOYMENT_KINDS[place] for place in self._varied)
-        return (*(GeneKind.WIDTH for _ in self.genes), *(GeneKind.BRANCH for _ in self.branches), *ways)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """How many choices each index of an encoded genome has."""
-        sizes = self.deployments.sizes
-        ways = (sizes[place] for place in self._varied)
-        return (*(len(gene.widths) for gene in self.genes), *(PRESENT + 1 for _ in self.branches), *ways)
+    def axes(self) -> tuple[Axis, ...]:
+        """Of each index of an encoded genome. Widths by the part of the channels that they keep."""
+        widths = (
+            Axis(size=len(gene.widths), values=tuple(w / gene.channels for w in gene.widths), is_size=True)
+            for gene in self.genes
+        )
+        branches = (Axis(size=PRESENT + 1, values=(ABSENT, PRESENT), is_size=True) for _ in self.branches)
+        offered = self.deployments
+        ways = (
+            Axis(size=len(offered.formats)),
+            Axis(
+                size=len(offered.threads),
+                values=tuple(math.log2(max(count, 1)) for count in offered.threads),
+                is_free=True,
+            ),
+            Axis(size=len(offered.clock_modes), is_free=True),
+        )
+        return (*widths, *branches, *(ways[place] for place in self._varied))
 
     def dense(self) -> Genome:
         """Unpruned, run as the device usually is."""
@@ -152,8 +138,8 @@ class PruningSpace:
     def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
         """The one vector of all that mean the same network. Beyond either end is that end; what lies in a branch that
         is left out is at its smallest: its groups at their smallest width, its own branches left out as well."""
-        assert len(indices) == len(self.sizes)
-        found = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self.sizes, strict=True)]
+        assert len(indices) == len(self.axes)
+        found = [max(0, min(int(i), axis.size - 1)) for i, axis in zip(indices, self.axes, strict=True)]
         first = len(self.genes)
         for place, branch in enumerate(self.branches, start=first):
             if found[place] == ABSENT:
@@ -189,7 +175,7 @@ class PruningSpace:
 
     @property
     def _varied(self) -> tuple[int, ...]:
-        """Places in DEPLOYMENT_KINDS."""
+        """Places in `DeploymentGenes.sizes`."""
         return tuple(place for place, size in enumerate(self.deployments.sizes) if size > 1)
 
     def _run_as_usual(self, widths: Iterable[int]) -> Genome:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from edgepareto.host.domain import GeneKind
+from edgepareto.host.domain import Axis
 from numpy.typing import NDArray
 from pymoo.core.mating import Mating
 
@@ -25,16 +25,15 @@ Pymoo: TypeAlias = Any  # it has no types
 
 
 class MixedMating(Mating):  # type: ignore[misc]
-    """kinds, sizes: of each index of an encoded genome."""
+    """axes: of each index of an encoded genome."""
 
     def __init__(
-        self, selection: Pymoo, crossover: Pymoo, mutation: Pymoo, *, kinds: Sequence[GeneKind], sizes: Sequence[int],
-        **options: Pymoo,
-    ) -> None:  # fmt: skip
+        self, selection: Pymoo, crossover: Pymoo, mutation: Pymoo, *, axes: Sequence[Axis], **options: Pymoo
+    ) -> None:
         super().__init__(selection, crossover, mutation, **options)
-        self._sizes = np.array(sizes)
-        self._unordered = np.flatnonzero([not kind.is_ordered for kind in kinds])
-        self._of_the_device = np.flatnonzero([not kind.changes_the_file for kind in kinds])
+        self._sizes = np.array([axis.size for axis in axes])
+        self._unordered = np.flatnonzero([axis.values is None for axis in axes])
+        self._of_the_device = np.flatnonzero([axis.is_free for axis in axes])
 
     def _do(
         self, problem: Pymoo, pop: Pymoo, n_offsprings: int, parents: Pymoo = None, random_state: Pymoo = None,

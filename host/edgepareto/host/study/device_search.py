@@ -264,7 +264,7 @@ class DeviceSearch:
         if why is not None:
             self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
-    def _new_search(self) -> Search:
+    def _new_search(self) -> Search[Genome]:
         return Search(
             self._config.algorithm,
             self.space,

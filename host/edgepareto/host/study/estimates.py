@@ -131,7 +131,7 @@ def front_hypervolume(estimates: Estimates, scale: HypervolumeScale | None) -> f
     return None if scale is None else hypervolume([estimate.costs for estimate in estimates.feasible], scale)
 
 
-def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints) -> Outcome:
+def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints) -> Outcome[Genome]:
     """What a search is told of a candidate it asked for; no costs where an objective is unknown."""
     estimate = estimates.objectives.get(candidate.id)
     if estimate is None:

@@ -1,0 +1,275 @@
+"""A search that learns from what it measures: one model per objective, a batch by what it may add to the front.
+
+Genomes are looked for by evolution on optimistic predictions (`objective_model`), started from the front and from the
+best genomes of the models' sums (`descent`); a batch is chosen by the hypervolume it may add (`gain`). Where the models
+predicted the last batches worse than a mean would have, a batch comes from NSGA-II instead. Prior art: ParEGO (Knowles,
+IEEE TEC 10(1), 2006), SMS-EGO (Ponweiser et al., PPSN X, 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from edgepareto.host.domain import Axis
+from edgepareto.host.search.evolution import Evolution, Key
+from edgepareto.host.search.surrogate.descent import best_of_sums
+from edgepareto.host.search.surrogate.gain import Box, most_gain
+from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
+from numpy.typing import NDArray
+
+__all__ = ["Surrogate"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+OPTIMISM = 0.5  # deviations below the mean
+GENERATIONS, CHILDREN = 8, 120  # of the evolution on the models
+EXCHANGE_RATES = 60
+POOL = 300  # genomes that a batch is chosen from
+MARGIN = 0.1  # of the hypervolume's box
+LEAST_POINTS = 8  # known, before anything is modelled
+JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
+SEARCH_EVERY = 2  # batches, for the models' length scales
+LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
+
+
+class Surrogate:
+    """See Strategy. Everything it does follows from the seed and what it was told."""
+
+    def __init__(
+        self,
+        axes: Sequence[Axis],
+        start: Sequence[Key],
+        *,
+        archive: Collection[Key],
+        canonical: Callable[[Key], Key],
+        shares: Sequence[bool],
+        limits: int,
+        features: Features | None,
+        population: int,
+        seed: int,
+    ) -> None:
+        """start: proposed first. population: how many a batch has. shares: per objective, whether its costs are shares
+        of 1, modelled by their log-odds. limits: how many violations are told of each point."""
+        self._axes = axes
+        self._start_with = list(start)
+        self._population = population
+        self._archive = archive
+        self._canonical = canonical
+        self._shares = tuple(shares)
+        self._limits = limits
+        self._random = np.random.default_rng([seed, 2])
+        self._learners = [Learner(axes, features) for _ in range(len(shares) + limits + 1)]
+        self._waiting: list[Key] = []
+        self._keys: list[Key] = []
+        self._costs: list[Sequence[float] | None] = []
+        self._violations: list[Sequence[float]] = []
+        self._predicted: dict[Key, Array] = {}
+        self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
+        self._batches = 0
+
+    @property
+    def explained(self) -> tuple[float, ...] | None:
+        """Per objective: of the variance of the last batches around what was known before, how much was foreseen; None
+        while nothing was proposed by the models. Below 0: worse than the mean."""
+        if not self._judged:
+            return None
+        recent = self._judged[-JUDGED_BATCHES:]
+        missed = np.sum([errors for errors, _ in recent], axis=0)
+        around = np.sum([errors for _, errors in recent], axis=0)
+        return tuple(float(1 - m / a) if a > 0 else 0.0 for m, a in zip(missed, around, strict=True))
+
+    def propose(self) -> list[Key]:
+        """The start, then a batch; fewer where too little is known to model, or nothing more seems to add anything."""
+        if self._start_with:
+            start, self._start_with = self._start_with, []
+            return start
+        count = self._population
+        known = [place for place, costs in enumerate(self._costs) if costs is not None]
+        if len(known) < LEAST_POINTS:
+            return []
+        genomes = np.array([self._keys[place] for place in known])
+        costs = np.array([self._costs[place] for place in known], dtype=float)
+        violations = np.array([self._violations[place] for place in known], dtype=float).reshape(len(known), -1)
+        feasible = np.asarray((violations <= 0).all(axis=1))
+        explained = self.explained
+        if explained is not None and min(explained) < 0:
+            self._judged = self._judged[:-1]  # a batch of NSGA-II, then the models are asked again
+            return self._evolved(count)
+        models = self._fitted(genomes, costs)
+        limits = self._fitted_limits(genomes, violations)
+        self._batches += 1
+        front = costs[feasible] if feasible.any() else np.empty((0, costs.shape[1]))
+        box = Box(_non_dominated(front) if len(front) else costs, MARGIN)
+        start = self._start(genomes, front if len(front) else costs, feasible, models)
+        pool = self._evolution_on_models(start, models, limits)
+        if not len(pool):
+            return []
+        expected, optimistic = self._predict(models, pool)
+        places = np.flatnonzero(self._within(limits, pool))
+        chosen = [int(places[i]) for i in most_gain(front, expected[places], optimistic[places], count, box)]
+        found = [tuple(int(index) for index in pool[place]) for place in chosen]
+        for key, place in zip(found, chosen, strict=True):
+            self._predicted[key] = expected[place]
+        return found
+
+    def complete(self, keys: Sequence[Key]) -> None:
+        self._waiting = list(keys)
+
+    def learn(self, costs: Sequence[Sequence[float] | None], violations: Sequence[Sequence[float]]) -> None:
+        keys = self._waiting
+        known = np.array([row for row in self._costs if row is not None], dtype=float)
+        foreseen = [
+            (self._predicted.pop(key), np.asarray(row, dtype=float))
+            for key, row in zip(keys, costs, strict=True)
+            if row is not None and key in self._predicted
+        ]
+        if foreseen:
+            predicted, measured = (self._modelled(np.array(rows)) for rows in zip(*foreseen, strict=True))
+            middle = self._modelled(known).mean(axis=0)
+            self._judged.append((((predicted - measured) ** 2).sum(axis=0), ((middle - measured) ** 2).sum(axis=0)))
+        self._keys += keys
+        self._costs += costs
+        self._violations += violations
+
+    def _fitted(self, genomes: Indices, costs: Array) -> list[ObjectiveModel]:
+        search = self._batches % SEARCH_EVERY == 0
+        modelled = self._modelled(costs)
+        return [
+            learner.fit(genomes, modelled[:, place], search=search)
+            for place, learner in enumerate(self._learners[: len(self._shares)])
+        ]
+
+    def _fitted_limits(self, genomes: Indices, violations: Array) -> list[ObjectiveModel]:
+        """Of the limits that anything broke, and of being evaluated at all where anything was not."""
+        found = []
+        learners = self._learners[len(self._shares) :]
+        for place in range(self._limits):
+            if (violations[:, place] > 0).any():
+                values = np.clip(violations[:, place], -1, 1)
+                found.append(learners[place].fit(genomes, values, search=self._batches % SEARCH_EVERY == 0))
+        failed = [row is None for row in self._costs]
+        if any(failed):
+            values = np.where(failed, 1.0, -1.0)
+            found.append(learners[-1].fit(np.array(self._keys), values, search=False))
+        return found
+
+    def _modelled(self, costs: Array) -> Array:
+        """On the models' scale: log-odds of shares. (n, objectives)."""
+        scaled: Array = costs.copy()
+        for place, is_share in enumerate(self._shares):
+            if is_share:
+                clipped = np.clip(costs[:, place], LEAST_SHARE, 1 - LEAST_SHARE)
+                scaled[:, place] = np.log(clipped / (1 - clipped))
+        return scaled
+
+    def _costs_of(self, modelled: Array) -> Array:
+        costs: Array = modelled.copy()
+        for place, is_share in enumerate(self._shares):
+            if is_share:
+                costs[:, place] = 1 / (1 + np.exp(-modelled[:, place]))
+        return costs
+
+    def _predict(self, models: Sequence[ObjectiveModel], genomes: Indices) -> tuple[Array, Array]:
+        """Expected and optimistic costs, each (n, objectives)."""
+        predictions = [model.predict(genomes) for model in models]
+        means = np.stack([prediction.mean for prediction in predictions], axis=1)
+        deviations = np.stack([prediction.deviation for prediction in predictions], axis=1)
+        return self._costs_of(means), self._costs_of(means - OPTIMISM * deviations)
+
+    def _within(self, limits: Sequence[ObjectiveModel], genomes: Indices) -> NDArray[np.bool_]:
+        """Not surely beyond a limit: an optimistic look at it is allowed."""
+        allowed = np.ones(len(genomes), dtype=bool)
+        for limit in limits:
+            prediction = limit.predict(genomes)
+            allowed &= prediction.mean - OPTIMISM * prediction.deviation <= 0
+        return allowed
+
+    def _start(
+        self,
+        genomes: Indices,
+        front: Array,
+        feasible: NDArray[np.bool_],
+        models: Sequence[ObjectiveModel],
+    ) -> list[Key]:
+        """Where the evolution on the models starts: the front, the best genomes of the sums, and random ones."""
+        of_front = genomes[feasible] if feasible.any() else genomes
+        members = [tuple(int(i) for i in row) for row in of_front[_is_non_dominated(front)]]
+        rates = self._random.dirichlet(np.full(len(models), 0.6), EXCHANGE_RATES)
+        spreads = [max(float(np.ptp(np.concatenate(model.additive.curves))), 1e-9) for model in models]
+        descended = best_of_sums([model.additive for model in models], rates / np.array(spreads))
+        sizes = [axis.size for axis in self._axes]
+        drawn = [tuple(self._random.integers(0, sizes).tolist()) for _ in range(CHILDREN // 4)]
+        keys = [*members, *(tuple(row.tolist()) for row in descended), *drawn]
+        return list(dict.fromkeys(self._canonical(key) for key in keys))
+
+    def _evolution_on_models(
+        self,
+        start: Sequence[Key],
+        models: Sequence[ObjectiveModel],
+        limits: Sequence[ObjectiveModel],
+    ) -> Indices:
+        """(n, genes): the unseen genomes of its last generations that are optimistically best."""
+        evolution = Evolution(
+            "nsga2",
+            self._axes,
+            start,
+            archive=(),
+            canonical=self._canonical,
+            objectives=len(models),
+            limits=len(limits),
+            population=CHILDREN,
+            seed=int(self._random.integers(2**31)),
+        )
+        met: dict[Key, Array] = {}
+        for _ in range(GENERATIONS):
+            keys = evolution.propose()
+            if not keys:
+                break
+            evolution.complete(keys)
+            genomes = np.array(keys)
+            _, optimistic = self._predict(models, genomes)
+            exceeded = [limit.predict(genomes) for limit in limits]
+            beyond = [p.mean - OPTIMISM * p.deviation for p in exceeded]
+            rows = np.stack(beyond, axis=1).tolist() if beyond else [()] * len(keys)
+            evolution.learn(optimistic.tolist(), rows)
+            met.update(zip(keys, optimistic, strict=True))
+        unseen = [key for key in met if key not in self._archive]
+        if not unseen:
+            return np.empty((0, len(self._axes)), dtype=np.int64)
+        return np.array(_best(unseen, np.array([met[key] for key in unseen]), POOL))
+
+    def _evolved(self, count: int) -> list[Key]:
+        """A generation of NSGA-II from everything that is known."""
+        evolution = Evolution(
+            "nsga2",
+            self._axes,
+            self._keys,
+            archive=self._archive,
+            canonical=self._canonical,
+            objectives=len(self._shares),
+            limits=self._limits,
+            population=max(count, 4),
+            seed=int(self._random.integers(2**31)),
+        )
+        evolution.propose()
+        evolution.complete(self._keys)
+        evolution.learn(self._costs, self._violations)
+        return [key for key in dict.fromkeys(evolution.propose()) if key not in self._archive][:count]
+
+
+def _best(keys: Sequence[Key], costs: Array, count: int) -> list[Key]:
+    """By non-dominated rank."""
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+    fronts = NonDominatedSorting().do(costs, n_stop_if_ranked=count)
+    return [keys[place] for front in fronts for place in front][:count]
+
+
+def _is_non_dominated(costs: Array) -> NDArray[np.bool_]:
+    better = (costs[:, None] <= costs[None]).all(axis=2) & (costs[:, None] < costs[None]).any(axis=2)
+    return np.asarray(~better.any(axis=0))
+
+
+def _non_dominated(costs: Array) -> Array:
+    return costs[_is_non_dominated(costs)]
