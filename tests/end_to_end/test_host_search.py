@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from fakes.stored_studies import committed_batches, everything_measured
 
@@ -63,6 +64,35 @@ def test_a_search_ends_in_one_front_per_device_and_its_exported_model_keeps_its_
     assert len(again.stderr.strip().splitlines()) == 1
     project.host("search", "--devices", "pi1,jetson2", "--resume")
     assert fronts(project) == report
+
+
+def test_a_search_without_any_labels_says_agreement_wherever_it_shows_a_score(project: Project):
+    for name in ("validation", "test"):
+        with np.load(project.folder / f"{name}.npz") as stored:
+            x = stored["x"]
+        np.savez(project.folder / f"{name}.npz", x=x)
+    labels = project.host("search", "--devices", "pi1", code=2)
+    assert labels.stderr.strip().endswith("no key y; scoring needs labels, it has x; --metric agreement needs none")
+
+    words = ("--metric", "agreement", "--measurements", "8", "--search-images", "32", "--min-accuracy", "0.2")
+    search = project.host("search", "--devices", "pi1", *words)
+    assert "agreement" in search.stdout
+    assert "accuracy" not in search.stdout + search.stderr
+    report = fronts(project)
+    assert report["metric"] == "agreement"
+    (device,) = report["devices"]
+    assert (device["dense"]["accuracy"], device["dense"]["test_accuracy"], device["dense"]["divergence"]) == (1, 1, 0)
+    for point in device["front"]:
+        assert 0.2 <= point["accuracy"] <= 1
+        assert point["divergence"] >= 0
+    project.host("front", "--html", "fronts.html")
+    assert "agreement with the unpruned model" in (project.folder / "fronts.html").read_text()
+    project.host("export", "--device", "pi1", "--pick", "fastest", "-o", "fast.onnx")
+    card = json.loads((project.folder / "fast.onnx.json").read_text())
+    assert card["metric"] == "agreement"
+    assert card["divergence"] > 0
+    changed = project.host("search", "--devices", "pi1", "--resume", "--search-images", "16", code=2)
+    assert "search_images: 32, 16" in changed.stderr
 
 
 FRESH_SCORE = """

@@ -102,7 +102,9 @@ def test_a_model_that_the_runtime_refuses_is_an_evaluation_error(tmp_path: Path)
 
 
 def test_an_unknown_metric_is_told_with_the_known_ones():
-    with pytest.raises(ConfigError, match="metric top5 is not known; choose top1, precision or module:function"):
+    with pytest.raises(
+        ConfigError, match="metric top5 is not known; choose top1, precision, agreement or module:function"
+    ):
         metric_by_name("top5")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from edgepareto.host.accuracy import METRICS
 from edgepareto.host.config import (
+    AGREEMENT,
     METRIC_NAMES,
     DeviceConfig,
     Flags,
@@ -128,7 +129,7 @@ def test_only_the_current_folder_is_looked_into(file: Path, monkeypatch):
 
 
 def test_the_names_that_a_user_may_choose_are_those_that_exist():
-    assert tuple(METRICS) == METRIC_NAMES
+    assert (*METRICS, AGREEMENT) == METRIC_NAMES
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_a_mistake_is_told_with_its_line_what_was_seen_and_what_is_allowed(file:
     ("flags", "words"),
     [
         (Flags(algorithm="nsga3"), "--algorithm nsga3: is not known; choose nsga2, spea2, sms-emoa, random"),
-        (Flags(metric="top5"), "--metric top5: is not known; choose top1, precision, module:function"),
+        (Flags(metric="top5"), "--metric top5: is not known; choose top1, precision, agreement, module:function"),
         (Flags(preset="fast"), "--preset fast: is not known; choose quick, standard, audit"),
         (Flags(population=1), "--population 1: must be a whole number, 4 or more"),
         (Flags(max_latency_ms=0), "--max-latency-ms 0: must be a number, more than 0"),

@@ -136,6 +136,7 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         bytes=5,
         model_sha256="f",
         validation_hits=b"\x03\0\0\0\xa0",
+        divergence=0.1 / 3,
     )
     shorter = Genome(widths=(8, 8), dropped=("layer1.0", "layer2.1"))
     failed = Candidate(id=CandidateId("b"), genome=shorter, recipe=Recipe(), failure="singular")
@@ -271,7 +272,7 @@ def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
     file.close()
     for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
         with (
-            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 4; upgrade"),
+            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 6; upgrade"),
             opened(tmp_path),
         ):
             pass

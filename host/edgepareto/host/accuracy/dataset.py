@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from edgepareto.host.accuracy.feed import Array, Feed
 from edgepareto.host.accuracy.sources import read_arrays
 from edgepareto.host.config import DataConfig
 from edgepareto.host.errors import DataError
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Array", "Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
+__all__ = ["Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
 
 SAMPLES_TO_REPAIR = 500  # docs/pruning.md
 FEWEST_TO_REPAIR = 64  # below it a repair follows the noise of the samples
 
-Array = NDArray[np.generic]
 IMAGE_AXES = 4
 
 
@@ -55,12 +55,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
-    def feed(self, rows: slice) -> dict[str, Array]:
+    def feed(self, rows: slice) -> Feed:
         """These samples as the model takes them; the first axis stays the sample.
 
         scale and offset apply where integers are stored and the model takes floats; floats are taken as they are.
         """
-        return {name: self._as_input(array[rows], self.dtypes[name]) for name, array in self.inputs.items()}
+        arrays = {name: self._as_input(array[rows], self.dtypes[name]) for name, array in self.inputs.items()}
+        return Feed(arrays, range(len(self))[rows])
 
     def doubts(self) -> tuple[str, ...]:
         """What a user of these samples as calibration may have forgotten, one line each."""
@@ -107,6 +108,12 @@ class Dataset:
         fewer."""
         count = min(count, len(self))
         return self._only(np.arange(count) * len(self) // count)
+
+    def apart(self, count: int) -> tuple[Dataset, Dataset]:
+        """`spread(count)`, and all the others."""
+        others = np.ones(len(self), dtype=bool)
+        others[np.arange(count) * len(self) // count] = False
+        return self.spread(count), self._only(np.flatnonzero(others))
 
     def _only(self, rows: slice | NDArray[np.intp]) -> Dataset:
         kept = {name: array[rows] for name, array in self.inputs.items()}
@@ -254,7 +261,9 @@ def _batch(shape: Sequence[int | str | None], array: Array) -> int:
 
 def _labels(source: str, arrays: Mapping[str, Array], samples: int, classes: int | None) -> NDArray[np.int64]:
     if "y" not in arrays:
-        raise DataError(f"{source}: no key y; scoring needs labels, it has {', '.join(arrays)}")
+        raise DataError(
+            f"{source}: no key y; scoring needs labels, it has {', '.join(arrays)}; --metric agreement needs none"
+        )
     if arrays["y"].dtype.kind not in "iu":
         raise DataError(f"{source}: y holds {arrays['y'].dtype}; labels are integers, the index of the class")
     labels = arrays["y"].astype(np.int64)

@@ -4,12 +4,15 @@ anywhere, any time."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from edgepareto.host.accuracy.dataset import Array, Dataset
-from edgepareto.host.accuracy.metrics import Metric, Predict, Score
+from edgepareto.host.accuracy.dataset import Dataset
+from edgepareto.host.accuracy.dense_model import Compared, DenseModel
+from edgepareto.host.accuracy.feed import Array, Predict
+from edgepareto.host.accuracy.metrics import Metric, Score
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.pruning.inference import ORT_ERRORS, open_lite, open_session
 
@@ -39,13 +42,26 @@ class LiteFile(Protocol):
     def output_of(self, name: str, value: Array) -> Array: ...
 
 
-def score(model: bytes | Path | LiteFile, dataset: Dataset, metric: Metric, *, batch: int = 100) -> Score:
+def score(
+    model: bytes | Path | LiteFile,
+    dataset: Dataset,
+    metric: Metric,
+    *,
+    batch: int = 100,
+    dense: DenseModel | None = None,
+) -> Score:
     """The metric of a model on a dataset: an .onnx file in ONNX Runtime, a .tflite file in LiteRT. Deterministic: one
     thread, fixed batches.
 
-    Raises EvaluationError where the runtime refuses the model, and what the metric raises.
+    dense: whose divergence is told as well, from the same outputs. Raises EvaluationError where the runtime refuses the
+    model, and what the metric raises.
     """
-    return metric(predictor(model, batch=batch), dataset)
+    predict = predictor(model, batch=batch)
+    if dense is None:
+        return metric(predict, dataset)
+    compared = Compared(predict, dense.outputs(dataset))
+    found = metric(compared, dataset)
+    return replace(found, divergence=compared.divergence)
 
 
 def predictor(model: bytes | Path | LiteFile, *, batch: int = 100) -> Predict:

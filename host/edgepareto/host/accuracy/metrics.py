@@ -1,33 +1,35 @@
-"""What "good" means: top-1 accuracy, precision, or a function of the user's. More is better."""
+"""What "good" means: top-1 accuracy, precision, agreement with the unpruned model, or a function of the user's. More is
+better."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from edgepareto.host.accuracy.dataset import Dataset
+from edgepareto.host.accuracy.dense_model import Compared, DenseModel
+from edgepareto.host.accuracy.feed import Predict
 from edgepareto.host.accuracy.sources import WHAT_USER_CODE_RAISES, user_function
-from edgepareto.host.config import is_function
+from edgepareto.host.config import AGREEMENT, is_function
 from edgepareto.host.domain.paired_accuracy import pack_hits
 from edgepareto.host.errors import ConfigError, DataError, EvaluationError
 from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metric", "Predict", "Score", "metric_by_name", "precision", "top1"]
-
-Predict = Callable[[Mapping[str, NDArray[np.generic]]], NDArray[np.generic]]
-"""The model: inputs of any number of samples, as `Dataset.feed` gives them, to its first output, one row each."""
+__all__ = ["METRICS", "Metric", "Score", "agreement", "metric_by_name", "precision", "require_metric", "top1"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What a metric says of a model, more is better. hits: which samples were right, as `pack_hits` gives it; None
-    where the value is no share of samples."""
+    where the value is no share of samples. divergence: from the unpruned model (`dense_model`), None where it was not
+    looked at or could not be told."""
 
     value: float
     hits: bytes | None = None
+    divergence: float | None = None
 
 
 Metric = Callable[[Predict, Dataset], Score]
@@ -58,18 +60,51 @@ def precision(predict: Predict, dataset: Dataset) -> Score:
     return Score(value=float(per_class[present].mean()))
 
 
+def agreement(dense: DenseModel) -> Metric:
+    """With the unpruned model, which has 1; labels are neither needed nor looked at.
+
+    Of a classifier the share of samples to which both give the same class. Of any other output of floats R^2, the share
+    of the dense outputs' variance that the model's explain, cut to 0 or more.
+    """
+
+    def metric(predict: Predict, dataset: Dataset) -> Score:
+        outputs = dense.outputs(dataset)
+        if outputs.classes is not None:
+            return top1(predict, replace(dataset, labels=outputs.classes))
+        if outputs.kept is None:
+            raise DataError(
+                "metric agreement compares outputs that are finite floats, and the model's first output is none; write "
+                "a metric of your own as module:function"
+            )
+        compared = Compared(predict, outputs)
+        for rows in dataset.chunks(outputs.rows_at_once):
+            compared(dataset.feed(rows))
+        if compared.divergence is None:
+            raise EvaluationError(
+                "metric agreement: the outputs are no finite numbers, have another shape than the unpruned model's, or "
+                "its outputs are the same for every sample"
+            )
+        return Score(value=max(0.0, 1 - compared.divergence))
+
+    return metric
+
+
 METRICS: Mapping[str, Metric] = {"top1": top1, "precision": precision}
 
 
-def metric_by_name(name: str, *, folder: Path | None = None) -> Metric:
+def metric_by_name(name: str, *, folder: Path | None = None, dense: DenseModel | None = None) -> Metric:
     """A built-in metric, or `module:function` taking (predict, dataset), looked for in `folder` (default: current).
 
-    Raises ConfigError for any other name. The user's function must return a finite number, more is better.
+    dense: needed for agreement. Raises ConfigError for any other name. The user's function must return a finite number,
+    more is better.
     """
+    if name == AGREEMENT:
+        assert dense is not None, "who scores by agreement has the unpruned model"
+        return agreement(dense)
     if name in METRICS:
         return METRICS[name]
     if not is_function(name):
-        raise ConfigError(f"metric {name} is not known; choose {', '.join(METRICS)} or module:function")
+        raise ConfigError(f"metric {name} is not known; choose {', '.join((*METRICS, AGREEMENT))} or module:function")
     function = user_function(name, folder=folder or Path.cwd())
 
     def from_user(predict: Predict, dataset: Dataset) -> Score:
@@ -84,10 +119,16 @@ def metric_by_name(name: str, *, folder: Path | None = None) -> Metric:
     return from_user
 
 
+def require_metric(name: str, *, folder: Path) -> None:
+    """Raises as `metric_by_name`."""
+    if name != AGREEMENT:
+        metric_by_name(name, folder=folder)
+
+
 def _classes(predict: Predict, dataset: Dataset, metric: str) -> tuple[NDArray[np.int64], int]:
     """The predicted class of every sample and the number of classes."""
     if dataset.labels is None:
-        raise DataError(f"{dataset.source}: metric {metric} needs labels, key y")
+        raise DataError(f"{dataset.source}: metric {metric} needs labels, key y; agreement needs none")
     predicted: list[NDArray[np.int64]] = []
     classes = 0
     for rows in dataset.chunks():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepareto.host.accuracy import load_dataset, metric_by_name
-from edgepareto.host.config import FILE_NAME, Flags, Settings, read_known, read_settings, starting_file
+from edgepareto.host.accuracy import load_dataset, require_metric
+from edgepareto.host.config import FILE_NAME, Flags, Settings, needs_labels, read_known, read_settings, starting_file
 from edgepareto.host.errors import ConfigError, WrongUse
 from edgepareto.host.export import class_count, fix_input_shapes, input_tensors, read_model, require_known_shapes
 
@@ -41,7 +41,7 @@ def check_settings(settings: str | Path) -> Settings:
         raise ConfigError(f"{path}: no such file; write one with host init")
     checked = read_settings(path, Flags())
     config = checked.study_config()
-    metric_by_name(config.search.metric, folder=config.folder)
+    require_metric(config.search.metric, folder=config.folder)
     model = fix_input_shapes(read_model(config.model), config.data.shapes)
     require_known_shapes(model)
     for source in (config.data.calibration, config.data.validation, config.data.test):
@@ -51,7 +51,7 @@ def check_settings(settings: str | Path) -> Settings:
                 config.data,
                 input_tensors(model),
                 folder=config.folder,
-                labelled=source != config.data.calibration,
+                labelled=source != config.data.calibration and needs_labels(config.search.metric),
                 classes=class_count(model),
             )
     return checked

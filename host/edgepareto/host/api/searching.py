@@ -35,6 +35,8 @@ def search(
     measurements: int | None = None,
     minutes: float | None = None,
     seed: int | None = None,
+    search_images: int | None = None,
+    finalist_images: int | None = None,
     preset: str | None = None,
     energy: str | None = None,
     runtimes: str | Sequence[str] | None = None,
@@ -53,6 +55,8 @@ def search(
     settings: an edgepareto.toml; every argument that is given wins over it, and without it all must be given. Paths
     are relative to the current folder. devices: names of the settings, "local", "HOST:PORT", or DeviceConfig values;
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
+    metric: "top1", "precision", "agreement" (with the unpruned model: no labels) or "module:function". search_images,
+    finalist_images: calibration samples that a model is repaired with, all where there are fewer; None: 512, 1,024.
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
     None: total where a device has a meter that works. runtimes, precisions, threads, clock_modes: how models may be
     run, searched together with their channels; "all": whatever each device offers. wait_minutes: in line for boards
@@ -80,6 +84,8 @@ def search(
         measurements=measurements,
         minutes=minutes,
         seed=seed,
+        search_images=search_images,
+        finalist_images=finalist_images,
         preset=preset,
         energy=energy,
         runtimes=_choice(runtimes),

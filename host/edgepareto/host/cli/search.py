@@ -34,17 +34,22 @@ def search(
     ] = None,
     calibration: CalibrationOption = None,
     validation: Annotated[
-        str | None, typer.Option("--validation", metavar="DATA", help="Labelled: scored on.", rich_help_panel=DATA)
+        str | None,
+        typer.Option("--validation", metavar="DATA", help="Scored on; labelled, see --metric.", rich_help_panel=DATA),
     ] = None,
     test: Annotated[
         str | None,
-        typer.Option("--test", metavar="DATA", help="Labelled: only reports the front.", rich_help_panel=DATA),
+        typer.Option("--test", metavar="DATA", help="Labelled too: only reports the front.", rich_help_panel=DATA),
     ] = None,
     shape: ShapeOption = None,
     study: StudyOption = None,
     metric: Annotated[
         str | None,
-        typer.Option(metavar="top1|precision|module:function", help="What is good.", rich_help_panel=BUDGET),
+        typer.Option(
+            metavar="top1|precision|agreement|module:function",
+            help="What is good; agreement with the unpruned model needs no labels.",
+            rich_help_panel=BUDGET,
+        ),
     ] = None,
     algorithm: Annotated[str | None, typer.Option(metavar=ALGORITHMS, rich_help_panel=BUDGET)] = None,
     population: Annotated[int | None, typer.Option(help="Default 20.", rich_help_panel=BUDGET)] = None,
@@ -52,6 +57,13 @@ def search(
     measurements: Annotated[int | None, typer.Option(help="Budget per device.", rich_help_panel=BUDGET)] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget.", rich_help_panel=BUDGET)] = None,
     seed: Annotated[int | None, typer.Option(rich_help_panel=BUDGET)] = None,
+    search_images: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Calibration samples that repair a model; default 512.", rich_help_panel=BUDGET),
+    ] = None,
+    finalist_images: Annotated[
+        int | None, typer.Option(metavar="N", help="The same for finalists; default 1024.", rich_help_panel=BUDGET)
+    ] = None,
     preset: PresetOption = None,
     energy: Annotated[
         str | None,
@@ -101,6 +113,8 @@ def search(
             measurements=measurements,
             minutes=minutes,
             seed=seed,
+            search_images=search_images,
+            finalist_images=finalist_images,
             preset=preset,
             energy=energy,
             runtimes=runtimes,

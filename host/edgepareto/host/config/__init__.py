@@ -22,6 +22,7 @@ from edgepareto.host.config.settings import (
 )
 from edgepareto.host.config.template import starting_file
 from edgepareto.host.config.values import (
+    AGREEMENT,
     ALGORITHMS,
     METER_KINDS,
     METRIC_NAMES,
@@ -31,9 +32,12 @@ from edgepareto.host.config.values import (
     SearchConfig,
     StudyConfig,
     is_function,
+    needs_labels,
+    score_word,
 )
 
 __all__ = [
+    "AGREEMENT",
     "ALGORITHMS",
     "FILE_NAME",
     "METER_KINDS",
@@ -51,6 +55,7 @@ __all__ = [
     "is_function",
     "is_this_machine",
     "known_hosts_files",
+    "needs_labels",
     "read_devices",
     "read_inventory",
     "read_known",
@@ -58,6 +63,7 @@ __all__ = [
     "read_settings",
     "record_board",
     "remove_device",
+    "score_word",
     "settings_file",
     "starting_file",
     "steps_file",

@@ -3,7 +3,8 @@
 model, study                                    paths, relative to the file's folder
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
-               max_latency_ms max_energy_mj criterion recovery workers runtimes precisions threads clock_modes
+               max_latency_ms max_energy_mj criterion recovery search_images finalist_images workers runtimes precisions
+               threads clock_modes
 [devices.NAME] one of simulate, local, ssh or address; and what `values.DeviceConfig` has
 """
 
@@ -29,6 +30,7 @@ from edgepareto.host.config.values import (
     SearchConfig,
     StudyConfig,
     is_function,
+    needs_labels,
 )
 from edgepareto.host.domain.candidate import CRITERIA, RECOVERIES
 from edgepareto.host.domain.deployment import PRECISIONS, RUNTIMES
@@ -76,6 +78,8 @@ class Flags:
     max_energy_mj: float | None = None
     criterion: str | None = None
     recovery: str | None = None
+    search_images: int | None = None
+    finalist_images: int | None = None
     workers: int | None = None
     runtimes: str | None = None
     precisions: str | None = None
@@ -107,7 +111,7 @@ class Settings:
         missing = "no {what}: give {flag}, or set {setting} in " + FILE_NAME
         if self.model is None:
             raise ConfigError(missing.format(what="model", flag="--model M.onnx", setting="model"))
-        for key in ("calibration", "validation"):
+        for key in ("calibration", *(["validation"] if needs_labels(self.search.metric) else [])):
             if getattr(self.data, key) is None:
                 raise ConfigError(missing.format(what=f"{key} data", flag=f"--{key} FILE", setting=f"[data] {key}"))
         if not self.devices:
@@ -262,6 +266,8 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         ),
         criterion=section.choice("criterion", CRITERIA) or defaults.criterion,
         recovery=section.choice("recovery", RECOVERIES) or defaults.recovery,
+        search_images=section.integer("search_images", least=1) or defaults.search_images,
+        finalist_images=section.integer("finalist_images", least=1) or defaults.finalist_images,
         workers=section.integer("workers", least=1) or defaults.workers,
         runtimes=_else(section.several("runtimes", RUNTIMES), defaults.runtimes),
         precisions=_else(section.several("precisions", PRECISIONS), defaults.precisions),

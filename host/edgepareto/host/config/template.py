@@ -23,7 +23,7 @@ layout = "NCHW"                 # axis order in the files; "NHWC" is turned
 
 [search]
 measurements = 200              # candidates measured per device
-metric = "top1"                 # or "precision", or "module:function"
+metric = "top1"                 # or "precision", "module:function", or "agreement", which needs no labels
 seed = 0
 # min_accuracy = 0.85           # hard limits: what breaks one is on no front
 # max_latency_ms = 5

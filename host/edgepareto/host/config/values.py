@@ -11,6 +11,7 @@ from edgepareto.host.domain.front import Constraints
 from edgepareto.host.domain.measurement import EnergyObjective
 
 __all__ = [
+    "AGREEMENT",
     "ALGORITHMS",
     "ENERGIES",
     "FAULTS",
@@ -24,10 +25,13 @@ __all__ = [
     "SearchConfig",
     "StudyConfig",
     "is_function",
+    "needs_labels",
+    "score_word",
 ]
 
 ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
-METRIC_NAMES = ("top1", "precision")  # and module:function
+AGREEMENT = "agreement"  # the metric that needs no labels
+METRIC_NAMES = ("top1", "precision", AGREEMENT)  # and module:function
 PRESETS = ("quick", "standard", "audit")
 # What agents of this release know by name; theirs to say, so a test compares.
 SIMULATED_BOARDS = (
@@ -46,6 +50,15 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def is_function(text: str) -> bool:
     """Whether it reads module:function, as a source of samples or a metric may."""
     return FUNCTION.fullmatch(text) is not None
+
+
+def needs_labels(metric: str) -> bool:
+    return metric != AGREEMENT
+
+
+def score_word(metric: str) -> str:
+    """What a score is called in a sentence."""
+    return AGREEMENT if metric == AGREEMENT else "accuracy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +132,8 @@ class SearchConfig:
 
     runtimes, precisions, threads, clock_modes: how models may be run, for every device; (): all that it offers; None:
     as it is set, and 32 bits.
+    search_images, finalist_images: calibration samples that a pruned model is repaired with, all where there are fewer.
+    finalist_images None: all, as it was before it could be set.
     energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
     """
 
@@ -134,6 +149,8 @@ class SearchConfig:
     constraints: Constraints = field(default_factory=Constraints)
     criterion: str = "obs"
     recovery: str = "ls"
+    search_images: int = 512
+    finalist_images: int | None = 1024
     workers: int = 2
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None

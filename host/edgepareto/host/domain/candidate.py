@@ -37,6 +37,8 @@ class Candidate:
     model_sha256: of the pruned .onnx file that everything else is made from. bytes: of the file that runs.
     output_error: the largest relative difference of that file's outputs to the .onnx file's; None: it is that file.
     validation_hits, test_hits: which samples it got right (`paired_accuracy`); None where the metric counts no samples.
+    divergence: of its outputs from the unpruned model's on the validation samples, 0 or more (accuracy/divergence.py);
+    None where it could not be told.
     """
 
     id: CandidateId
@@ -52,6 +54,7 @@ class Candidate:
     failure: str | None = None
     validation_hits: PackedHits | None = None
     test_hits: PackedHits | None = None
+    divergence: float | None = None
 
 
 def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_sha256: str) -> CandidateId:

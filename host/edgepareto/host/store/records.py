@@ -101,6 +101,7 @@ class StudyIdentity:
                 "data": DataConfig(**{**data, "shapes": shapes}),
                 "search": SearchConfig(
                     **{
+                        "finalist_images": None,  # a study of before it could be set
                         **search,
                         **{name: tuple(search[name]) for name in CHOICES if search.get(name) is not None},
                         "constraints": Constraints(**search["constraints"]),
@@ -216,7 +217,7 @@ def _told(name: str, search: SearchConfig) -> object:
     """As a user would type it."""
     value = getattr(search, name)
     if name not in CHOICES:
-        return value
+        return "all" if name == "finalist_images" and value is None else value
     return "as set" if value is None else ",".join(map(str, value)) or "all"
 
 

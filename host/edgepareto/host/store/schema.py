@@ -11,7 +11,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 FIRST_WITH_RUNTIMES = 4  # in a candidate's identity; before, a device had one
 
 TABLES = """
@@ -63,6 +63,7 @@ MIGRATIONS: Mapping[int, str] = {
     """,
     # JSON, names of the branches that a candidate is without.
     4: "ALTER TABLE candidates ADD COLUMN dropped TEXT NOT NULL DEFAULT '[]'",
+    5: "ALTER TABLE candidates ADD COLUMN divergence REAL",
 }
 
 

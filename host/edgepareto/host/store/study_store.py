@@ -49,7 +49,7 @@ ON_A_PATH = "phase != 'remeasure'"
 BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
 CANDIDATE_COLUMNS = (
     "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure, "
-    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error, dropped"
+    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error, dropped, divergence"
 )
 
 
@@ -163,6 +163,7 @@ class StudyStore:
                 validation_hits=row[12],
                 test_hits=row[13],
                 output_error=row[18],
+                divergence=row[20],
             )
             for row in rows
         )
@@ -175,6 +176,7 @@ class StudyStore:
             *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
             *(c.validation_hits, c.test_hits),
             *(way.runtime, way.precision, way.threads, way.clock_mode, c.output_error, json.dumps(c.genome.dropped)),
+            c.divergence,
         )
         with self._writing() as connection:
             connection.execute(

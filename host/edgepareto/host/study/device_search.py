@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from edgepareto.host.config import SearchConfig
+from edgepareto.host.config import SearchConfig, score_word
 from edgepareto.host.domain import (
     Activity,
     Candidate,
@@ -301,7 +301,8 @@ class DeviceSearch:
         repeated = self._search.ask()
         assert repeated == self._asked, "generation 0 depends on no objective"
         self._scale = None
-        self.notice(f"{failure}: energy is no objective on this device, latency and accuracy are")
+        score = score_word(self._config.metric)
+        self.notice(f"{failure}: energy is no objective on this device, latency and {score} are")
         self.report(Activity.LOST if self.is_lost else Activity.PREPARING)
 
     def _say_failure(self, candidate: Candidate) -> None:

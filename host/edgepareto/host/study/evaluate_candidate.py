@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from edgepareto.host.accuracy import Dataset, Score, load_dataset, metric_by_name, score
+from edgepareto.host.accuracy import Dataset, DenseModel, Score, load_dataset, metric_by_name, predictor, score
 from edgepareto.host.config import DataConfig
 from edgepareto.host.domain import LITERT, Candidate, CandidateId, Deployment, Genome, Recipe
 from edgepareto.host.errors import EvaluationError
@@ -28,23 +27,18 @@ from edgepareto.host.study.model_files import (
     scored_file,
     tensors_file,
 )
+from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
 from numpy.typing import NDArray
 
 __all__ = ["CandidateEvaluator", "EvaluationTask", "Split"]
-
-
-class Split(str, Enum):
-    """Which labelled samples: those that the search scores on, or those that only report a finished front."""
-
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
     """What all candidates of a study share. folder: what relative sources and a user's modules are relative to.
 
-    models: the folder for model files and expected outputs; it holds the sample inputs already.
+    models: the folder for model files and expected outputs; it holds the sample inputs already. search_images: as in
+    SearchConfig.
     """
 
     model: Path
@@ -52,6 +46,7 @@ class EvaluationTask:
     metric: str
     models: Path
     folder: Path
+    search_images: int
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -66,6 +61,7 @@ class EvaluationTask:
             metric=raw["metric"],
             models=Path(raw["models"]),
             folder=Path(raw["folder"]),
+            search_images=raw["search_images"],
         )
 
 
@@ -78,9 +74,11 @@ class CandidateEvaluator:
         self._task = task
         self._analysis = analyse(model)
         self._classes = class_count(model)
-        self._metric = metric_by_name(task.metric, folder=task.folder)
-        self._calibration = self._data(task.data.calibration, labelled=False)
-        self._scored: dict[str, Dataset] = {}
+        content = model.SerializeToString()
+        self._dense = DenseModel(lambda: predictor(content))
+        self._metric = metric_by_name(task.metric, folder=task.folder, dense=self._dense)
+        self._calibration = self._recovery_samples()
+        self._scored: dict[Split, Dataset] = {}
         self._prepared: dict[tuple[str, int], PreparedModel] = {}
 
     def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
@@ -163,32 +161,33 @@ class CandidateEvaluator:
 
     def score(self, sha256: str, way: Deployment, split: Split) -> Score:
         """A made model's score, of the very file that runs. Raises EvaluationError."""
-        source = self._task.data.validation if split is Split.VALIDATION else self._task.data.test
-        assert source is not None, "checked before a search begins"
-        if source not in self._scored:
-            dataset = self._data(source, labelled=True)
-            assert dataset is not None
-            self._scored[source] = dataset
-        return score(scored_file(self._task.models, sha256, way), self._scored[source], self._metric)
+        task = self._task
+        if split not in self._scored:
+            self._scored[split] = scored_samples(
+                split,
+                task.data,
+                self._analysis.inputs,
+                metric=task.metric,
+                search_images=task.search_images,
+                folder=task.folder,
+                classes=self._classes,
+            )
+        dense = self._dense if split is Split.VALIDATION else None
+        return score(scored_file(task.models, sha256, way), self._scored[split], self._metric, dense=dense)
 
     def _model(self, recipe: Recipe) -> PreparedModel:
         key = (recipe.criterion, recipe.images)
         if key not in self._prepared:
             assert self._calibration is not None, "checked before a search begins"
-            calibration = self._calibration.feed(slice(0, recipe.images))
+            calibration = self._calibration.spread(recipe.images).feed(slice(None))
             self._prepared = {  # one at a time: a prepared model holds the dense activations
                 key: prepare(self._analysis, calibration, criterion=recipe.criterion, images=recipe.images)
             }
         return self._prepared[key]
 
-    def _data(self, source: str | None, *, labelled: bool) -> Dataset | None:
-        if source is None:
+    def _recovery_samples(self) -> Dataset | None:
+        data = self._task.data
+        if data.calibration is None:
             return None
-        return load_dataset(
-            source,
-            self._task.data,
-            self._analysis.inputs,
-            folder=self._task.folder,
-            labelled=labelled,
-            classes=self._classes if labelled else None,
-        )
+        loaded = load_dataset(data.calibration, data, self._analysis.inputs, folder=self._task.folder, labelled=False)
+        return for_recovery(loaded, data, self._task.search_images)

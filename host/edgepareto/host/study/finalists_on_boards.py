@@ -17,6 +17,7 @@ from edgepareto.host.study.board_accuracy import board_accuracy
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
 from edgepareto.host.study.model_files import model_file
 from edgepareto.host.study.profiler import Profiler
+from edgepareto.host.study.scored_samples import stored_dense
 from edgepareto.host.study.verify import board_model, samples_for_boards
 
 __all__ = ["score_on_boards"]
@@ -64,7 +65,8 @@ def _score(
 
     try:
         files = [board_model(models, front, point) for point in points]
-        metric = metric_by_name(identity.search.metric, folder=folder)
+        dense = stored_dense(models, front.dense.candidate)
+        metric = metric_by_name(identity.search.metric, folder=folder, dense=dense)
         board_accuracy(files, profiler, dataset, metric, on_scored=keep)
     except DeviceError as error:
         text = f"{name}: its int8 finalists were not scored on the board: {error}; host verify --device {name} does it"

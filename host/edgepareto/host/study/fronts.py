@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from edgepareto.host.config import FILE_NAME, SearchConfig
+from edgepareto.host.config import FILE_NAME, SearchConfig, score_word
 from edgepareto.host.config.values import is_function
 from edgepareto.host.domain import (
     Candidate,
@@ -185,18 +185,18 @@ def _remarks(
             f"energy ranks the candidates as latency does (Spearman {correlation:.3f}): "
             "here the third objective adds little"
         )
-    least = identity.search.constraints.min_accuracy
+    least, score = identity.search.constraints.min_accuracy, score_word(identity.search.metric)
     tests = [candidates[member.candidate].test_accuracy for member in members]
     below = sum(value < least for value in tests if value is not None) if least is not None else 0
     if below:
-        found.append(f"{below} of {len(members)} front members miss the minimum accuracy {least} on the test split")
+        found.append(f"{below} of {len(members)} front members miss the minimum {score} {least} on the test split")
     if not members:
         found.append(
             "no measured candidate is within the limits that were set"
             if estimates.objectives and identity.search.constraints.count
-            else "no measured candidate has both an accuracy and the energy that is an objective"
+            else f"no measured candidate has both an {score} and the energy that is an objective"
             if energy is not None
-            else "no measured candidate has an accuracy"
+            else f"no measured candidate has an {score}"
         )
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx
-from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
+from edgepareto.host.accuracy import Dataset, load_dataset, require_metric
 from edgepareto.host.config import StudyConfig
 from edgepareto.host.domain import LITERT, DeploymentGenes, PruningSpace, Recipe
 from edgepareto.host.errors import ConfigError, ModelError
@@ -15,16 +15,15 @@ from edgepareto.host.export import class_count, fix_input_shapes, read_model, re
 from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
 from edgepareto.host.study.fronts import MODELS_FOLDER
+from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
 
 __all__ = ["StudyInputs", "load_inputs", "search_space"]
-
-SEARCH_IMAGES = 512  # finalists are recovered with all (docs: pruning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyInputs:
     """model: its input shapes fixed. model_sha256: of the model with all its weights. test_sha256 None: no test split.
-    calibration: unlabelled.
+    calibration: unlabelled. remarks: what a user should know of the data, one line each.
     """
 
     analysis: Analysis
@@ -36,6 +35,7 @@ class StudyInputs:
     test_sha256: str | None
     search_recipe: Recipe
     finalist_recipe: Recipe
+    remarks: tuple[str, ...] = ()
 
 
 def load_inputs(config: StudyConfig) -> StudyInputs:
@@ -44,13 +44,11 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     identity = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()  # weights of other files too
     model = fix_input_shapes(given, config.data.shapes)
     require_known_shapes(model)
-    metric_by_name(config.search.metric, folder=config.folder)
+    require_metric(config.search.metric, folder=config.folder)
     if config.data.calibration is None:
         raise ConfigError(
             "no calibration samples: they repair pruned models; give --calibration, labels are not needed"
         )
-    if config.data.validation is None:
-        raise ConfigError("no validation samples: candidates are scored on them; give --validation, with labels")
     if any(device.runtime == LITERT for device in config.devices):
         from edgepareto.host.export.board_files import require_expressible  # brings LiteRT
 
@@ -58,18 +56,33 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     analysis = analyse(model)
     classes = class_count(model)
 
-    def load(source: str, labelled: bool) -> Dataset:
-        return load_dataset(
-            source,
+    def scored(split: Split) -> Dataset:
+        return scored_samples(
+            split,
             config.data,
             analysis.inputs,
+            metric=config.search.metric,
+            search_images=config.search.search_images,
             folder=config.folder,
-            labelled=labelled,
-            classes=classes if labelled else None,
+            classes=classes,
         )
 
-    calibration = load(config.data.calibration, False)
-    images = min(SEARCH_IMAGES, len(calibration))
+    calibration = load_dataset(
+        config.data.calibration, config.data, analysis.inputs, folder=config.folder, labelled=False
+    )
+    validation = scored(Split.VALIDATION)
+    usable = len(for_recovery(calibration, config.data, config.search.search_images))
+    remarks = []
+    if config.data.validation is None:
+        remarks.append(
+            f"no validation data is named: candidates are scored on the {len(validation)} calibration samples that do "
+            f"not repair them, the finalists too are repaired with {usable}"
+        )
+
+    def recipe(images: int | None) -> Recipe:
+        count = usable if images is None else min(images, usable)
+        return Recipe(criterion=config.search.criterion, recovery=config.search.recovery, images=count)
+
     return StudyInputs(
         analysis=analysis,
         model=model,
@@ -79,15 +92,15 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             metric=config.search.metric,
             models=config.study / MODELS_FOLDER,
             folder=config.folder,
+            search_images=config.search.search_images,
         ),
         model_sha256=identity,
         calibration=calibration,
-        validation_sha256=load(config.data.validation, True).sha256,
-        test_sha256=None if config.data.test is None else load(config.data.test, True).sha256,
-        search_recipe=Recipe(criterion=config.search.criterion, recovery=config.search.recovery, images=images),
-        finalist_recipe=Recipe(
-            criterion=config.search.criterion, recovery=config.search.recovery, images=len(calibration)
-        ),
+        validation_sha256=validation.sha256,
+        test_sha256=None if config.data.test is None else scored(Split.TEST).sha256,
+        search_recipe=recipe(config.search.search_images),
+        finalist_recipe=recipe(config.search.finalist_images),
+        remarks=tuple(remarks),
     )
 
 

@@ -138,8 +138,12 @@ class Preparer:
     def score(self, sha256: str, way: Deployment, split: Split) -> Score:
         """Of a made model. Raises as `make`, and EvaluationError."""
         answer = self._ask({"score": sha256, "deployment": asdict(way), "split": split.value})
-        hits = answer["hits"]
-        return Score(value=float(str(answer["score"])), hits=None if hits is None else bytes.fromhex(str(hits)))
+        hits, divergence = answer["hits"], answer["divergence"]
+        return Score(
+            value=float(str(answer["score"])),
+            hits=None if hits is None else bytes.fromhex(str(hits)),
+            divergence=None if divergence is None else float(str(divergence)),
+        )
 
     def kill(self) -> None:
         with self._starting:

@@ -47,7 +47,8 @@ def _answer(evaluator: CandidateEvaluator, request: dict[str, object]) -> dict[s
     way = Deployment(**deployment)
     if "score" in request:
         score = evaluator.score(str(request["score"]), way, Split(request["split"]))
-        return {"score": score.value, "hits": None if score.hits is None else score.hits.hex()}
+        hits = None if score.hits is None else score.hits.hex()
+        return {"score": score.value, "hits": hits, "divergence": score.divergence}
     widths, dropped, recipe = request["widths"], request["dropped"], request["recipe"]
     assert isinstance(widths, list)
     assert isinstance(dropped, list)

@@ -126,10 +126,12 @@ def _measured(
 def _score_new_members(
     store: StudyStore, identity: StudyIdentity, study: Path, folder: Path, tell: Callable[[str, bool], None]
 ) -> None:
-    members = {point.candidate.id: point.candidate for front in read_fronts(study).devices for point in front.front}
+    fronts = read_fronts(study).devices
+    members = {point.candidate.id: point.candidate for front in fronts for point in front.front}
     missing = [candidate for candidate in members.values() if candidate.test_accuracy is None]
     try:
-        score_late_members(store, identity, missing, models=study / MODELS_FOLDER, folder=folder)
+        dense = fronts[0].dense.candidate
+        score_late_members(store, identity, missing, dense, models=study / MODELS_FOLDER, folder=folder)
     except EdgeParetoError as error:  # what was measured is worth more than a score that can come later
         tell(f"new on a front and not scored on the test split: {', '.join(c.id for c in missing)}: {error}", True)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from types import FrameType
 
-from edgepareto.host.config import DeviceConfig, StudyConfig
+from edgepareto.host.config import DeviceConfig, StudyConfig, score_word
 from edgepareto.host.domain import (
     Candidate,
     CandidateId,
@@ -118,7 +118,9 @@ def _search(
     records = [_record(store, config, inputs, device, profilers, listener) for device in config.devices]
     spaces = {record.name: search_space(inputs, record.steps, record.name, record.deployments) for record in records}
     for record in records:
-        _say_what_is_missing(record, listener)
+        _say_what_is_missing(record, score_word(config.search.metric), listener)
+    for remark in inputs.remarks:
+        listener(StudyNotice(text=remark))
     for doubt in inputs.calibration.doubts():
         listener(StudyNotice(text=doubt, is_warning=True))
     workshop = Workshop(inputs, store, preparation)
@@ -289,11 +291,11 @@ def _record(
     )
 
 
-def _say_what_is_missing(record: DeviceRecord, listener: Listener) -> None:
+def _say_what_is_missing(record: DeviceRecord, score: str, listener: Listener) -> None:
     if not record.has_energy:
         meter = record.info.meter
         why = _fault(meter.fault) if meter else ""
-        text = f"{record.name}: NO POWER METER{why}: energy is no objective on this device, latency and accuracy are"
+        text = f"{record.name}: NO POWER METER{why}: energy is no objective on this device, latency and {score} are"
         listener(StudyNotice(text=text, is_warning=True))
 
 

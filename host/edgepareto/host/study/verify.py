@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgepareto.host.accuracy import Dataset, load_dataset, metric_by_name
+from edgepareto.host.accuracy import Dataset, metric_by_name
 from edgepareto.host.config import DeviceConfig
 from edgepareto.host.domain import LITERT, DeviceFront, FrontPoint, StudyFronts, StudyNotice
 from edgepareto.host.domain.verified import Verified, VerifiedDevice
@@ -15,11 +15,11 @@ from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
 from edgepareto.host.store import StudyIdentity, StudyStore
 from edgepareto.host.study.board_accuracy import BoardModel, board_accuracy
-from edgepareto.host.study.evaluate_candidate import Split
 from edgepareto.host.study.fronts import MODELS_FOLDER, read_fronts
 from edgepareto.host.study.model_files import files_of, model_file, tensors_file
 from edgepareto.host.study.profiler import Connect
 from edgepareto.host.study.remeasure import as_reached_today
+from edgepareto.host.study.scored_samples import Split, scored_samples, stored_dense
 
 __all__ = ["USUAL_SAMPLES", "board_model", "samples_for_boards", "verify"]
 
@@ -57,7 +57,8 @@ def verify(
         models = study / MODELS_FOLDER
         _require_files(models, points)
         split, dataset = samples_for_boards(identity, _onnx_file(models, points[0]), folder, samples)
-        metric = metric_by_name(identity.search.metric, folder=folder)
+        dense = stored_dense(models, front.dense.candidate)
+        metric = metric_by_name(identity.search.metric, folder=folder, dense=dense)
         files = [board_model(models, front, point) for point in points]
         record = next(record for record in store.devices() if record.name == front.device.name)
 
@@ -101,18 +102,21 @@ def samples_for_boards(
 
     Raises DataError, also where the data is no longer what the study was begun with."""
     split = Split.VALIDATION if identity.test_sha256 is None else Split.TEST
-    is_test = split is Split.TEST
-    source = identity.data.test if is_test else identity.data.validation
-    if source is None:
-        raise DataError(f"the study names no {split.value} data")
     opened = read_model(model)
-    dataset = load_dataset(
-        source, identity.data, input_tensors(opened), folder=folder, labelled=True, classes=class_count(opened)
+    dataset = scored_samples(
+        split,
+        identity.data,
+        input_tensors(opened),
+        metric=identity.search.metric,
+        search_images=identity.search.search_images,
+        folder=folder,
+        classes=class_count(opened),
     )
-    if dataset.sha256 != (identity.test_sha256 if is_test else identity.validation_sha256):
-        raise DataError(f"{source}: is not the {split.value} data that the study was begun with")
+    known = identity.test_sha256 if split is Split.TEST else identity.validation_sha256
+    if dataset.sha256 != known:
+        raise DataError(f"{dataset.source}: is not the {split.value} data that the study was begun with")
     if count is not None and count > len(dataset):
-        raise WrongUse(f"--samples {count}: {source} has {len(dataset)}, wanted 1 to {len(dataset)}")
+        raise WrongUse(f"--samples {count}: {dataset.source} has {len(dataset)}, wanted 1 to {len(dataset)}")
     return split, dataset.spread(count or USUAL_SAMPLES)
 
 

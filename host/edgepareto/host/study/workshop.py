@@ -199,14 +199,14 @@ class Workshop:
             failure = str(error)
             self._change([build], lambda known: replace(known, failure=failure))
         else:
-            value, hits = score.value, score.hits
-            self._change([build], lambda known: replace(known, accuracy=value, validation_hits=hits))
+            value, hits, apart = score.value, score.hits, score.divergence
+            self._change([build], lambda known: replace(known, accuracy=value, validation_hits=hits, divergence=apart))
 
     def _known_score(self, build: _Build, sha256: str) -> Score | None:
         """Of this file, or of another format with the same score."""
         for known in (self._known(other) for other in self._scored_alike(build)):
             if known is not None and known.accuracy is not None and known.model_sha256 == sha256:
-                return Score(value=known.accuracy, hits=known.validation_hits)
+                return Score(value=known.accuracy, hits=known.validation_hits, divergence=known.divergence)
         return None
 
     def _scored_alike(self, build: _Build) -> list[_Build]:

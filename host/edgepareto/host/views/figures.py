@@ -130,7 +130,7 @@ def count_text(count: int | None) -> str:
 
 
 def metric_text(metric: str) -> str:
-    return {"top1": "top-1 accuracy", "precision": "precision"}.get(metric, metric)
+    return {"top1": "top-1 accuracy", "agreement": "agreement with the unpruned model"}.get(metric, metric)
 
 
 def device_title(front: DeviceFront) -> str:

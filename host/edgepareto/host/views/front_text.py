@@ -61,6 +61,7 @@ CSV_COLUMNS = (
     "board_accuracy_difference_low",
     "board_accuracy_difference_high",
     "board_samples",
+    "divergence",
 )
 
 
