@@ -56,7 +56,7 @@ def test_random_genomes_give_models_that_run(name, step, genomes, recovery):
 def test_any_integers_whatever_their_size_decode_to_a_model_that_runs(name, data, step):
     prepared = _prepared(name)
     space = prepared.analysis.search_space(step)
-    indices = data.draw(st.lists(any_integer, min_size=len(space.genes), max_size=len(space.genes)))
+    indices = data.draw(st.lists(any_integer, min_size=len(space.axes), max_size=len(space.axes)))
     genome = space.decode(indices)
     assert all(width in gene.widths for gene, width in zip(space.genes, genome.widths, strict=True))
     assert space.decode(space.encode(genome)) == genome
@@ -82,6 +82,6 @@ def test_a_step_takes_widths_away_and_adds_none(model, step):
 
 def test_a_genome_of_another_length_is_refused():
     space = _prepared("resnet").analysis.search_space()
-    for indices in ([], [0] * (len(space.genes) + 1)):
+    for indices in ([], [0] * (len(space.axes) + 1)):
         with pytest.raises(AssertionError):
             space.decode(indices)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from models.random_graphs import RandomNet, feeds_of, random_net
 from models.silence import outputs_of, relative_difference, silenced
+from models.zeroed import zeroed
 
 pytestmark = pytest.mark.filterwarnings("error")
 few = settings(
@@ -45,12 +46,13 @@ def batches(model: onnx.ModelProto) -> list[int]:
 
 
 def genomes(draw: Callable[[st.SearchStrategy[int]], int], space: PruningSpace) -> list[Genome]:
-    """All at their smallest, each of a few alone at its smallest, and any."""
+    """All at their smallest, each of a few alone at its smallest, all without any branch, and any."""
     dense = space.dense().widths
     smallest = [gene.widths[0] for gene in space.genes]
     alone = [(*dense[:i], smallest[i], *dense[i + 1 :]) for i in range(min(3, len(smallest)))]
-    drawn = space.decode([draw(st.integers(0, len(gene.widths) - 1)) for gene in space.genes])
-    return [*(Genome(widths=tuple(widths)) for widths in (smallest, *alone)), drawn]
+    drawn = space.decode([draw(st.integers(0, axis.size - 1)) for axis in space.axes])
+    shortest = space.without(space.dense(), *(branch.name for branch in space.branches))
+    return [*(Genome(widths=tuple(widths)) for widths in (smallest, *alone)), shortest, drawn]
 
 
 def ranked(analysis: Analysis) -> PreparedModel:
@@ -76,15 +78,16 @@ def test_any_cut_of_any_network_is_a_sound_model_with_the_same_inputs_and_output
 
 @few
 @given(net=nets(), data=st.data())
-def test_cutting_channels_that_are_zero_changes_no_output_of_any_network(net, data):
+def test_cutting_channels_and_branches_that_are_zero_changes_no_output_of_any_network(net, data):
     analysis = analyse(net.model)
     assume(net.quiet or not net.sums)
     prepared = ranked(analysis)
     feeds = feeds_of(net.model, batches(net.model)[-1])
     for genome in genomes(data.draw, analysis.search_space()):
         seen = outputs_of(prepared.prune(genome, recovery="none").model, feeds)
-        zeroed = silenced(analysis, kept_classes(analysis, prepared.importance, genome), readers_too=not net.quiet)
-        assert relative_difference(seen, outputs_of(zeroed, feeds)) < 1e-5
+        silent = silenced(analysis, kept_classes(analysis, prepared.importance, genome), readers_too=not net.quiet)
+        gone = {branch.output for branch in analysis.branches if branch.name in genome.dropped}
+        assert relative_difference(seen, outputs_of(zeroed(silent, gone), feeds)) < 1e-5
 
 
 @few

@@ -1,13 +1,17 @@
 """Structured pruning on the ONNX graph: what may be cut, in which order, and how the rest is repaired. No training."""
 
 from edgepareto.host.pruning.analysis import Analysis, TensorSpec, analyse
+from edgepareto.host.pruning.branches import Branch
 from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup
+from edgepareto.host.pruning.graph_features import GraphFeatures
 from edgepareto.host.pruning.prepared_model import PhaseSeconds, PreparedModel, PrunedModel, prepare
 
 __all__ = [
     "Analysis",
+    "Branch",
     "ChannelGroup",
     "FrozenGroup",
+    "GraphFeatures",
     "PhaseSeconds",
     "PreparedModel",
     "PrunedModel",

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from edgepareto.host.domain import ChannelGene, PruningSpace, allowed_widths
-from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups, share_kept
+from edgepareto.host.domain import BranchGene, ChannelGene, PruningSpace, allowed_widths
+from edgepareto.host.pruning.branches import Branch, find_branches
+from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup, find_groups
 from edgepareto.host.pruning.dependency_graph import DependencyGraph, trace_dependencies
 from edgepareto.host.pruning.equal_blocks import Cells
+from edgepareto.host.pruning.model_size import count_macs, count_parameters, layer_macs
 from edgepareto.host.pruning.normal_form.channel_shuffle import rewrite_shuffles
 from edgepareto.host.pruning.normal_form.normalise import normalise
 from edgepareto.host.pruning.normal_form.shape_inference import Shape, dimension_size, infer_shapes
+from edgepareto.host.pruning.wiring import Wiring, wiring_of
 from numpy.typing import NDArray
 from onnx import numpy_helper
-
-FLOATING = ("float", "bfloat")  # numpy does not know the types that ONNX has beside its own
 
 __all__ = ["Analysis", "TensorSpec", "analyse"]
 
@@ -38,13 +39,14 @@ class Analysis:
     """A model, normalised, and what may be cut from it.
 
     macs: multiply-accumulates of Conv, Gemm and MatMul for one sample; a symbolic size counts as 1. parameters:
-    elements of the floating-point initializers, a tensor shared by n nodes n times. group_cells: per group, its
-    channels as classes of `graph`.
+    elements of the floating-point initializers, a tensor shared by n nodes n times. branches: what may be left out as
+    a whole. group_cells: per group, its channels as classes of `graph`.
     """
 
     model: onnx.ModelProto
     groups: tuple[ChannelGroup, ...]
     frozen: tuple[FrozenGroup, ...]
+    branches: tuple[Branch, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     macs: int
@@ -55,18 +57,24 @@ class Analysis:
     constants: Mapping[str, NDArray[np.generic]] = field(repr=False)
     element_types: Mapping[str, int] = field(repr=False)
     shapes: Mapping[str, Shape] = field(repr=False)
+    wiring: Wiring = field(repr=False)
 
-    def search_space(self, step: int | Sequence[int] = 1) -> PruningSpace:
+    def search_space(self, step: int | Sequence[int] = 1, *, branches: bool = True) -> PruningSpace:
         """Gene i belongs to groups[i]; its widths: those with a multiple of `step` features, and the original.
 
-        step: one for all groups, or one per group.
+        step: one for all groups, or one per group. branches: whether they may be left out.
         """
         steps = [step] * len(self.groups) if isinstance(step, int) else step
         return PruningSpace(
             genes=tuple(
                 ChannelGene(name=group.name, channels=group.channels, widths=_stepped(group, own))
                 for group, own in zip(self.groups, steps, strict=True)
-            )
+            ),
+            branches=tuple(
+                BranchGene(name=branch.name, inside=branch.groups, branches=branch.branches)
+                for branch in self.branches
+                if branches
+            ),
         )
 
 
@@ -84,11 +92,14 @@ def analyse(model: onnx.ModelProto) -> Analysis:
         shapes, element_types = infer_shapes(normalised)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in normalised.graph.initializer}
     graph = trace_dependencies(normalised, shapes, constants)
-    groups, cells, frozen = find_groups(graph, layer_macs(graph, constants))
+    of_layers = layer_macs(graph, constants)
+    groups, cells, frozen = find_groups(graph, of_layers)
+    wiring = wiring_of(normalised.graph)
     return Analysis(
         model=normalised,
         groups=groups,
         frozen=frozen,
+        branches=find_branches(normalised, wiring, graph, cells, of_layers, shapes, constants),
         inputs=tuple(_spec(value) for value in normalised.graph.input),
         outputs=tuple(_spec(value) for value in normalised.graph.output),
         macs=count_macs(graph, constants, np.ones(len(graph.classes), dtype=bool)),
@@ -99,24 +110,8 @@ def analyse(model: onnx.ModelProto) -> Analysis:
         constants=constants,
         element_types=element_types,
         shapes=shapes,
+        wiring=wiring,
     )
-
-
-def layer_macs(graph: DependencyGraph, constants: Mapping[str, NDArray[np.generic]]) -> list[int]:
-    return [layer.positions * constants[layer.weight].size for layer in graph.layers]
-
-
-def count_macs(graph: DependencyGraph, arrays: Mapping[str, NDArray[np.generic]], kept: NDArray[np.bool_]) -> int:
-    """arrays: the initializers, cut to the classes `kept`; kept: (classes,)."""
-    of_layers = [
-        macs * share_kept(kept, layer.across)
-        for layer, macs in zip(graph.layers, layer_macs(graph, arrays), strict=True)
-    ]
-    return round(sum(of_layers) + sum(product.macs * share_kept(kept, product.axes) for product in graph.products))
-
-
-def count_parameters(constants: Mapping[str, NDArray[np.generic]]) -> int:
-    return sum(value.size for value in constants.values() if value.dtype.name.startswith(FLOATING))
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -14,6 +14,7 @@ __all__ = ["Layer", "LayerKind", "Product"]
 class Product:
     """A MatMul of two activations. Its MACs per sample are `macs` times the part that is kept on each of these axes."""
 
+    node: int
     macs: int
     axes: tuple[Labels, ...]
 

@@ -17,15 +17,13 @@ from edgepareto.host.pruning.importance import (
     magnitude_order,
     surgeon_order,
 )
-from edgepareto.host.pruning.layer import Layer, LayerKind
-from edgepareto.host.pruning.repair.dense_activations import DenseActivations, DenseLayer, observe
-from edgepareto.host.pruning.repair.layer_repair import repair_layer
+from edgepareto.host.pruning.layer import LayerKind
+from edgepareto.host.pruning.repair.dense_activations import DenseActivations, observe
+from edgepareto.host.pruning.repair.layer_by_layer import recover
 from edgepareto.host.pruning.repair.live_memory import fixed_batch
 from edgepareto.host.pruning.repair.recurrent_gates import unit_rows
-from edgepareto.host.pruning.repair.recurrent_repair import repair_gates
-from edgepareto.host.pruning.repair.segments import Chunks, run_segment
 from edgepareto.host.pruning.repair.sensitivity import measure_sensitivities
-from edgepareto.host.pruning.slice_model import Draft, kept_classes, slice_model
+from edgepareto.host.pruning.slice_model import kept_classes, slice_model
 from numpy.typing import NDArray
 
 __all__ = ["PhaseSeconds", "PreparedModel", "PrunedModel", "prepare"]
@@ -71,20 +69,26 @@ class PreparedModel:
     rank_seconds: float
 
     def prune(self, genome: Genome, *, recovery: str = "ls") -> PrunedModel:
-        """Cut to the genome's widths and repair what is left; the dense genome gives the base's weights, bit by bit.
+        """Cut to the genome's widths without the branches it drops, and repair what is left; the dense genome gives the
+        base's weights, bit by bit. The widths of groups inside a dropped branch do not matter.
 
         recovery: "ls" (least squares), "moment" (means and deviations) or "none". Raises ConfigError for another
-        name or without the calibration it needs, EvaluationError where the candidate cannot be run.
+        name, for a branch that the model does not have or without the calibration it needs, EvaluationError where the
+        candidate cannot be run.
         """
         if recovery not in RECOVERIES:
             raise ConfigError(f"unknown recovery '{recovery}'; known: {', '.join(RECOVERIES)}")
         if recovery != "none" and self.dense is None:
             raise ConfigError(f"recovery '{recovery}' needs calibration samples; give [data] calibration or use none")
+        known = {branch.name for branch in self.analysis.branches}
+        unknown = [name for name in genome.dropped if name not in known]
+        if unknown:
+            raise ConfigError(f"unknown branch '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none'}")
         start = time.perf_counter()
-        draft = slice_model(self.analysis, kept_classes(self.analysis, self.importance, genome))
+        draft = slice_model(self.analysis, kept_classes(self.analysis, self.importance, genome), genome.dropped)
         sliced = time.perf_counter()
         if recovery != "none" and self.dense is not None:
-            _recover(draft, self.dense, recovery)
+            recover(draft, self.dense, recovery)
         recovered = time.perf_counter()
         content = draft.to_bytes()
         return PrunedModel(
@@ -201,55 +205,3 @@ def _producers(analysis: Analysis, classes: Labels) -> list[NDArray[np.float64]]
         rows = np.abs(weight.reshape(len(weight), -1).astype(np.float64))
         producers.append(np.stack([rows[layer.outputs == index].mean(axis=0) for index in classes]))
     return producers
-
-
-def _is_read_by_layers_only(weight: str, draft: Draft) -> bool:
-    readers = {number for number, node in enumerate(draft.nodes) if weight in node.input}
-    return readers == {layer.node for layer in draft.analysis.graph.layers if layer.weight == weight}
-
-
-def _recover(draft: Draft, dense: DenseActivations, recovery: str) -> None:
-    """Layer by layer in graph order. A tensor is exact while nothing before it was cut: its readers need no repair.
-
-    A tied weight is fitted to its first reader: to fit it again would undo that, and to leave it as cut is worse. It
-    stays as cut where not all that read it are layers (an embedding).
-    """
-    layers = draft.analysis.graph.layers
-    fitted = {layer.weight for layer in layers if layer.tied and not _is_read_by_layers_only(layer.weight, draft)}
-    live = dict(dense.inputs)
-    exact = set(live)
-    for segment in dense.segments:
-        reads_exact = exact.issuperset(segment.inputs)
-        if segment.layer is not None:
-            layer = layers[segment.layer]
-            whole = layer.inputs is None or layer.input_axis is None or bool(draft.kept[layer.inputs].all())
-            if layer.weight in fitted:
-                pass
-            elif layer.kind is LayerKind.GATES:
-                if not (reads_exact and whole and draft.kept[layer.outputs].all()):
-                    repair_gates(draft, layer, segment, live, dense.gates[segment.layer], recovery)
-                    fitted.add(layer.weight)
-            elif not (reads_exact and whole and (segment.summand is None or segment.summand in exact)):
-                inputs = dense.layers[segment.layer].sampler.gather(live[layer.data])
-                targets = dense.layers[segment.layer].targets[:, draft.kept[layer.outputs]]
-                added = _added(draft, dense.layers[segment.layer], layer, live)
-                alone = segment.summand is None and segment.partner is None
-                clamp = segment.clamp if alone or added is not None else None
-                repair_layer(draft, layer, inputs, targets, recovery, clamp, added)
-                fitted.add(layer.weight)
-        live.update(run_segment(segment, draft, live))
-        if reads_exact and draft.changed.isdisjoint(segment.constants):
-            exact.update(segment.outputs)
-        for name in segment.drop:
-            live.pop(name, None)
-
-
-def _added(draft: Draft, dense: DenseLayer, layer: Layer, live: Mapping[str, Chunks]) -> NDArray[np.float32] | None:
-    """What meets the layer's outputs in an Add: of the candidate, or of the dense model where it is still to come."""
-    if dense.partner is not None:
-        return dense.partner[:, draft.kept[layer.outputs]]
-    if dense.summand is None:
-        return None
-    added = dense.sampler.gather_outputs(live[dense.summand], live[layer.data])
-    assert added is not None, "shaped as in the dense model, but for its channels"
-    return added

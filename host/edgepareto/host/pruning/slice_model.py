@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 from edgepareto.host.domain import Genome
-from edgepareto.host.pruning.analysis import Analysis, count_macs, count_parameters
+from edgepareto.host.pruning.analysis import Analysis
+from edgepareto.host.pruning.branches import Branch
 from edgepareto.host.pruning.channel_labels import Labels
 from edgepareto.host.pruning.cuts import AttributeCount, BlockCut, Count, Cut, IndexCut
 from edgepareto.host.pruning.model_bytes import model_bytes
+from edgepareto.host.pruning.model_size import count_macs, count_parameters
+from edgepareto.host.pruning.normal_form.normalise import remove_identities
 from numpy.typing import NDArray
 
 __all__ = ["Draft", "Kept", "kept_classes", "slice_model"]
@@ -22,7 +26,8 @@ Kept = NDArray[np.bool_]  # per class of the dependency graph
 class Draft:
     """A pruned model in the making: recovery replaces arrays and adds biases, then `to_bytes` closes it.
 
-    changed: initializers whose shape or values differ from the base model's.
+    changed: initializers whose shape or values differ from the base model's. gone: nodes that are left out, which
+    `nodes` holds all the same, in their places; bypassed: the Adds that lost one side, each an Identity there.
     """
 
     analysis: Analysis
@@ -30,10 +35,12 @@ class Draft:
     nodes: list[onnx.NodeProto]
     arrays: dict[str, NDArray[np.generic]]
     changed: set[str]
+    gone: frozenset[int] = frozenset()
+    bypassed: frozenset[int] = frozenset()
 
     @property
     def macs(self) -> int:
-        return count_macs(self.analysis.graph, self.arrays, self.kept)
+        return count_macs(self.analysis.graph, self.arrays, self.kept, self.gone)
 
     @property
     def parameters(self) -> int:
@@ -56,9 +63,14 @@ class Draft:
         graph.input.extend(base.graph.input)
         graph.output.extend(base.graph.output)
         graph.metadata_props.extend(base.graph.metadata_props)
-        graph.sparse_initializer.extend(base.graph.sparse_initializer)
-        graph.node.extend(self.nodes)
+        graph.sparse_initializer.extend(t for t in base.graph.sparse_initializer if self._is_read(t.values.name))
+        graph.node.extend(node for number, node in enumerate(self.nodes) if number not in self.gone)
+        if self.bypassed:
+            remove_identities(graph, self.arrays)
         return model_bytes(outline, self.arrays)
+
+    def _is_read(self, name: str) -> bool:
+        return self.analysis.wiring.is_read(name, self.gone, {})
 
 
 def kept_classes(analysis: Analysis, importance: tuple[tuple[Labels, ...], ...], genome: Genome) -> Kept:
@@ -71,8 +83,11 @@ def kept_classes(analysis: Analysis, importance: tuple[tuple[Labels, ...], ...],
     return kept
 
 
-def slice_model(analysis: Analysis, kept: Kept) -> Draft:
-    """Cut every initializer, and rewrite every size that a node holds, to the kept classes."""
+def slice_model(analysis: Analysis, kept: Kept, dropped: Collection[str] = ()) -> Draft:
+    """Cut every initializer, and rewrite every size that a node holds, to the kept classes.
+
+    dropped: names of branches to leave out, with all that is then needed by nothing.
+    """
     graph = analysis.graph
     arrays = dict(analysis.constants)
     changed: set[str] = set()
@@ -92,7 +107,27 @@ def slice_model(analysis: Analysis, kept: Kept) -> Draft:
             changed.add(count.tensor)
         else:
             nodes[count.node] = _with_attribute(nodes[count.node], count.attribute, count.position, remaining)
-    return Draft(analysis=analysis, kept=kept, nodes=nodes, arrays=arrays, changed=changed)
+    draft = Draft(analysis=analysis, kept=kept, nodes=nodes, arrays=arrays, changed=changed)
+    return _without(draft, [branch for branch in analysis.branches if branch.name in dropped]) if dropped else draft
+
+
+def _without(draft: Draft, branches: Sequence[Branch]) -> Draft:
+    wiring = draft.analysis.wiring
+    gone = wiring.unneeded({branch.node: branch.kept for branch in branches})
+    left = [branch for branch in branches if branch.node not in gone]
+    nodes = list(draft.nodes)
+    for branch in left:
+        add = nodes[branch.node]
+        nodes[branch.node] = onnx.helper.make_node("Identity", [branch.kept], list(add.output), name=add.name)
+    arrays = {name: value for name, value in draft.arrays.items() if wiring.is_read(name, gone, {})}
+    return replace(
+        draft,
+        nodes=nodes,
+        arrays=arrays,
+        changed=draft.changed & arrays.keys(),
+        gone=gone,
+        bypassed=frozenset(branch.node for branch in left),
+    )
 
 
 def _stays(count: Count | AttributeCount, kept: Kept) -> bool:

@@ -110,11 +110,11 @@ def search_space(
     """What may vary on a device of this channel step (of all groups, or one per group), and how models run there; None:
     as the device is set. Raises ModelError where no channel can go."""
     analysis = inputs.analysis
-    if not analysis.groups:
+    space = analysis.search_space(step, branches=False)
+    if not space.genes and not space.branches:
         reasons = "; ".join(f"{group.name}: {group.reason}" for group in analysis.frozen)
         raise ModelError(f"{inputs.task.model}: nothing in this model can be pruned ({reasons or 'it has no layers'})")
-    space = analysis.search_space(step)
-    if all(len(gene.widths) == 1 for gene in space.genes):
+    if all(len(gene.widths) == 1 for gene in space.genes) and not space.branches:
         steps = str(step) if isinstance(step, int) else ", ".join(map(str, sorted(set(step))))
         widest = max(gene.channels for gene in space.genes)
         raise ModelError(

@@ -8,6 +8,8 @@ could be stale. Names, order and shapes of inputs and outputs, the metadata and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 import onnx.inliner
 from edgepareto.host.errors import ModelError
@@ -25,7 +27,7 @@ from edgepareto.host.pruning.normal_form.model_outline import outline
 from edgepareto.host.pruning.normal_form.shape_chains import resolve_shape_chains
 from edgepareto.host.pruning.normal_form.shared_tensors import clone_shared
 
-__all__ = ["default_opset", "normalise"]
+__all__ = ["default_opset", "normalise", "remove_identities"]
 
 LOWEST_OPSET = 7  # broadcasting is numpy's from here on
 LOWEST_IR = 8  # before 4, an initializer has to be an input and shape inference takes it for unknown
@@ -49,12 +51,12 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     if copy.functions:
         _inline_functions(copy)
     lift_constants(graph)
-    _remove_identities(graph)
+    remove_identities(graph)
     name_cast_types(copy)
     fold_constants(copy)
     while resolve_shape_chains(copy) or inline_constant_branches(graph):
         lift_constants(graph)
-        _remove_identities(graph)
+        remove_identities(graph)
         fold_constants(copy)
     drop_zero_states(graph)
     give_split_sizes(copy)
@@ -128,11 +130,14 @@ def _inline_functions(model: onnx.ModelProto) -> None:
     model.functions.extend(inlined.functions)
 
 
-def _remove_identities(graph: onnx.GraphProto) -> None:
+def remove_identities(graph: onnx.GraphProto, constants: Iterable[str] = ()) -> None:
+    """Readers and outputs get the source itself where its name may change. constants: initializers that the graph is
+    yet without."""
     outputs = {value.name for value in graph.output}
     captured = set().union(*(captured_names(node) for node in graph.node)) if graph.node else set()
     fixed = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | captured
     fixed |= {tensor.values.name for tensor in graph.sparse_initializer}
+    fixed.update(constants)
     renamed: dict[str, str] = {}
     kept: list[onnx.NodeProto] = []
     for node in graph.node:

@@ -24,7 +24,8 @@ def einsum(node: NodeProto, walk: GraphWalk) -> None:
         for letter, size in zip(axes, walk.shape(name), strict=True)
     }
     macs = walk.elements_per_sample(tuple(sizes[letter] for letter in dict.fromkeys(output + "".join(inputs))))
-    walk.products.append(Product(macs=macs, axes=tuple(labels for labels in made.values() if labels is not None)))
+    axes = tuple(labels for labels in made.values() if labels is not None)
+    walk.products.append(Product(node=walk.node, macs=macs, axes=axes))
 
 
 def _letters(node: NodeProto, walk: GraphWalk) -> tuple[list[str], str]:

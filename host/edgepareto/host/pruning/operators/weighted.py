@@ -128,7 +128,7 @@ def _product(node: NodeProto, walk: GraphWalk) -> None:
     length = walk.shape(left)[-1]
     macs = walk.positions(node.output[0], None) * (length if isinstance(length, int) else 1)
     axes = tuple(labels for labels in (*made, summed) if labels is not None)
-    walk.products.append(Product(macs=macs, axes=axes))
+    walk.products.append(Product(node=walk.node, macs=macs, axes=axes))
 
 
 def _balanced(walk: GraphWalk, outputs: int, channels: Labels | None, groups: int) -> Labels:

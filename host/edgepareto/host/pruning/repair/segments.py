@@ -7,7 +7,7 @@ or a tensor without one needs no special care, and a chunk fits the processor's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ from edgepareto.host.pruning.slice_model import Draft
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["Chunks", "Segment", "cut_segments", "run_segment"]
+__all__ = ["Chunks", "Segment", "cut_segments", "left_of", "run_segment"]
 
 Chunks = list[NDArray[np.generic]]
 NOTHING: tuple[None, None] = (None, None)
@@ -67,13 +67,14 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
         read = list(dict.fromkeys(name for names in reads[start:stop] for name in names))
         outside = [name for name in read if name not in made]
         inputs = tuple(name for name in outside if name not in analysis.constants)
-        other, clamp = _follows(analysis.graph.layers[starts[start]], analysis, readers) if start in starts else NOTHING
+        layer = starts.get(start)
+        other, clamp = NOTHING if layer is None else _follows(analysis.graph.layers[layer], analysis, readers)
         is_made_before = other is not None and maker.get(other, -1) < start
         segments.append(
             Segment(
                 start=start,
                 stop=stop,
-                layer=starts.get(start),
+                layer=layer,
                 summand=other if is_made_before else None,
                 partner=None if is_made_before else other,
                 clamp=clamp,
@@ -86,6 +87,22 @@ def cut_segments(analysis: Analysis) -> tuple[Segment, ...]:
             )
         )
     return tuple(segments)
+
+
+def left_of(segment: Segment, draft: Draft) -> Segment:
+    """What a draft without some branches still has of it."""
+    if not draft.gone:
+        return segment
+    nodes = _nodes(segment, draft)
+    read = {name for node in nodes for name in _read(node)}
+    made = {name for node in nodes for name in node.output}
+    return replace(
+        segment,
+        layer=None if segment.start in draft.gone else segment.layer,
+        inputs=tuple(name for name in segment.inputs if name in read),
+        outputs=tuple(name for name in segment.outputs if name in made),
+        constants=tuple(name for name in segment.constants if name in read),
+    )
 
 
 def _follows(layer: Layer, analysis: Analysis, readers: Mapping[str, Sequence[int]]) -> tuple[str | None, Clamp | None]:
@@ -123,7 +140,7 @@ def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> d
     """One ONNX Runtime session, one thread, one run per chunk. Raises EvaluationError where the runtime refuses."""
     if not segment.outputs:
         return {}
-    nodes = draft.nodes[segment.start : segment.stop]
+    nodes = _nodes(segment, draft)
     constants = dict.fromkeys(name for node in nodes for name in _read(node) if name in draft.arrays)
     graph = onnx.helper.make_graph(
         nodes,
@@ -142,10 +159,14 @@ def run_segment(segment: Segment, draft: Draft, live: Mapping[str, Chunks]) -> d
             for chunk in _by_chunk([live[name] for name in segment.inputs])
         ]
     except ORT_ERRORS as error:
-        first = draft.nodes[segment.start].name
+        first = nodes[0].name
         reason = " ".join(str(error).split())
         raise EvaluationError(f"the model cannot be run from node '{first}' on: {reason}") from error
     return {name: [run[position] for run in runs] for position, name in enumerate(segment.outputs)}
+
+
+def _nodes(segment: Segment, draft: Draft) -> list[onnx.NodeProto]:
+    return [draft.nodes[number] for number in range(segment.start, segment.stop) if number not in draft.gone]
 
 
 def _by_chunk(tensors: Sequence[Chunks]) -> list[tuple[NDArray[np.generic], ...]]:
