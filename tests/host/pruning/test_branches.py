@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from edgepareto.host.domain import Genome
 from edgepareto.host.errors import ConfigError
 from edgepareto.host.pruning import Analysis, PreparedModel, analyse, prepare
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from models.catalogue import FIXTURES, Fixture
 from models.silence import outputs_of, relative_difference
 from models.zeroed import zeroed
@@ -77,6 +80,73 @@ def test_a_dropped_branch_is_the_branch_zeroed_in_every_architecture(fixture: Fi
     architecture = fixture.architecture
     analysis = assert_exact(onnx.load(fixture.path), architecture.feeds(batch=architecture.fixed_batch or 2))
     assert len(analysis.branches) == EXPECTED.get(architecture.name, 0)
+
+
+def body(net, x: str, channels: int, outputs: int, pick: Callable[[int], int], depth: int) -> str:
+    """One to three layers, an activation or not, and maybe blocks within."""
+    y = net.conv(x, channels, outputs, 1 + 2 * pick(2))
+    for _ in range(pick(3)):
+        kind = pick(4)
+        if kind == 0:
+            y = net.relu(y)
+        elif kind == 1 and depth:
+            y = blocks(net, y, outputs, pick, depth - 1)
+        elif kind == 2:
+            y = net.conv(y, outputs, outputs, group=outputs)
+        else:
+            y = net.conv(net.relu(y), outputs, outputs)
+    return y
+
+
+def blocks(net, x: str, channels: int, pick: Callable[[int], int], depth: int) -> str:
+    """Residual ones of every kind, one after the other: plain, before their activation, projected, side by side, around
+    a smaller map, and one whose first layer is read behind it too."""
+    for _ in range(1 + pick(3)):
+        kind = pick(6)
+        if kind == 0:
+            x = net.relu(net.node("Add", x, body(net, x, channels, channels, pick, depth)))
+        elif kind == 1:
+            x = net.node(("Add", "Sum")[pick(2)], body(net, net.relu(x), channels, channels, pick, depth), x)
+        elif kind == 2:
+            x = net.node("Add", *(body(net, x, channels, channels, pick, depth) for _ in range(2)))
+        elif kind == 3:
+            added = net.node("Add", x, body(net, x, channels, channels, pick, depth))
+            x = net.node("Add", added, body(net, x, channels, channels, pick, depth))
+        elif kind == 4:
+            small = body(net, net.conv(x, channels, 6, stride=2), 6, channels, pick, depth)
+            scales = net.constant(np.array([1, 1, 2, 2], dtype=np.float32))
+            x = net.node("Add", x, net.node("Resize", small, "", scales, mode="nearest"))
+        else:
+            first = net.conv(x, channels, channels)
+            x = net.node("Mul", net.node("Add", x, net.conv(first, channels, channels)), net.node("Sigmoid", first))
+    return x
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(data=st.data())
+def test_any_set_of_branches_of_any_residual_network_is_left_out_exactly(data, new_net):
+    net = new_net()
+    x = blocks(net, net.conv("image", 3, 8), 8, lambda options: data.draw(st.integers(0, options - 1)), 1)
+    model = net.model(net.head(x, 8))
+    analysis = analyse(model)
+    prepared = prepare(analysis, None, criterion="l1")
+    space = analysis.search_space()
+    genome = space.decode([data.draw(st.integers(0, axis.size - 1)) for axis in space.axes])
+    pruned = prepared.prune(genome, recovery="none")
+    onnx.checker.check_model(pruned.model, full_check=True)
+    whole = prepared.prune(Genome(widths=genome.widths), recovery="none").model
+    left = zeroed(whole, {branch.output for branch in analysis.branches if branch.name in genome.dropped})
+    assert relative_difference(outputs_of(pruned.model, images_of(3)), outputs_of(left, images_of(3))) < 1e-5
+    again = analyse(pruned.model)
+    assert (again.macs, again.parameters) == (pruned.macs, pruned.parameters)
+    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    for recovery in ("ls", "moment"):
+        repaired = prepare(analysis, {"image": images}, criterion="l1").prune(genome, recovery=recovery)
+        assert all(np.isfinite(output).all() for output in outputs_of(repaired.model, images_of(3)))
+        assert repaired.macs == pruned.macs
 
 
 @cache
