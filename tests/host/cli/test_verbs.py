@@ -12,7 +12,7 @@ from edgepareto.host.pruning import analyse
 
 def test_inspect_tells_groups_and_what_is_frozen_and_why(host):
     report = json.loads(host("inspect", "net.onnx", "--json").out)
-    assert set(report) == {"schema", "inputs", "outputs", "parameters", "macs", "groups", "frozen"}
+    assert set(report) == {"schema", "inputs", "outputs", "parameters", "macs", "groups", "branches", "frozen"}
     assert report["schema"] == 1
     assert report["inputs"] == [{"name": "x", "shape": ["N", 1, 6, 6], "dtype": "float32"}]
     fields = {"name", "channels", "features", "step", "layers", "share_of_macs"}

@@ -93,6 +93,7 @@ def _making(point: FrontPoint, study: StudyFronts) -> dict[str, CardValue]:
         "recovery": recipe.recovery,
         "calibration_images": recipe.images,
         "channels_kept_per_group": list(point.candidate.genome.widths),
+        **({"dropped_branches": list(point.candidate.genome.dropped)} if point.candidate.genome.dropped else {}),
     }
 
 

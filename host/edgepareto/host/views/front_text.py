@@ -62,6 +62,7 @@ CSV_COLUMNS = (
     "board_accuracy_difference_high",
     "board_samples",
     "divergence",
+    "dropped_branches",
 )
 
 

@@ -82,6 +82,18 @@ def inspect_json(analysis: Analysis, *, step: int = 1) -> str:
             }
             for group, gene in zip(analysis.groups, analysis.search_space(step).genes, strict=True)
         ],
+        "branches": [
+            {
+                "name": branch.name,
+                "layers": list(branch.layers),
+                "groups": [analysis.groups[place].name for place in branch.groups],
+                "branches": [analysis.branches[place].name for place in branch.branches],
+                "macs": branch.macs,
+                "parameters": branch.parameters,
+                "share_of_macs": branch.share_of_macs,
+            }
+            for branch in analysis.branches
+        ],
         "frozen": _frozen(analysis),
     }
     return json.dumps(record, indent=2)
@@ -125,7 +137,13 @@ def inspect_table(analysis: Analysis, *, step: int = 1) -> Iterator[RenderableTy
             _add_row(table, group.name, _channels(group), str(_steps(gene)["step"]), share, _short(group.layers))
         yield table
     else:
-        yield Text("nothing can be pruned", style="bold yellow")
+        yield Text("no channel can be pruned" if analysis.branches else "nothing can be pruned", style="bold yellow")
+    if analysis.branches:
+        table = _table("branches that a search may leave out", "branch", "parameters", "of MACs", "layers")
+        for branch in analysis.branches:
+            size, share = count_text(branch.parameters), f"{branch.share_of_macs * 100:.1f} %"
+            _add_row(table, branch.name, size, share, _short(branch.layers))
+        yield table
     yield from _frozen_table(analysis)
 
 

@@ -215,6 +215,8 @@ def hover_text(study: StudyFronts, device: DeviceFront, point: FrontPoint) -> st
     if device.varies_deployments:
         lines.append(f"run as: {html.escape(deployment_text(device.deployment(point)))}")
     lines.append(f"{count_text(candidate.macs)} MACs, {count_text(candidate.parameters)} parameters{slow}")
+    if candidate.genome.dropped:
+        lines.append(f"without {html.escape(', '.join(candidate.genome.dropped))}")
     lines.append(f"file: {size_text(candidate.bytes)}; measured {measurement.jobs}×, preset {measurement.preset}")
     return "<br>".join(lines)
 

@@ -164,6 +164,9 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
         yield _dim(f"{apart}, {limits.energy * 100:.1f} % in energy" if device.has_energy else apart)
     if _is_paired(device):
         yield _dim("vs dense: percentage points, on the same samples")
+    for point in device.front:
+        if point.candidate.genome.dropped:
+            yield _dim(f"{point.candidate.id} is without {', '.join(point.candidate.genome.dropped)}")
     if device.shrinkage is not None:
         yield _dim(shrinkage_text(device.shrinkage))
     if text := smaller_not_faster_text(device):
