@@ -4,7 +4,7 @@
                                      [--output DIR]
 
 Channels alone (ONNX Runtime, 32 bits, the device's threads) against channels, runtime, precision and threads. The same
-end phase; hypervolume on the test split, as benchmarks/search.py has it, on the scale that the dense model and the
+end phase; hypervolume on the test split, as benchmarks/studies.py has it, on the scale that the dense model and the
 front of channels alone span. On simulated boards it only says what our own figures of them say.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.search import HypervolumeScale, hypervolume
-from search import EXAMPLE, best_speedup, run, test_costs
+from studies import EXAMPLE, best_speedup, run, test_costs
 
 EVERYTHING = {"runtimes": (), "precisions": (), "threads": ()}
 
