@@ -20,9 +20,9 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "fashion_mnist"
 SHORT = DistilSettings(steps=25, batch=32)
 
 
-def images(count: int) -> dict[str, np.ndarray]:
+def images(count: int, first: int = 0) -> dict[str, np.ndarray]:
     with np.load(EXAMPLES / "calibration.npz") as loaded:
-        return {"x": loaded["x"][:count].astype(np.float32) / np.float32(255)}
+        return {"x": loaded["x"][first : first + count].astype(np.float32) / np.float32(255)}
 
 
 def pruned(model: onnx.ModelProto, inputs: dict[str, np.ndarray], ratio: float = 0.4) -> onnx.ModelProto:
@@ -37,7 +37,7 @@ def dense() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def teacher(dense: onnx.ModelProto) -> Teacher:
-    return Teacher.of(dense, images(256), has_classes=True)
+    return Teacher.of(dense, images(256), images(64, 256), has_classes=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_training_that_makes_it_worse_gives_the_model_back_unchanged(candidate
 
 
 def test_labels_count_where_they_are_given_a_weight(candidate: onnx.ModelProto, teacher: Teacher, distilled: Distilled):
-    wrong = replace(teacher, labels=np.zeros(256, np.int64))  # what they teach can be seen
+    wrong = replace(teacher, labels=np.zeros(320, np.int64))  # what they teach can be seen
     assert distil(candidate, wrong, SHORT).model == distilled.model
     taught = distil(candidate, wrong, replace(SHORT, label_weight=5.0))
     assert taught.helped
@@ -105,7 +105,9 @@ def test_shares_at_the_end_teach_as_the_logits_before_them_do(
 
     settings = replace(SHORT, steps=4)
     plain = distil(candidate, teacher, settings)
-    ended = distil(ending(candidate), Teacher.of(ending(dense), images(256), has_classes=True), settings)
+    ended = distil(
+        ending(candidate), Teacher.of(ending(dense), images(256), images(64, 256), has_classes=True), settings
+    )
     assert (ended.before, ended.after) == pytest.approx((plain.before, plain.after), rel=1e-3)
 
 
@@ -115,20 +117,22 @@ def test_shares_at_the_end_teach_as_the_logits_before_them_do(
 def test_any_kind_of_network_is_distilled(fixture: Fixture):
     """No classes, several inputs and outputs, a fixed batch, gates, a state."""
     dense = onnx.load(fixture.path)
-    rows = [fixture.architecture.feeds(seed=seed) for seed in range(24)]
-    inputs = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    inputs, judges = (
+        {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        for rows in ([fixture.architecture.feeds(seed=seed) for seed in seeds] for seeds in (range(24), range(24, 40)))
+    )
     model = pruned(dense, inputs, 0.6)
-    found = distil(model, Teacher.of(dense, inputs, has_classes=False), DistilSettings(steps=8, batch=8))
+    found = distil(model, Teacher.of(dense, inputs, judges, has_classes=False), DistilSettings(steps=8, batch=8))
     assert np.isfinite([found.before, found.after]).all()
     assert found.model.graph.node == model.graph.node
-    assert found.held_out == 3
+    assert found.judged_by == 16
 
 
 def test_too_few_samples_an_unknown_operator_and_a_frozen_model_are_refused_in_one_line(
     dense: onnx.ModelProto, candidate: onnx.ModelProto, teacher: Teacher
 ):
-    with pytest.raises(DataError, match="15 calibration samples are too few"):
-        Teacher.of(dense, images(15), has_classes=True)
+    with pytest.raises(DataError, match="15 samples are too few to distil on"):
+        Teacher.of(dense, images(15), images(64), has_classes=True)
     odd = onnx.ModelProto()
     odd.CopyFrom(candidate)
     odd.graph.node[1].op_type = "Asinh"

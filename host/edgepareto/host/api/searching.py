@@ -37,6 +37,8 @@ def search(
     seed: int | None = None,
     search_images: int | None = None,
     finalist_images: int | None = None,
+    distil: bool | None = None,
+    distil_labels: float | None = None,
     preset: str | None = None,
     energy: str | None = None,
     runtimes: str | Sequence[str] | None = None,
@@ -57,6 +59,8 @@ def search(
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     metric: "top1", "precision", "agreement" (with the unpruned model: no labels) or "module:function". search_images,
     finalist_images: calibration samples that a model is repaired with, all where there are fewer; None: 512, 1,024.
+    distil: give each finalist a second version, trained for seconds towards the unpruned model's outputs; needs torch.
+    distil_labels: the weight in it of the calibration samples' labels, implies distil; None: none are needed.
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
     None: total where a device has a meter that works. runtimes, precisions, threads, clock_modes: how models may be
     run, searched together with their channels; "all": whatever each device offers. wait_minutes: in line for boards
@@ -86,6 +90,8 @@ def search(
         seed=seed,
         search_images=search_images,
         finalist_images=finalist_images,
+        distil=distil,
+        distil_labels=distil_labels,
         preset=preset,
         energy=energy,
         runtimes=_choice(runtimes),

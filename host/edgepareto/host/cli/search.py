@@ -64,6 +64,14 @@ def search(
     finalist_images: Annotated[
         int | None, typer.Option(metavar="N", help="The same for finalists; default 1024.", rich_help_panel=BUDGET)
     ] = None,
+    distil: Annotated[
+        bool | None,
+        typer.Option("--distil/--no-distil", help="Train finalists on calibration samples.", rich_help_panel=BUDGET),
+    ] = None,
+    distil_labels: Annotated[
+        float | None,
+        typer.Option(metavar="WEIGHT", help="Of the labels in it; default none.", rich_help_panel=BUDGET),
+    ] = None,
     preset: PresetOption = None,
     energy: Annotated[
         str | None,
@@ -115,6 +123,8 @@ def search(
             seed=seed,
             search_images=search_images,
             finalist_images=finalist_images,
+            distil=distil,
+            distil_labels=distil_labels,
             preset=preset,
             energy=energy,
             runtimes=runtimes,

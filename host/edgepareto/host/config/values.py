@@ -134,6 +134,8 @@ class SearchConfig:
     as it is set, and 32 bits.
     search_images, finalist_images: calibration samples that a pruned model is repaired with, all where there are fewer.
     finalist_images None: all, as it was before it could be set.
+    distil: whether finalists get a distilled version each; distil_labels: the weight of the calibration samples' labels
+    in it, 0: none are needed.
     energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
     """
 
@@ -151,6 +153,8 @@ class SearchConfig:
     recovery: str = "ls"
     search_images: int = 512
     finalist_images: int | None = 1024
+    distil: bool = False
+    distil_labels: float = 0.0
     workers: int = 2
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None

@@ -1,8 +1,8 @@
 """A pruned model trained for seconds towards the dense model's outputs on unlabelled samples, its graph unchanged.
 
 Before training the torch graph must say what ONNX Runtime says of the model, and after it the written file must say
-what the torch graph does. Of the model before and after, the one that is nearer to the dense model is kept, judged on
-samples that were not trained on.
+what the torch graph does. Of the model before and after, the one that is nearer to the dense model is kept, judged by
+samples that neither was made from: a repair by least squares knows the calibration samples as well.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ from edgepareto.host.errors import EvaluationError
 
 __all__ = ["Distilled", "distil"]
 
-HELD_OUT = 8  # one sample in so many is not trained on
-FEWEST_RUNS = 2
 COMPARED = 16  # samples on which torch and ONNX Runtime must agree
 LARGEST_ERROR = 1e-4  # relative to the largest output: of 32-bit floats rounding alone is left
 SMALLEST_SCALE = 1e-6  # outputs below are noise, and compared with this
+WHAT_TORCH_RAISES = (RuntimeError, IndexError, ValueError)  # of sizes that do not fit, of memory that is not there
 MOST_VALUES = 1 << 28  # that a minibatch may make, 1 GiB: all of them wait for their gradients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distilled:
     """model: the better one, the given one where `helped` is False. before, after: how far each is from the dense model
-    on `held_out` samples (`distance`). trained: how many weights were."""
+    on `judged_by` samples (`distance`). trained: how many weights were."""
 
     model: onnx.ModelProto
     helped: bool
     before: float
     after: float
-    held_out: int
+    judged_by: int
     trained: int
     seconds: float
 
@@ -58,7 +57,7 @@ def distil(model: onnx.ModelProto, teacher: Teacher, settings: DistilSettings) -
             return _distilled(model, teacher, settings)
         except Unsupported as error:
             raise EvaluationError(f"not distilled: training lacks the operator {error}") from error
-        except RuntimeError as error:  # torch's own: sizes that do not fit, memory that is not there
+        except WHAT_TORCH_RAISES as error:
             raise EvaluationError(f"not distilled: torch fails on the model: {str(error).splitlines()[0]}") from error
 
 
@@ -76,19 +75,19 @@ def _distilled(model: onnx.ModelProto, teacher: Teacher, settings: DistilSetting
     first = np.arange(min(len(samples), -(-COMPARED // own) * own))
     teaching = Teaching(samples=samples, targets=targets, labels=teacher.labels, at_once=True)
     teaching = _as_in_onnx_runtime(graph, model, teaching, first)
-    trained_on, held_out = _split(len(samples), own)
-    train(graph, teaching, trained_on, settings, _affordable(graph, teaching, settings.batch))
+    taught, others = np.split(np.arange(len(samples)), [teacher.taught])
+    train(graph, teaching, taught, settings, _affordable(graph, teaching, settings.batch))
     written = graph.written()
     error = _error(written, teaching, graph, first)
     if not error <= LARGEST_ERROR:
         raise EvaluationError(f"not distilled: the written file says other than was trained, {_relative(error)}")
-    before, after = (_judged(each, teaching, held_out, settings) for each in (model, written))
+    before, after = (_judged(each, teaching, others, settings) for each in (model, written))
     return Distilled(
         model=written if after < before else model,
         helped=after < before,
         before=before,
         after=after,
-        held_out=len(held_out),
+        judged_by=len(others),
         trained=sum(value.numel() for value in graph.parameters.values()),
         seconds=time.perf_counter() - began,
     )
@@ -101,7 +100,7 @@ def _as_in_onnx_runtime(graph: TorchGraph, model: onnx.ModelProto, teaching: Tea
         tried = replace(teaching, at_once=at_once)
         try:
             error = _error(model, tried, graph, first)
-        except RuntimeError:  # a batch that the graph's own sizes do not take
+        except WHAT_TORCH_RAISES:  # a batch that the graph's own sizes do not take
             if not at_once or not is_fixed:
                 raise
             continue
@@ -131,22 +130,6 @@ def _judged(model: onnx.ModelProto, teaching: Teaching, places: Places, settings
     if teaching.labels is None or not settings.label_weight:
         return found
     return found + settings.label_weight * surprise(teaching.targets, outputs, teaching.labels[places])
-
-
-def _split(samples: int, own: int) -> tuple[Places, Places]:
-    """Whole runs to train on and to judge by, evenly from the first to the last, since data may be sorted.
-
-    Raises EvaluationError where there is no more than one.
-    """
-    runs = np.arange(samples).reshape(-1, own)
-    if len(runs) < FEWEST_RUNS:
-        raise EvaluationError(
-            f"not distilled: {samples} samples are {len(runs)} runs, at least {FEWEST_RUNS} are needed"
-        )
-    is_held_out = np.zeros(len(runs), dtype=bool)
-    parts = max(1, len(runs) // HELD_OUT)
-    is_held_out[(np.arange(parts) + 1) * len(runs) // parts - 1] = True
-    return runs[~is_held_out].ravel(), runs[is_held_out].ravel()
 
 
 def _affordable(graph: TorchGraph, teaching: Teaching, batch: int) -> int:

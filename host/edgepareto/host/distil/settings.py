@@ -7,7 +7,9 @@ from importlib.util import find_spec
 
 from edgepareto.host.errors import WrongUse
 
-__all__ = ["DistilSettings", "require_torch"]
+__all__ = ["DISTIL_STEPS", "DistilSettings", "require_torch"]
+
+DISTIL_STEPS = 200  # docs/distil.md: what more are worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +19,8 @@ class DistilSettings:
     label_weight: of a cross-entropy with the calibration samples' labels; 0: none are looked at.
     """
 
-    steps: int = 150
-    learning_rate: float = 1e-3
+    steps: int = DISTIL_STEPS
+    learning_rate: float = 2e-3
     batch: int = 64
     temperature: float = 2.0
     label_weight: float = 0.0

@@ -23,6 +23,7 @@ from edgepareto.host.errors import EvaluationError
 __all__ = ["Teaching", "deterministic", "train"]
 
 F = torch.nn.functional
+WARM_UP = 0.2  # of the steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,8 @@ def train(graph: TorchGraph, teaching: Teaching, places: Places, settings: Disti
     random = np.random.default_rng(settings.seed)
     minibatches = _minibatches(places, batch, teaching.samples.batch, random)
     for step in range(settings.steps):
-        share = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * share
+            group["lr"] = settings.learning_rate * _share(step, settings.steps)
         optimiser.zero_grad()
         loss = teaching.loss(graph, next(minibatches), settings)
         if not bool(torch.isfinite(loss)):
@@ -84,6 +84,13 @@ def train(graph: TorchGraph, teaching: Teaching, places: Places, settings: Disti
             )
         loss.backward()
         optimiser.step()
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the learning rate: rising at first, since Adam's first steps are as long as any and know one minibatch of a
+    model that is nearly good already, then falling to 0 as a cosine."""
+    rising = min(1.0, (step + 1) / max(1.0, WARM_UP * steps))
+    return rising * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def _minibatches(places: Places, batch: int, own: int | None, random: np.random.Generator) -> Iterator[Places]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NewType
 
 from edgepareto.host.domain.deployment import AS_SET
@@ -22,12 +22,24 @@ RECOVERIES = ("ls", "moment", "none")
 class Recipe:
     """How a genome becomes weights: what ranks channels, what repairs them, and on how many calibration images.
 
-    criterion: one of CRITERIA; recovery: one of RECOVERIES.
+    criterion: one of CRITERIA; recovery: one of RECOVERIES. distil_steps: of training towards the unpruned model's
+    outputs on these images (host/distil), 0: none. distil_labels: the weight of their labels in it.
     """
 
     criterion: str = "obs"
     recovery: str = "ls"
     images: int = 512
+    distil_steps: int = 0
+    distil_labels: float = 0.0
+
+    @property
+    def is_distilled(self) -> bool:
+        return self.distil_steps > 0
+
+    @property
+    def undistilled(self) -> Recipe:
+        """The same without the training."""
+        return replace(self, distil_steps=0, distil_labels=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,4 +76,6 @@ def candidate_id(base_sha256: str, genome: Genome, recipe: Recipe, calibration_s
         inputs.append(asdict(genome.deployment))
     if genome.dropped:
         inputs.append(list(genome.dropped))
+    if recipe.is_distilled:
+        inputs.append({"distil_steps": recipe.distil_steps, "distil_labels": recipe.distil_labels})
     return CandidateId(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12])

@@ -99,6 +99,18 @@ class DeviceFront:
     def varies_deployments(self) -> bool:
         return len({point.candidate.genome.deployment for point in (self.dense, *self.front, *self.others)}) > 1
 
+    def twin(self, point: FrontPoint) -> FrontPoint | None:
+        """The distilled version of a candidate that is not, or what a distilled one was made from."""
+        mine = point.candidate
+        found = (
+            other
+            for other in (*self.front, *self.others)
+            if other.candidate.genome == mine.genome
+            and other.candidate.recipe.undistilled == mine.recipe.undistilled
+            and other.candidate.recipe.is_distilled != mine.recipe.is_distilled
+        )
+        return next(found, None)
+
     def energy(self, point: FrontPoint) -> Interval | None:
         """The energy per inference that was the objective here."""
         return point.measurement.energy(self.energy_objective)

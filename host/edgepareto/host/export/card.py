@@ -77,6 +77,9 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
     if device_front.has_energy:
         card["energy_objective"] = device_front.energy_objective.value  # whose saving and repeatability it tells
     card["dense"] = point_record(device_front.dense, device_front)
+    twin = device_front.twin(point)
+    if twin is not None:  # made of the same cut, so a reader sees what distilling was worth
+        card["undistilled" if point.candidate.recipe.is_distilled else "distilled"] = point_record(twin, device_front)
     card["conditions"] = _conditions(point, device_front)
     card["made"] = _making(point, study)
     if not device_front.complete:
@@ -86,6 +89,7 @@ def _card(point: FrontPoint, device_front: DeviceFront, study: StudyFronts, sha2
 
 def _making(point: FrontPoint, study: StudyFronts) -> dict[str, CardValue]:
     recipe = point.candidate.recipe
+    distilled: dict[str, CardValue] = {"distil_steps": recipe.distil_steps, "distil_labels": recipe.distil_labels}
     return {
         "by": f"edgepareto {__version__}",
         "algorithm": study.algorithm,
@@ -93,6 +97,7 @@ def _making(point: FrontPoint, study: StudyFronts) -> dict[str, CardValue]:
         "recovery": recipe.recovery,
         "calibration_images": recipe.images,
         "channels_kept_per_group": list(point.candidate.genome.widths),
+        **(distilled if recipe.is_distilled else {}),
         **({"dropped_branches": list(point.candidate.genome.dropped)} if point.candidate.genome.dropped else {}),
     }
 

@@ -31,7 +31,8 @@ __all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity
 DEFAULT_DEPLOYMENTS = DeploymentGenes()
 GenomeRecord: TypeAlias = Any  # JSON: [width, ...] or {"widths": [width, ...], "dropped": [name, ...], ...}
 CHOICES = ("runtimes", "precisions", "threads", "clock_modes")
-BUDGETS = ("generations", "measurements", "minutes", "workers")  # may change from run to run
+# May change from run to run.
+BUDGETS = ("generations", "measurements", "minutes", "workers", "distil", "distil_labels")
 
 
 class Phase(str, Enum):
@@ -118,7 +119,8 @@ class DeviceRecord:
     meter fails then, in generation 0. meter_failure: how it failed in generation 0, None: it did not.
 
     reason: why the state is not COMPLETE, in words for the user. completed_with: the budgets (generations,
-    measurements, minutes) with which it is COMPLETE, since a later run of some devices may have others.
+    measurements, minutes, and what its finalists were distilled with) with which it is COMPLETE, since a later run of
+    some devices may have others.
     channel_steps: fixed when the study began on it; None: by an older edgepareto, which had one step for all groups.
     deployments: what its search chooses from, fixed then as well.
     """
@@ -257,7 +259,8 @@ def _channel_steps(by_group: list[int], learned: list[tuple[str, int]]) -> Chann
 
 
 def _budgets(search: SearchConfig) -> tuple[float | None, ...]:
-    return (search.generations, search.measurements, search.minutes)
+    distilled = (1, search.distil_labels) if search.distil else ()
+    return (search.generations, search.measurements, search.minutes, *distilled)
 
 
 def _kept_data() -> list[dataclasses.Field[object]]:

@@ -11,7 +11,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FIRST_WITH_RUNTIMES = 4  # in a candidate's identity; before, a device had one
 
 TABLES = """
@@ -64,6 +64,10 @@ MIGRATIONS: Mapping[int, str] = {
     # JSON, names of the branches that a candidate is without.
     4: "ALTER TABLE candidates ADD COLUMN dropped TEXT NOT NULL DEFAULT '[]'",
     5: "ALTER TABLE candidates ADD COLUMN divergence REAL",
+    6: """
+        ALTER TABLE candidates ADD COLUMN distil_steps INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE candidates ADD COLUMN distil_labels REAL NOT NULL DEFAULT 0;
+    """,
 }
 
 

@@ -49,7 +49,8 @@ ON_A_PATH = "phase != 'remeasure'"
 BUSY_S = 10.0  # a reader (`host front` during a search) holds the file for milliseconds
 CANDIDATE_COLUMNS = (
     "id, widths, criterion, recovery, images, accuracy, test_accuracy, macs, parameters, bytes, model_sha256, failure, "
-    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error, dropped, divergence"
+    "validation_hits, test_hits, runtime, precision, threads, clock_mode, output_error, dropped, divergence, "
+    "distil_steps, distil_labels"
 )
 
 
@@ -152,7 +153,9 @@ class StudyStore:
                     deployment=Deployment(runtime=row[14], precision=row[15], threads=row[16], clock_mode=row[17]),
                     dropped=tuple(json.loads(row[19])),
                 ),
-                recipe=Recipe(criterion=row[2], recovery=row[3], images=row[4]),
+                recipe=Recipe(
+                    criterion=row[2], recovery=row[3], images=row[4], distil_steps=row[21], distil_labels=row[22]
+                ),
                 accuracy=row[5],
                 test_accuracy=row[6],
                 macs=row[7],
@@ -176,7 +179,7 @@ class StudyStore:
             *(c.test_accuracy, c.macs, c.parameters, c.bytes, c.model_sha256, c.failure),
             *(c.validation_hits, c.test_hits),
             *(way.runtime, way.precision, way.threads, way.clock_mode, c.output_error, json.dumps(c.genome.dropped)),
-            c.divergence,
+            *(c.divergence, c.recipe.distil_steps, c.recipe.distil_labels),
         )
         with self._writing() as connection:
             connection.execute(

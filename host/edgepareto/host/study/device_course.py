@@ -1,8 +1,9 @@
 """One device's way through a study: the generations of its search, then rounds in which its front is measured again.
 
-Each member of the front is recovered once more with all calibration images and takes part under an id of its own. The
-front's members and whoever is within the repeatability limit of it are measured until each has two independent jobs and
-nobody new enters, at most MAXIMUM_ROUNDS times; else the luckiest measurement, not the best model, would win.
+Each member of the front is recovered once more with all calibration images, and distilled where the user wants it; each
+version takes part under an id of its own. The front's members and whoever is within the repeatability limit of it are
+measured until each has two independent jobs and nobody new enters, at most MAXIMUM_ROUNDS times; else the luckiest
+measurement, not the best model, would win.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ MAXIMUM_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a device needs to be made and scored before it can go on."""
+    """What a device needs to be made and scored before it can go on: the genomes by every recipe."""
 
     genomes: Sequence[Genome]
-    recipe: Recipe
+    recipes: Sequence[Recipe]
 
 
 class DeviceCourse:
@@ -44,7 +45,7 @@ class DeviceCourse:
     def ask(self) -> Wanted | None:
         """None where it is at its end: done, or lost."""
         if self.device.is_searching and (genomes := self.device.ask()):
-            return Wanted(genomes=genomes, recipe=self._inputs.search_recipe)
+            return Wanted(genomes=genomes, recipes=[self._inputs.search_recipe])
         self._round = 0 if self._round is None else self._round + 1
         if self.device.is_lost:
             return None
@@ -52,7 +53,8 @@ class DeviceCourse:
             if self._to_measure(()):
                 self.device.notice(f"the front was not yet stable after {MAXIMUM_ROUNDS} rounds of measuring again")
             return None
-        return Wanted(genomes=self._members(), recipe=self._inputs.finalist_recipe)
+        recipes = [self._inputs.finalist_recipe, self._inputs.distilled_recipe]
+        return Wanted(genomes=self._members(), recipes=[recipe for recipe in recipes if recipe is not None])
 
     def plan(self, names: Sequence[CandidateId]) -> Sequence[CandidateId]:
         """What to measure of it, and more; () ends the course. names: of what was asked, in order, now being made."""

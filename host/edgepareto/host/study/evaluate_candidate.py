@@ -13,8 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import onnx
 from edgepareto.host.accuracy import Dataset, DenseModel, Score, load_dataset, metric_by_name, predictor, score
 from edgepareto.host.config import DataConfig
+from edgepareto.host.distil import DistilSettings
+from edgepareto.host.distil.teacher import Teacher
 from edgepareto.host.domain import LITERT, Candidate, CandidateId, Deployment, Genome, Recipe
 from edgepareto.host.errors import EvaluationError
 from edgepareto.host.export import class_count, expected_outputs, fix_input_shapes, read_model, write_whole
@@ -28,6 +31,7 @@ from edgepareto.host.study.model_files import (
     tensors_file,
 )
 from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
+from edgepareto.host.study.teaching import load_teacher
 from numpy.typing import NDArray
 
 __all__ = ["CandidateEvaluator", "EvaluationTask", "Split"]
@@ -80,6 +84,7 @@ class CandidateEvaluator:
         self._calibration = self._recovery_samples()
         self._scored: dict[Split, Dataset] = {}
         self._prepared: dict[tuple[str, int], PreparedModel] = {}
+        self._teachers: dict[tuple[int, bool], Teacher] = {}
 
     def make(self, candidate: CandidateId, genome: Genome, recipe: Recipe) -> Candidate:
         """Pruned, not yet in another format nor scored. Its files are in the models folder when this returns; a failure
@@ -89,7 +94,8 @@ class CandidateEvaluator:
         """
         try:
             pruned = self._model(recipe).prune(genome, recovery=recipe.recovery)
-            content = pruned.model.SerializeToString(deterministic=True)
+            model = self._distilled(pruned.model, recipe) if recipe.is_distilled else pruned.model
+            content = model.SerializeToString(deterministic=True)
             sha256 = hashlib.sha256(content).hexdigest()
             file = model_file(self._task.models, sha256)
             write_whole(file, content)
@@ -184,6 +190,33 @@ class CandidateEvaluator:
                 key: prepare(self._analysis, calibration, criterion=recipe.criterion, images=recipe.images)
             }
         return self._prepared[key]
+
+    def _distilled(self, model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
+        """Raises EvaluationError where it is not distilled, or is no better for it."""
+        from edgepareto.host.distil.distillation import distil  # brings torch
+
+        data = self._task.data
+        assert data.calibration is not None, "checked before a search begins"
+        key = (recipe.images, recipe.distil_labels > 0)
+        if key not in self._teachers:
+            self._teachers = {
+                key: load_teacher(
+                    self._analysis.model,
+                    data,
+                    self._analysis.inputs,
+                    images=recipe.images,
+                    is_labelled=recipe.distil_labels > 0,
+                    metric=self._task.metric,
+                    search_images=self._task.search_images,
+                    folder=self._task.folder,
+                    classes=self._classes,
+                )
+            }
+        settings = DistilSettings(steps=recipe.distil_steps, label_weight=recipe.distil_labels)
+        found = distil(model, self._teachers[key], settings)
+        if not found.helped:
+            raise EvaluationError("not distilled: training brought it no nearer to the unpruned model")
+        return found.model
 
     def _recovery_samples(self) -> Dataset | None:
         data = self._task.data

@@ -24,6 +24,7 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.errors import StudyError
 from edgepareto.host.store import STUDY_FILE, DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+from edgepareto.host.study.distillation_remarks import distillation_remarks
 from edgepareto.host.study.energy_wanted import no_energy_text
 from edgepareto.host.study.estimates import (
     Estimates,
@@ -198,7 +199,7 @@ def _remarks(
             if energy is not None
             else f"no measured candidate has an {score}"
         )
-    return found
+    return [*found, *distillation_remarks(estimates, members, candidates)]
 
 
 def _without_energy(jobs: Sequence[Job], energy: EnergyObjective | None) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 from edgepareto.host.accuracy import Dataset, load_dataset, require_metric
 from edgepareto.host.config import StudyConfig
+from edgepareto.host.distil import DISTIL_STEPS, require_torch
 from edgepareto.host.domain import LITERT, DeploymentGenes, PruningSpace, Recipe
 from edgepareto.host.errors import ConfigError, ModelError
 from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes
@@ -23,7 +24,8 @@ __all__ = ["StudyInputs", "load_inputs", "search_space"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyInputs:
     """model: its input shapes fixed. model_sha256: of the model with all its weights. test_sha256 None: no test split.
-    calibration: unlabelled. remarks: what a user should know of the data, one line each.
+    calibration: unlabelled. distilled_recipe: of the second version that each finalist gets; None: of none. remarks:
+    what a user should know of the data, one line each.
     """
 
     analysis: Analysis
@@ -35,6 +37,7 @@ class StudyInputs:
     test_sha256: str | None
     search_recipe: Recipe
     finalist_recipe: Recipe
+    distilled_recipe: Recipe | None
     remarks: tuple[str, ...] = ()
 
 
@@ -45,6 +48,8 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     model = fix_input_shapes(given, config.data.shapes)
     require_known_shapes(model)
     require_metric(config.search.metric, folder=config.folder)
+    if config.search.distil:
+        require_torch()
     if config.data.calibration is None:
         raise ConfigError(
             "no calibration samples: they repair pruned models; give --calibration, labels are not needed"
@@ -70,6 +75,15 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     calibration = load_dataset(
         config.data.calibration, config.data, analysis.inputs, folder=config.folder, labelled=False
     )
+    if config.search.distil and config.search.distil_labels:
+        load_dataset(
+            config.data.calibration,
+            config.data,
+            analysis.inputs,
+            folder=config.folder,
+            labelled=True,
+            classes=classes,
+        )
     validation = scored(Split.VALIDATION)
     usable = len(for_recovery(calibration, config.data, config.search.search_images))
     remarks = []
@@ -83,6 +97,8 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
         count = usable if images is None else min(images, usable)
         return Recipe(criterion=config.search.criterion, recovery=config.search.recovery, images=count)
 
+    finalist = recipe(config.search.finalist_images)
+    distilled = replace(finalist, distil_steps=DISTIL_STEPS, distil_labels=config.search.distil_labels)
     return StudyInputs(
         analysis=analysis,
         model=model,
@@ -99,7 +115,8 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
         validation_sha256=validation.sha256,
         test_sha256=None if config.data.test is None else scored(Split.TEST).sha256,
         search_recipe=recipe(config.search.search_images),
-        finalist_recipe=recipe(config.search.finalist_images),
+        finalist_recipe=finalist,
+        distilled_recipe=distilled if config.search.distil else None,
         remarks=tuple(remarks),
     )
 

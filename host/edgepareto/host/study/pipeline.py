@@ -91,7 +91,7 @@ def _begun(workshop: Workshop, courses: Sequence[DeviceCourse]) -> Iterator[_Leg
     for genome, recipe in _first_batches_first([wanted for _, wanted in asked]):
         workshop.begin([genome], recipe)
     for course, wanted in asked:
-        names = workshop.begin(wanted.genomes, wanted.recipe)
+        names = [name for recipe in wanted.recipes for name in workshop.begin(wanted.genomes, recipe)]
         planned = course.plan(names)
         if planned:
             yield _Leg(course=course, names=names, work=partial(course.measure, workshop.made(planned)))
@@ -99,10 +99,10 @@ def _begun(workshop: Workshop, courses: Sequence[DeviceCourse]) -> Iterator[_Leg
 
 def _first_batches_first(asked: Sequence[Wanted]) -> Iterator[tuple[Genome, Recipe]]:
     """Every device's first batch, then every one's second: no board waits for another's."""
-    for start in range(0, max((len(wanted.genomes) for wanted in asked), default=0), MAXIMUM_BATCH):
-        for wanted in asked:
-            for genome in wanted.genomes[start : start + MAXIMUM_BATCH]:
-                yield genome, wanted.recipe
+    each = [[(genome, recipe) for recipe in wanted.recipes for genome in wanted.genomes] for wanted in asked]
+    for start in range(0, max(map(len, each), default=0), MAXIMUM_BATCH):
+        for one in each:
+            yield from one[start : start + MAXIMUM_BATCH]
 
 
 def _is_over(leg: _Leg, workshop: Workshop) -> bool:

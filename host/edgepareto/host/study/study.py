@@ -203,9 +203,10 @@ def _stopping_on_ctrl_c(clock: StudyClock) -> Iterator[None]:
 
 
 def _shown_members(study: Path) -> Iterator[CandidateId]:
-    """Of the fronts as a user sees them, what was remeasured included, where their files are there."""
+    """Of the fronts as a user sees them, what was remeasured included, and what they were distilled from, where their
+    files are there."""
     for front in read_fronts(study).devices:
-        for point in front.front:
+        for point in (*front.front, *filter(None, map(front.twin, front.front))):
             if candidate_model(study, point.candidate.id).is_file():
                 yield point.candidate.id
 

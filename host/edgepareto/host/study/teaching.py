@@ -1,0 +1,54 @@
+"""What candidates are distilled towards: the unpruned model's outputs on the samples that repair them.
+
+They are judged by some that candidates are scored on, of which no label is looked at unless labels are taught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from edgepareto.host.accuracy import InputSpec, load_dataset
+from edgepareto.host.config import DataConfig
+from edgepareto.host.config.values import is_function
+from edgepareto.host.distil.teacher import Teacher
+from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
+
+__all__ = ["load_teacher"]
+
+JUDGED_BY = 500  # samples: their mean divergence is known to a few percent
+
+
+def load_teacher(
+    dense: onnx.ModelProto,
+    data: DataConfig,
+    inputs: Sequence[InputSpec],
+    *,
+    images: int,
+    is_labelled: bool,
+    metric: str,
+    search_images: int,
+    folder: Path,
+    classes: int | None,
+) -> Teacher:
+    """images: how many of the calibration samples. is_labelled: they must have labels, which are taught as well.
+
+    A metric of the user's own does not say that the outputs are classes: their values are then taught, not their
+    shares. Raises DataError, ConfigError, EvaluationError.
+    """
+    assert data.calibration is not None, "no study is without"
+    loaded = load_dataset(
+        data.calibration, data, inputs, folder=folder, labelled=is_labelled, classes=classes if is_labelled else None
+    )
+    taught = for_recovery(loaded, data, search_images).spread(images)
+    judges = scored_samples(
+        Split.VALIDATION, data, inputs, metric=metric, search_images=search_images, folder=folder, classes=classes
+    ).spread(JUDGED_BY)
+    return Teacher.of(
+        dense,
+        taught.feed(slice(None)),
+        judges.feed(slice(None)),
+        labels=None if taught.labels is None or judges.labels is None else (taught.labels, judges.labels),
+        has_classes=not is_function(metric),
+    )
