@@ -21,8 +21,14 @@ from edgepareto.host.api.devices import known_identity as known_identity
 from edgepareto.host.api.devices import own_identity as own_identity
 from edgepareto.host.api.devices import remove_device as remove_device
 from edgepareto.host.api.devices import write_authority as write_authority
+from edgepareto.host.api.distilling import distil as distil
 from edgepareto.host.api.models import inspect as inspect
 from edgepareto.host.api.models import prune as prune
+from edgepareto.host.api.optimizing import CategoricalGene as CategoricalGene
+from edgepareto.host.api.optimizing import IntegerGene as IntegerGene
+from edgepareto.host.api.optimizing import Optimizer as Optimizer
+from edgepareto.host.api.optimizing import Scale as Scale
+from edgepareto.host.api.optimizing import SearchSpace as SearchSpace
 from edgepareto.host.api.profiling import profile as profile
 from edgepareto.host.api.project import check_settings as check_settings
 from edgepareto.host.api.project import init_project as init_project

@@ -138,8 +138,7 @@ class PruningSpace:
     def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
         """The one vector of all that mean the same network. Beyond either end is that end; what lies in a branch that
         is left out is at its smallest: its groups at their smallest width, its own branches left out as well."""
-        assert len(indices) == len(self.axes)
-        found = [max(0, min(int(i), axis.size - 1)) for i, axis in zip(indices, self.axes, strict=True)]
+        found = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self._sizes, strict=True)]
         first = len(self.genes)
         for place, branch in enumerate(self.branches, start=first):
             if found[place] == ABSENT:
@@ -172,6 +171,13 @@ class PruningSpace:
                 *(deployment[place] for place in self._varied),
             )
         )
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """As in `axes`, which is much to build for each of thousands of genomes."""
+        offered = self.deployments.sizes
+        ways = [offered[place] for place in self._varied]
+        return (*[len(gene.widths) for gene in self.genes], *[PRESENT + 1] * len(self.branches), *ways)
 
     @property
     def _varied(self) -> tuple[int, ...]:

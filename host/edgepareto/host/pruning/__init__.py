@@ -3,6 +3,7 @@
 from edgepareto.host.pruning.analysis import Analysis, TensorSpec, analyse
 from edgepareto.host.pruning.branches import Branch
 from edgepareto.host.pruning.channel_group import ChannelGroup, FrozenGroup
+from edgepareto.host.pruning.graph_features import GraphFeatures
 from edgepareto.host.pruning.prepared_model import PhaseSeconds, PreparedModel, PrunedModel, prepare
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Branch",
     "ChannelGroup",
     "FrozenGroup",
+    "GraphFeatures",
     "PhaseSeconds",
     "PreparedModel",
     "PrunedModel",

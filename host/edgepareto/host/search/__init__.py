@@ -3,10 +3,12 @@
 from edgepareto.host.search.hypervolume import HypervolumeScale, hypervolume
 from edgepareto.host.search.search import ALGORITHM_NAMES, Outcome, Search, search_seed
 from edgepareto.host.search.space import CategoricalGene, IntegerGene, SearchSpace, Space
+from edgepareto.host.search.surrogate import Features
 
 __all__ = [
     "ALGORITHM_NAMES",
     "CategoricalGene",
+    "Features",
     "HypervolumeScale",
     "IntegerGene",
     "Outcome",

@@ -42,7 +42,6 @@ class Evolution:
         form of the same genome. Raises ValueError for an unknown algorithm."""
         from pymoo.core.problem import Problem
 
-        self._canonical = canonical
         self._worst: Array = np.zeros(objectives)
         sizes = np.array([axis.size for axis in axes])
         self._problem = Problem(
@@ -57,10 +56,11 @@ class Evolution:
         self._algorithm = _algorithm(algorithm, axes, np.array(start), unseen, population)
         self._algorithm.setup(self._problem, seed=seed)
 
-    def propose(self) -> list[Key]:
-        """The start, then one generation; fewer where the mating found less that is unseen."""
+    def propose(self, count: int = 0) -> list[Key]:
+        """The start, then one generation whatever the count; fewer where the mating found less that is unseen."""
+        del count
         offspring = self._algorithm.ask()
-        return [] if offspring is None else [self._canonical(_key(individual.X)) for individual in offspring]
+        return [] if offspring is None else [_key(individual.X) for individual in offspring]
 
     def complete(self, keys: Sequence[Key]) -> None:
         """What is evaluated, at least one: what was proposed and more, or something else."""
@@ -96,11 +96,12 @@ class _UnseenOnly:
         self._canonical = canonical
 
     def do(self, candidates: _Population, *others: _Population) -> _Population:
-        seen = {self._canonical(_key(individual.X)) for other in others for individual in other}
+        seen = {_key(individual.X) for other in others for individual in other}
         kept = []
         for place, individual in enumerate(candidates):
             key = self._canonical(_key(individual.X))
             if key not in seen and key not in self._archive:
+                individual.X = np.array(key)
                 seen.add(key)
                 kept.append(place)
         return candidates[kept]

@@ -69,6 +69,7 @@ class Search(Generic[G]):
         start = [space.encode(genome) for genome in space.seeds()]
         if algorithm == "surrogate":
             start = list(dict.fromkeys([*start, *(space.encode(genome) for genome in space.probes())]))
+            start = list(dict.fromkeys([*start, *self._spread(population - len(start))]))
         start += self._unseen(population - len(start), set(start))
         self._strategy: _Strategy
         if algorithm == "surrogate":
@@ -76,11 +77,10 @@ class Search(Generic[G]):
                 space.axes,
                 start,
                 archive=self._archive,
-                canonical=self._canonical,
+                canonical=space.canonical,
                 shares=[place in shares for place in range(objectives)],
                 limits=limits,
                 features=features,
-                population=population,
                 seed=seed,
             )
         elif algorithm == "random":
@@ -91,7 +91,7 @@ class Search(Generic[G]):
                 space.axes,
                 start,
                 archive=self._archive,
-                canonical=self._canonical,
+                canonical=space.canonical,
                 objectives=objectives,
                 limits=limits,
                 population=population,
@@ -104,22 +104,32 @@ class Search(Generic[G]):
         worse than a mean would have; None of others, and before anything was foreseen."""
         return self._strategy.explained if isinstance(self._strategy, Surrogate) else None
 
-    def ask(self) -> tuple[G, ...]:
+    def ask(self, count: int | None = None) -> tuple[G, ...]:
         """The next generation, of genomes never asked before; () where the search space seems exhausted.
 
+        count: of a search that learns, how many; None: its population. Others have generations of one size.
         Raises RuntimeError where the last generation was not told yet: another one would be sampled.
         """
         if self._asked is not None:
             raise RuntimeError("ask was called twice: tell the outcomes of the last generation first")
-        proposed = self._strategy.propose()
+        learns = isinstance(self._strategy, Surrogate)
+        wanted = self._population if count is None or not learns else count
+        proposed = self._strategy.propose(wanted)
         # A batch of a search that learns is short where nothing more seems worth a measurement.
-        missing = 0 if proposed and isinstance(self._strategy, Surrogate) else self._population - len(proposed)
+        missing = 0 if proposed and learns else wanted - len(proposed)
         keys = [*proposed, *self._unseen(missing, set(proposed) | self._archive)]
         if not keys:
             return ()
         self._strategy.complete(keys)
         self._asked = tuple(self._space.decode(key) for key in keys)
         return self._asked
+
+    def take(self, genomes: Sequence[G]) -> None:
+        """Instead of what was just asked: what a journal says was asked, where another processor rounds otherwise."""
+        if self._asked is None:
+            raise RuntimeError("take was called before ask")
+        self._strategy.complete([self._space.encode(genome) for genome in genomes])
+        self._asked = tuple(genomes)
 
     def tell(self, outcomes: Sequence[Outcome[G]]) -> None:
         """The outcomes of every asked genome, in ask order."""
@@ -129,15 +139,17 @@ class Search(Generic[G]):
         self._strategy.learn([outcome.costs for outcome in outcomes], [outcome.violation for outcome in outcomes])
         self._asked = None
 
-    def _canonical(self, key: Key) -> Key:
-        return self._space.encode(self._space.decode(key))
+    def _spread(self, count: int) -> list[Key]:
+        """A Latin hypercube: each gene's choices equally often. McKay, Beckman & Conover, Technometrics 21(2), 1979."""
+        columns = [self._random.permutation(np.arange(max(count, 0)) * size // max(count, 1)) for size in self._sizes]
+        return [self._space.canonical(key) for key in zip(*(column.tolist() for column in columns), strict=True)]
 
     def _unseen(self, count: int, seen: set[Key]) -> Iterator[Key]:
         """Up to `count` random genomes outside `seen`; fewer where bounded draws find no more."""
         for _ in range(RANDOM_DRAWS):
             if count <= 0:
                 return
-            key = self._canonical(tuple(self._random.integers(0, self._sizes).tolist()))
+            key = self._space.canonical(tuple(self._random.integers(0, self._sizes).tolist()))
             if key not in seen:
                 seen.add(key)
                 count -= 1
@@ -145,10 +157,10 @@ class Search(Generic[G]):
 
 
 class _Strategy(Protocol):
-    """Proposes unseen genomes, hears what was added to them, learns what came of them: costs, None where it failed, and
-    violations, <= 0 is feasible."""
+    """Proposes unseen genomes, about as many as wanted; hears what was added to them; learns what came of them: costs,
+    None where it failed, and violations, <= 0 is feasible."""
 
-    def propose(self) -> list[Key]: ...
+    def propose(self, count: int) -> list[Key]: ...
     def complete(self, keys: Sequence[Key]) -> None: ...
     def learn(self, costs: Sequence[Sequence[float] | None], violations: Sequence[Sequence[float]]) -> None: ...
 
@@ -159,7 +171,8 @@ class _RandomSampling:
     def __init__(self, start: Sequence[Key]) -> None:
         self._start = list(start)
 
-    def propose(self) -> list[Key]:
+    def propose(self, count: int) -> list[Key]:
+        del count
         start, self._start = self._start, []
         return start
 

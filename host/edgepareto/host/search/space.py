@@ -19,13 +19,14 @@ G = TypeVar("G")
 
 
 class Space(Protocol[G]):
-    """What `Search` needs to know. Indices: one integer per axis; `encode(decode(indices))` is their one canonical form
-    where several mean the same genome."""
+    """What `Search` needs to know. Indices: one integer per axis; `canonical`: the one form of all that mean the same
+    genome."""
 
     @property
     def axes(self) -> tuple[Axis, ...]: ...
     def encode(self, genome: G) -> tuple[int, ...]: ...
     def decode(self, indices: Sequence[int]) -> G: ...
+    def canonical(self, indices: Sequence[int]) -> tuple[int, ...]: ...
     def seeds(self) -> tuple[G, ...]: ...
     def probes(self) -> tuple[G, ...]: ...
 
@@ -100,6 +101,9 @@ class SearchSpace:
             allowed[max(0, min(int(index), len(allowed) - 1))]
             for allowed, index in zip(map(_allowed, self.genes), indices, strict=True)
         )
+
+    def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
+        return self.encode(self.decode(indices))
 
     def seeds(self) -> tuple[Values, ...]:
         return tuple(dict.fromkeys(self.start))

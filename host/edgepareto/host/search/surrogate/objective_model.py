@@ -1,7 +1,7 @@
-"""One objective, learned: a sum of curves per gene, and a Gaussian process on what the sum misses.
+"""One objective, learned: a shape that all sizes share, and a Gaussian process on what it misses.
 
-The process sees the genes and the features of the network. Rasmussen & Williams, Gaussian Processes for Machine
-Learning, 2006: prediction (2.25, 2.26), leave-one-out (5.12).
+The process is a sum of curves per gene, of features, and of whatever the genes and features do together (Matern 5/2):
+Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, sections 2.7 and 4.2.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from edgepareto.host.domain import Axis
-from edgepareto.host.search.surrogate.additive import AdditiveModel, fit_additive
+from edgepareto.host.search.surrogate.curves import curves_of, shared_shape
 from numpy.typing import NDArray
 
-__all__ = ["Learner", "ObjectiveModel", "Prediction"]
+__all__ = ["Features", "Learner", "ObjectiveModel", "Prediction"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Features = Callable[[Indices], Array]  # (n, genes) -> (n, features)
 Sklearn: TypeAlias = Any  # it has no types
-LEAST_NOISE, MOST_NOISE = 1e-4, 1.0  # variance, of the residual's
+STEPS = 12  # of the search for the process's scales, each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """mean, deviation: (n,), on the model's own scale."""
+    """mean, deviation: (n,), on the objective's own scale."""
 
     mean: Array
     deviation: Array
@@ -35,19 +35,21 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveModel:
-    """explained: 1 - squared error / variance of predictions of points that were left out; below 0: worse than the
-    mean."""
+    """Predicts one objective of any genome, and how sure it is. curves: per gene, what each of its indices adds by
+    itself, (size,)."""
 
-    additive: AdditiveModel
-    explained: float
+    curves: tuple[Array, ...]
+    _level: float
+    _shape: list[Array]
     _process: Sklearn
     _inputs: Callable[[Indices], Array]
-    _scale: float
+    _spread: float
 
     def predict(self, genomes: Indices) -> Prediction:
         """genomes: (n, genes) indices."""
         mean, deviation = self._process.predict(self._inputs(genomes), return_std=True)
-        return Prediction(mean=self.additive.predict(genomes) + self._scale * mean, deviation=self._scale * deviation)
+        shape = self._level + _summed(self._shape, genomes)
+        return Prediction(mean=shape + self._spread * mean, deviation=self._spread * deviation)
 
 
 class Learner:
@@ -56,45 +58,68 @@ class Learner:
     def __init__(self, axes: Sequence[Axis], features: Features | None) -> None:
         self._axes = axes
         self._features = features
+        self._curves = [curves_of(axis) for axis in axes]
         self._coordinates = [_coordinates(axis) for axis in axes]
         self._found: Array | None = None
 
     def fit(self, genomes: Indices, values: Array, *, search: bool) -> ObjectiveModel:
-        """genomes: (n, genes), values: (n,), n >= 2. search: look for better length scales, else keep the last ones."""
+        """genomes: (n, genes), values: (n,), n >= 2. search: look for better scales, else keep the last ones."""
         from sklearn.gaussian_process import GaussianProcessRegressor
 
-        additive = fit_additive(self._axes, genomes, values)
-        missed = values - additive.predict(genomes)
-        scale = float(missed.std()) or 1.0
-        inputs = self._inputs_of(genomes)
-        kernel = _kernel(inputs(genomes).shape[1])
+        level, shape = shared_shape(self._axes, genomes, values)
+        missed = values - level - _summed(shape, genomes)
+        spread = float(missed.std()) or 1.0
+        features, curve_scales = self._scaled_features(genomes), self._curve_scales(genomes)
+        linear = sum(table.shape[1] for table in self._curves)
+
+        def inputs(of: Indices) -> Array:
+            curves = _looked_up(self._curves, of) / curve_scales
+            own = features(of)
+            return np.concatenate([curves, own, _looked_up(self._coordinates, of), own], axis=1)
+
+        seen = inputs(genomes)
+        linear += features(genomes[:1]).shape[1]
+        kernel = _kernel(linear, seen.shape[1])
         if self._found is not None:
             kernel = kernel.clone_with_theta(self._found)
-        process = GaussianProcessRegressor(
-            kernel=kernel, alpha=1e-8, optimizer=_few_steps if search else None, normalize_y=False
-        )
+        process = GaussianProcessRegressor(kernel=kernel, alpha=1e-8, optimizer=_few_steps if search else None)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of length scales at their bounds: a gene that does not matter
-            process.fit(inputs(genomes), missed / scale)
+            warnings.simplefilter("ignore")  # of scales at their bounds: a gene that does not matter
+            process.fit(seen, missed / spread)
         self._found = process.kernel_.theta
-        left_out = additive.predict(genomes) + scale * _leave_one_out(process, missed / scale)
-        variance = float(np.var(values))
-        explained = 1 - float(np.mean((left_out - values) ** 2)) / variance if variance > 0 else 0.0
-        return ObjectiveModel(additive=additive, explained=explained, _process=process, _inputs=inputs, _scale=scale)
+        # The process's own sum of curves: weights of a linear kernel, sigma^2 X' alpha.
+        weights = spread * process.kernel_.k1.k1.k1.constant_value * (seen[:, :linear].T @ np.ravel(process.alpha_))
+        return ObjectiveModel(
+            curves=self._by_gene(shape, weights / np.concatenate([curve_scales, np.ones(linear - len(curve_scales))])),
+            _level=level,
+            _shape=shape,
+            _process=process,
+            _inputs=inputs,
+            _spread=spread,
+        )
 
-    def _inputs_of(self, known: Indices) -> Callable[[Indices], Array]:
-        coordinates = self._coordinates
-        if self._features is None:
-            return lambda genomes: _looked_up(coordinates, genomes)
+    def _by_gene(self, shape: Sequence[Array], weights: Array) -> tuple[Array, ...]:
+        found, start = [], 0
+        for table, shared in zip(self._curves, shape, strict=True):
+            found.append(np.asarray(shared + table @ weights[start : start + table.shape[1]]))
+            start += table.shape[1]
+        return tuple(found)
+
+    def _curve_scales(self, known: Indices) -> Array:
+        """(curves of all genes,): how much each varies over what is known, so that all genes are thought alike."""
+        scales = _looked_up(self._curves, known).std(axis=0)
+        scales[scales == 0] = 1.0
+        return np.asarray(scales)
+
+    def _scaled_features(self, known: Indices) -> Features:
+        """As the user's, but 1 wide around 0 over the known genomes."""
         features = self._features
+        if features is None:
+            return lambda genomes: np.empty((len(genomes), 0))
         seen = features(known)
         middle, spread = seen.mean(axis=0), seen.std(axis=0)
         spread[spread == 0] = 1.0
-
-        def inputs(genomes: Indices) -> Array:
-            return np.concatenate([_looked_up(coordinates, genomes), (features(genomes) - middle) / spread], axis=1)
-
-        return inputs
+        return lambda genomes: np.asarray((features(genomes) - middle) / spread)
 
 
 def _coordinates(axis: Axis) -> Array:
@@ -108,29 +133,29 @@ def _coordinates(axis: Axis) -> Array:
     return scaled[:, None]
 
 
-def _looked_up(coordinates: Sequence[Array], genomes: Indices) -> Array:
-    return np.concatenate([table[genomes[:, gene]] for gene, table in enumerate(coordinates)], axis=1)
+def _looked_up(tables: Sequence[Array], genomes: Indices) -> Array:
+    return np.concatenate([table[genomes[:, gene]] for gene, table in enumerate(tables)], axis=1)
 
 
-def _kernel(dimensions: int) -> Sklearn:
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+def _summed(tables: Sequence[Array], genomes: Indices) -> Array:
+    return np.asarray(np.sum([table[genomes[:, gene]] for gene, table in enumerate(tables)], axis=0))
 
-    signal = ConstantKernel(0.5, (1e-3, 10.0)) * Matern(
-        length_scale=np.full(dimensions, 2.0), length_scale_bounds=(0.1, 100.0), nu=2.5
+
+def _kernel(linear: int, columns: int) -> Sklearn:
+    """The first `linear` columns add up, the others act together."""
+    from edgepareto.host.search.surrogate.column_kernel import OnColumns
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+    curves = ConstantKernel(0.1, (1e-5, 10.0)) * OnColumns(DotProduct(0.0, "fixed"), 0, linear)
+    together = ConstantKernel(0.5, (1e-3, 10.0)) * OnColumns(
+        Matern(np.full(columns - linear, 2.0), (0.2, 100.0), nu=2.5), linear, columns
     )
-    return signal + WhiteKernel(0.3, (LEAST_NOISE, MOST_NOISE))
+    return curves + together + WhiteKernel(0.1, (1e-4, 1.0))
 
 
 def _few_steps(negative: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array) -> tuple[Array, float]:
     from scipy.optimize import minimize
 
-    found = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 12, "maxfun": 15})
+    options = {"maxiter": STEPS, "maxfun": 2 * STEPS}
+    found = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return found.x, float(found.fun)
-
-
-def _leave_one_out(process: Sklearn, values: Array) -> Array:
-    """(n,) what the process predicts for each of its points without it."""
-    from scipy.linalg import cho_solve
-
-    inverse: Array = cho_solve((process.L_, True), np.eye(len(values)))
-    return values - np.ravel(process.alpha_) / np.diag(inverse)

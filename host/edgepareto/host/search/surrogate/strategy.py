@@ -8,6 +8,7 @@ IEEE TEC 10(1), 2006), SMS-EGO (Ponweiser et al., PPSN X, 2008).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
@@ -17,19 +18,23 @@ from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Surrogate"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-OPTIMISM = 0.5  # deviations below the mean
-GENERATIONS, CHILDREN = 8, 120  # of the evolution on the models
+# Deviations below the mean, in turn for the members of a batch: some go where the front is sure to grow a little, some
+# where nobody knows.
+OPTIMISM = (0.5, 2.5)
+GENERATIONS, CHILDREN = 5, 100  # of an evolution on the models
 EXCHANGE_RATES = 60
 POOL = 300  # genomes that a batch is chosen from
-MARGIN = 0.1  # of the hypervolume's box
+MARGIN = 0.5  # beyond the box of the front: its ends may grow, too
+SMALL_SPACE = 20_000  # genomes; all of them are looked at
 LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
-SEARCH_EVERY = 2  # batches, for the models' length scales
+GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
 LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
 
 
@@ -46,14 +51,12 @@ class Surrogate:
         shares: Sequence[bool],
         limits: int,
         features: Features | None,
-        population: int,
         seed: int,
     ) -> None:
-        """start: proposed first. population: how many a batch has. shares: per objective, whether its costs are shares
-        of 1, modelled by their log-odds. limits: how many violations are told of each point."""
+        """start: proposed first. shares: per objective, whether its costs are shares of 1, modelled by their log-odds.
+        limits: how many violations are told of each point."""
         self._axes = axes
         self._start_with = list(start)
-        self._population = population
         self._archive = archive
         self._canonical = canonical
         self._shares = tuple(shares)
@@ -66,7 +69,7 @@ class Surrogate:
         self._violations: list[Sequence[float]] = []
         self._predicted: dict[Key, Array] = {}
         self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
-        self._batches = 0
+        self._search_from = 0.0  # points
 
     @property
     def explained(self) -> tuple[float, ...] | None:
@@ -79,12 +82,15 @@ class Surrogate:
         around = np.sum([errors for _, errors in recent], axis=0)
         return tuple(float(1 - m / a) if a > 0 else 0.0 for m, a in zip(missed, around, strict=True))
 
-    def propose(self) -> list[Key]:
+    def propose(self, count: int) -> list[Key]:
         """The start, then a batch; fewer where too little is known to model, or nothing more seems to add anything."""
         if self._start_with:
             start, self._start_with = self._start_with, []
             return start
-        count = self._population
+        with threadpool_limits(1):  # two threads give other bits than one, and a replay other genomes
+            return self._batch(count)
+
+    def _batch(self, count: int) -> list[Key]:
         known = [place for place, costs in enumerate(self._costs) if costs is not None]
         if len(known) < LEAST_POINTS:
             return []
@@ -96,22 +102,29 @@ class Surrogate:
         if explained is not None and min(explained) < 0:
             self._judged = self._judged[:-1]  # a batch of NSGA-II, then the models are asked again
             return self._evolved(count)
-        models = self._fitted(genomes, costs)
-        limits = self._fitted_limits(genomes, violations)
-        self._batches += 1
+        search = len(known) >= self._search_from
+        if search:
+            self._search_from = GROWTH * len(known)
+        models = self._fitted(genomes, costs, search=search)
+        limits = self._fitted_limits(genomes, violations, search=search)
         front = costs[feasible] if feasible.any() else np.empty((0, costs.shape[1]))
         box = Box(_non_dominated(front) if len(front) else costs, MARGIN)
-        start = self._start(genomes, front if len(front) else costs, feasible, models)
-        pool = self._evolution_on_models(start, models, limits)
+        if math.prod(axis.size for axis in self._axes) <= SMALL_SPACE:
+            pool = self._whole_space()
+        else:
+            start = self._start(genomes, front if len(front) else costs, feasible, models)
+            pool = self._evolution_on_models(start, models, limits)
         if not len(pool):
             return []
-        expected, optimistic = self._predict(models, pool)
-        places = np.flatnonzero(self._within(limits, pool))
-        chosen = [int(places[i]) for i in most_gain(front, expected[places], optimistic[places], count, box)]
-        found = [tuple(int(index) for index in pool[place]) for place in chosen]
-        for key, place in zip(found, chosen, strict=True):
-            self._predicted[key] = expected[place]
-        return found
+        expected, *levels = self._predict(models, pool)
+        hopeful = self._within(limits, pool) & ~_dominated(levels[-1], _non_dominated(front))
+        found = np.flatnonzero(hopeful)
+        places = np.unique(np.concatenate([_best(found, level, POOL) for level in levels]))
+        hoped = [level[places] for level in levels]
+        chosen = [int(places[i]) for i in most_gain(_non_dominated(front), expected[places], hoped, count, box)]
+        keys = [tuple(int(index) for index in pool[place]) for place in chosen]
+        self._predicted.update((key, expected[place]) for key, place in zip(keys, chosen, strict=True))
+        return keys
 
     def complete(self, keys: Sequence[Key]) -> None:
         self._waiting = list(keys)
@@ -132,22 +145,21 @@ class Surrogate:
         self._costs += costs
         self._violations += violations
 
-    def _fitted(self, genomes: Indices, costs: Array) -> list[ObjectiveModel]:
-        search = self._batches % SEARCH_EVERY == 0
+    def _fitted(self, genomes: Indices, costs: Array, *, search: bool) -> list[ObjectiveModel]:
         modelled = self._modelled(costs)
         return [
             learner.fit(genomes, modelled[:, place], search=search)
             for place, learner in enumerate(self._learners[: len(self._shares)])
         ]
 
-    def _fitted_limits(self, genomes: Indices, violations: Array) -> list[ObjectiveModel]:
+    def _fitted_limits(self, genomes: Indices, violations: Array, *, search: bool) -> list[ObjectiveModel]:
         """Of the limits that anything broke, and of being evaluated at all where anything was not."""
         found = []
         learners = self._learners[len(self._shares) :]
         for place in range(self._limits):
             if (violations[:, place] > 0).any():
                 values = np.clip(violations[:, place], -1, 1)
-                found.append(learners[place].fit(genomes, values, search=self._batches % SEARCH_EVERY == 0))
+                found.append(learners[place].fit(genomes, values, search=search))
         failed = [row is None for row in self._costs]
         if any(failed):
             values = np.where(failed, 1.0, -1.0)
@@ -170,20 +182,23 @@ class Surrogate:
                 costs[:, place] = 1 / (1 + np.exp(-modelled[:, place]))
         return costs
 
-    def _predict(self, models: Sequence[ObjectiveModel], genomes: Indices) -> tuple[Array, Array]:
-        """Expected and optimistic costs, each (n, objectives)."""
+    def _predict(self, models: Sequence[ObjectiveModel], genomes: Indices) -> list[Array]:
+        """Expected costs, and how good they may be at each level of optimism, each (n, objectives)."""
         predictions = [model.predict(genomes) for model in models]
         means = np.stack([prediction.mean for prediction in predictions], axis=1)
         deviations = np.stack([prediction.deviation for prediction in predictions], axis=1)
-        return self._costs_of(means), self._costs_of(means - OPTIMISM * deviations)
+        return [self._costs_of(means - level * deviations) for level in (0.0, *OPTIMISM)]
 
     def _within(self, limits: Sequence[ObjectiveModel], genomes: Indices) -> NDArray[np.bool_]:
         """Not surely beyond a limit: an optimistic look at it is allowed."""
         allowed = np.ones(len(genomes), dtype=bool)
         for limit in limits:
-            prediction = limit.predict(genomes)
-            allowed &= prediction.mean - OPTIMISM * prediction.deviation <= 0
+            allowed &= self._least(limit, genomes) <= 0
         return allowed
+
+    def _least(self, limit: ObjectiveModel, genomes: Indices) -> Array:
+        prediction = limit.predict(genomes)
+        return prediction.mean - OPTIMISM[0] * prediction.deviation
 
     def _start(
         self,
@@ -196,8 +211,8 @@ class Surrogate:
         of_front = genomes[feasible] if feasible.any() else genomes
         members = [tuple(int(i) for i in row) for row in of_front[_is_non_dominated(front)]]
         rates = self._random.dirichlet(np.full(len(models), 0.6), EXCHANGE_RATES)
-        spreads = [max(float(np.ptp(np.concatenate(model.additive.curves))), 1e-9) for model in models]
-        descended = best_of_sums([model.additive for model in models], rates / np.array(spreads))
+        spreads = [max(float(np.ptp(np.concatenate(model.curves))), 1e-9) for model in models]
+        descended = best_of_sums([model.curves for model in models], rates / np.array(spreads))
         sizes = [axis.size for axis in self._axes]
         drawn = [tuple(self._random.integers(0, sizes).tolist()) for _ in range(CHILDREN // 4)]
         keys = [*members, *(tuple(row.tolist()) for row in descended), *drawn]
@@ -209,35 +224,42 @@ class Surrogate:
         models: Sequence[ObjectiveModel],
         limits: Sequence[ObjectiveModel],
     ) -> Indices:
-        """(n, genes): the unseen genomes of its last generations that are optimistically best."""
-        evolution = Evolution(
-            "nsga2",
-            self._axes,
-            start,
-            archive=(),
-            canonical=self._canonical,
-            objectives=len(models),
-            limits=len(limits),
-            population=CHILDREN,
-            seed=int(self._random.integers(2**31)),
-        )
-        met: dict[Key, Array] = {}
-        for _ in range(GENERATIONS):
-            keys = evolution.propose()
-            if not keys:
-                break
-            evolution.complete(keys)
-            genomes = np.array(keys)
-            _, optimistic = self._predict(models, genomes)
-            exceeded = [limit.predict(genomes) for limit in limits]
-            beyond = [p.mean - OPTIMISM * p.deviation for p in exceeded]
-            rows = np.stack(beyond, axis=1).tolist() if beyond else [()] * len(keys)
-            evolution.learn(optimistic.tolist(), rows)
-            met.update(zip(keys, optimistic, strict=True))
+        """(n, genes): what it met that is unseen."""
+        met: dict[Key, None] = {}
+        for level in range(len(OPTIMISM)):
+            evolution = Evolution(
+                "nsga2",
+                self._axes,
+                start,
+                archive=(),
+                canonical=self._canonical,
+                objectives=len(models),
+                limits=len(limits),
+                population=CHILDREN,
+                seed=int(self._random.integers(2**31)),
+            )
+            for _ in range(GENERATIONS):
+                keys = evolution.propose()
+                if not keys:
+                    break
+                evolution.complete(keys)
+                genomes = np.array(keys)
+                beyond = [self._least(limit, genomes) for limit in limits]
+                rows = np.stack(beyond, axis=1).tolist() if beyond else [()] * len(keys)
+                evolution.learn(self._predict(models, genomes)[1 + level].tolist(), rows)
+                met.update(dict.fromkeys(keys))
         unseen = [key for key in met if key not in self._archive]
         if not unseen:
             return np.empty((0, len(self._axes)), dtype=np.int64)
-        return np.array(_best(unseen, np.array([met[key] for key in unseen]), POOL))
+        return np.array(unseen)
+
+    def _whole_space(self) -> Indices:
+        """(n, genes): everything that is unseen."""
+        every = np.stack([axis.ravel() for axis in np.indices([axis.size for axis in self._axes])], axis=1)
+        unseen = [key for key in map(tuple, every.tolist()) if key not in self._archive and self._canonical(key) == key]
+        if not unseen:
+            return np.empty((0, len(self._axes)), dtype=np.int64)
+        return np.array(unseen)
 
     def _evolved(self, count: int) -> list[Key]:
         """A generation of NSGA-II from everything that is known."""
@@ -258,12 +280,21 @@ class Surrogate:
         return [key for key in dict.fromkeys(evolution.propose()) if key not in self._archive][:count]
 
 
-def _best(keys: Sequence[Key], costs: Array, count: int) -> list[Key]:
-    """By non-dominated rank."""
+def _best(places: NDArray[np.int64], costs: Array, count: int) -> NDArray[np.int64]:
+    """Up to `count` of these rows of costs, by non-dominated rank."""
     from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-    fronts = NonDominatedSorting().do(costs, n_stop_if_ranked=count)
-    return [keys[place] for front in fronts for place in front][:count]
+    if len(places) <= count:
+        return places
+    fronts = NonDominatedSorting().do(costs[places], n_stop_if_ranked=count)
+    return np.asarray(places[np.concatenate(fronts)[:count]])
+
+
+def _dominated(costs: Array, front: Array) -> NDArray[np.bool_]:
+    """Of each row of costs, whether one of the front is at least as good in all."""
+    if not len(front):
+        return np.zeros(len(costs), dtype=bool)
+    return np.asarray((front[:, None] <= costs[None]).all(axis=2).any(axis=0))
 
 
 def _is_non_dominated(costs: Array) -> NDArray[np.bool_]:
