@@ -23,7 +23,7 @@ __all__ = ["search"]
 
 DATA, BUDGET, LIMITS = "Model and data", "Search", "Hard limits"
 WAYS, RUN = "How models are run", "Searched together with the channels."
-ALGORITHMS = "nsga2|spea2|sms-emoa|random"
+ALGORITHMS = "surrogate|nsga2|spea2|sms-emoa|random"
 
 
 def search(

@@ -29,7 +29,8 @@ __all__ = [
     "score_word",
 ]
 
-ALGORITHMS = ("nsga2", "spea2", "sms-emoa", "random")
+SURROGATE = "surrogate"
+ALGORITHMS = (SURROGATE, "nsga2", "spea2", "sms-emoa", "random")
 AGREEMENT = "agreement"  # the metric that needs no labels
 METRIC_NAMES = ("top1", "precision", AGREEMENT)  # and module:function
 PRESETS = ("quick", "standard", "audit")

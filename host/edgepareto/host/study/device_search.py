@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgepareto.host.config import SearchConfig, score_word
+from edgepareto.host.config.values import SURROGATE
 from edgepareto.host.domain import (
     Activity,
     Candidate,
@@ -19,7 +20,7 @@ from edgepareto.host.domain import (
     PruningSpace,
 )
 from edgepareto.host.errors import DeviceLost, WrongUse
-from edgepareto.host.search import HypervolumeScale, Search, search_seed
+from edgepareto.host.search import Features, HypervolumeScale, Search, search_seed
 from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.device_health import DeviceHealth
@@ -45,11 +46,14 @@ class DeviceSearch:
         config: SearchConfig,
         candidates: Mapping[CandidateId, Candidate],
         listener: Listener,
+        features: Features | None = None,
     ) -> None:
+        """features: of the space's genomes, for a search that learns."""
         self.batches = batches
         self.space = space
         self.is_searching = True
         self._config = config
+        self._features = features
         self._candidates = candidates
         self._told = DeviceReport(batches.name, config, batches.pace, batches.clock, listener)
         self._health = DeviceHealth(batches.name, batches.store.save_incident)
@@ -101,12 +105,29 @@ class DeviceSearch:
         if (budget is not None and self._generation >= budget) or left == 0:
             self.is_searching = False
             return ()
-        asked = self._search.ask()
-        journal_generation(self.batches.store, self.name, self._generation, asked)
+        asked = self._journalled(self._search.ask(self._config.population // 2))
         self.is_searching = bool(asked)
         self._asked = asked
         self.report(Activity.PREPARING)
-        return asked if left is None else asked[:left]
+        if left is None or len(asked) <= left:
+            return asked
+        if self._generation == 0:
+            self.notice(
+                f"a search begins with {len(asked)} candidates and may measure {left}: the first {left} are measured, "
+                "the dense model and the uniform ladder before single cuts, and nothing is searched"
+            )
+        return asked[:left]
+
+    def _journalled(self, asked: tuple[Genome, ...]) -> tuple[Genome, ...]:
+        """What was asked the first time, where a search that learns would ask for something else on this machine; a
+        search that does not learn is another one then, which raises StudyError."""
+        if self._config.algorithm == SURROGATE:
+            before = self.batches.store.generation(self.name, self._generation)
+            if before is not None and before != asked:
+                self._search.take(before)
+                return before
+        journal_generation(self.batches.store, self.name, self._generation, asked)
+        return asked
 
     def measure(self, asked: Iterable[Candidate]) -> None:
         """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised.
@@ -272,6 +293,7 @@ class DeviceSearch:
             limits=self._config.constraints.count,
             population=self._config.population,
             seed=search_seed(self._config.seed, self.name),
+            features=self._features,
         )
 
     def _doubts_meter(self, verdict: Verdict) -> bool:

@@ -35,6 +35,7 @@ from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyEr
 from edgepareto.host.export import write_sample_inputs
 from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
+from edgepareto.host.pruning import GraphFeatures
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
@@ -141,7 +142,9 @@ def _search(
             anchors=anchors[record.name],
             clock=clock,
         )
-        devices.append(DeviceSearch(batches, spaces[record.name], config.search, workshop.candidates, listener))
+        space = spaces[record.name]
+        features = GraphFeatures(inputs.analysis, space)
+        devices.append(DeviceSearch(batches, space, config.search, workshop.candidates, listener, features))
     follow(workshop, threads, [DeviceCourse(device, workshop.candidates, inputs) for device in devices])
     workshop.wait()
     clock.raise_if_stopped()
