@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edgepareto.host.errors import ConfigError
 from edgepareto.host.search import ALGORITHM_NAMES, HypervolumeScale, hypervolume
 
 Genome = tuple["int | str", ...]
+ROOT = Path(__file__).resolve().parents[3]
 WIDTHS = (8, 16, 24, 32, 48, 64)
 SPACE = SearchSpace(
     genes=(
@@ -53,6 +55,16 @@ def front_found(optimizer: Optimizer, budget: int, *, at_once: int = 5) -> float
     truth = [(error, math.log(latency_s)) for error, latency_s in map(measured, every)]
     scale = HypervolumeScale.spanned_by(truth)
     return hypervolume(costs, scale) / hypervolume(truth, scale)
+
+
+def test_the_documents_example_runs_as_it_stands() -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "search.md").read_text(), re.DOTALL)
+    assert code is not None
+    names: dict[str, object] = {}
+    exec(compile(code.group(1), "search.md", "exec"), names)
+    optimizer = names["optimizer"]
+    assert isinstance(optimizer, Optimizer)
+    assert optimizer.ask(1) == [], "all of its 8 genomes are measured"
 
 
 @pytest.mark.parametrize("features", [None, size])

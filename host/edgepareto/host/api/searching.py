@@ -37,6 +37,7 @@ def search(
     seed: int | None = None,
     search_images: int | None = None,
     finalist_images: int | None = None,
+    branches: bool | None = None,
     distil: bool | None = None,
     distil_labels: float | None = None,
     preset: str | None = None,
@@ -59,6 +60,7 @@ def search(
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     metric: "top1", "precision", "agreement" (with the unpruned model: no labels) or "module:function". search_images,
     finalist_images: calibration samples that a model is repaired with, all where there are fewer; None: 512, 1,024.
+    branches: whether residual branches may be left out as a whole; None: they may.
     distil: give each finalist a second version, trained for seconds towards the unpruned model's outputs; needs torch.
     distil_labels: the weight in it of the calibration samples' labels, implies distil; None: none are needed.
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
@@ -90,6 +92,7 @@ def search(
         seed=seed,
         search_images=search_images,
         finalist_images=finalist_images,
+        branches=branches,
         distil=distil,
         distil_labels=distil_labels,
         preset=preset,

@@ -64,6 +64,10 @@ def search(
     finalist_images: Annotated[
         int | None, typer.Option(metavar="N", help="The same for finalists; default 1024.", rich_help_panel=BUDGET)
     ] = None,
+    branches: Annotated[
+        bool | None,
+        typer.Option("--branches/--no-branches", help="Leave residual branches out.", rich_help_panel=BUDGET),
+    ] = None,
     distil: Annotated[
         bool | None,
         typer.Option("--distil/--no-distil", help="Train finalists on calibration samples.", rich_help_panel=BUDGET),
@@ -123,6 +127,7 @@ def search(
             seed=seed,
             search_images=search_images,
             finalist_images=finalist_images,
+            branches=branches,
             distil=distil,
             distil_labels=distil_labels,
             preset=preset,

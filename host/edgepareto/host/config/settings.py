@@ -3,8 +3,8 @@
 model, study                                    paths, relative to the file's folder
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
-               max_latency_ms max_energy_mj criterion recovery search_images finalist_images distil distil_labels
-               workers runtimes precisions threads clock_modes
+               max_latency_ms max_energy_mj criterion recovery search_images finalist_images branches distil
+               distil_labels workers runtimes precisions threads clock_modes
 [devices.NAME] one of simulate, local, ssh or address; and what `values.DeviceConfig` has
 """
 
@@ -80,6 +80,7 @@ class Flags:
     recovery: str | None = None
     search_images: int | None = None
     finalist_images: int | None = None
+    branches: bool | None = None
     distil: bool | None = None
     distil_labels: float | None = None
     workers: int | None = None
@@ -248,6 +249,7 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         generations, measurements, minutes = defaults.generations, defaults.measurements, defaults.minutes
     seed = section.integer("seed", least=0)
     least_accuracy = section.number("min_accuracy", above=0, most=1)
+    branches = section.flag("branches")
     distil, labels = section.flag("distil"), section.number("distil_labels", above=0)
     limits = defaults.constraints
     latency_ms = section.number("max_latency_ms", above=0)
@@ -271,6 +273,7 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         recovery=section.choice("recovery", RECOVERIES) or defaults.recovery,
         search_images=section.integer("search_images", least=1) or defaults.search_images,
         finalist_images=section.integer("finalist_images", least=1) or defaults.finalist_images,
+        branches=defaults.branches if branches is None else branches,
         distil=(defaults.distil or labels is not None) if distil is None else distil,
         distil_labels=defaults.distil_labels if labels is None else labels,
         workers=section.integer("workers", least=1) or defaults.workers,

@@ -103,6 +103,7 @@ class StudyIdentity:
                 "search": SearchConfig(
                     **{
                         "finalist_images": None,  # a study of before it could be set
+                        "branches": False,  # of before any could be left out
                         **search,
                         **{name: tuple(search[name]) for name in CHOICES if search.get(name) is not None},
                         "constraints": Constraints(**search["constraints"]),

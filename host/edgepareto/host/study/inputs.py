@@ -23,12 +23,14 @@ __all__ = ["StudyInputs", "load_inputs", "search_space"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyInputs:
-    """model: its input shapes fixed. model_sha256: of the model with all its weights. test_sha256 None: no test split.
+    """branches: whether they may be left out. model: its input shapes fixed. model_sha256: of the model with all its
+    weights. test_sha256 None: no test split.
     calibration: unlabelled. distilled_recipe: of the second version that each finalist gets; None: of none. remarks:
     what a user should know of the data, one line each.
     """
 
     analysis: Analysis
+    branches: bool
     model: onnx.ModelProto
     task: EvaluationTask
     model_sha256: str
@@ -101,6 +103,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     distilled = replace(finalist, distil_steps=DISTIL_STEPS, distil_labels=config.search.distil_labels)
     return StudyInputs(
         analysis=analysis,
+        branches=config.search.branches,
         model=model,
         task=EvaluationTask(
             model=config.model,
@@ -127,7 +130,7 @@ def search_space(
     """What may vary on a device of this channel step (of all groups, or one per group), and how models run there; None:
     as the device is set. Raises ModelError where no channel can go."""
     analysis = inputs.analysis
-    space = analysis.search_space(step, branches=False)
+    space = analysis.search_space(step, branches=inputs.branches)
     if not space.genes and not space.branches:
         reasons = "; ".join(f"{group.name}: {group.reason}" for group in analysis.frozen)
         raise ModelError(f"{inputs.task.model}: nothing in this model can be pruned ({reasons or 'it has no layers'})")
