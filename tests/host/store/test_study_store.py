@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -340,6 +341,14 @@ def test_a_study_of_an_older_schema_is_read_and_goes_on_with_nothing_lost(tmp_pa
         assert store.incidents(PI) == ()
         store.save_incident(CUT)
         assert store.incidents(PI) == (CUT,)
+
+
+def test_a_study_of_before_the_images_were_a_setting_repairs_finalists_with_all_of_them_as_it_did() -> None:
+    record = json.loads(IDENTITY.to_json())
+    del record["search"]["search_images"], record["search"]["finalist_images"]
+    older = StudyIdentity.from_json(json.dumps(record))
+    assert (older.search.search_images, older.search.finalist_images) == (512, None)
+    assert older.differences(IDENTITY) == ["finalist_images: all, 1024"]
 
 
 def test_an_older_study_that_ran_candidates_in_litert_is_refused_rather_than_shown_without_them(tmp_path: Path) -> None:
