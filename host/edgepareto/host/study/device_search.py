@@ -203,6 +203,7 @@ class DeviceSearch:
             front=len(estimates.front(self._candidates)),
             hypervolume=front_hypervolume(estimates, self._hypervolume_scale()),
             detail=detail,
+            foreseen=self._search.explained,
         )
         self._told.counted(counted, is_searching=self.is_searching)
 

@@ -194,7 +194,16 @@ def _found(event: DeviceProgress) -> list[str]:
         parts.append(f"hypervolume {event.hypervolume:.4f}")
     if event.failed:
         parts.append(f"{event.failed} failed")
+    if event.foreseen is not None:
+        parts.append(_foreseen(event.foreseen))
     return parts
+
+
+def _foreseen(shares: tuple[float, ...]) -> str:
+    if min(shares) < 0:
+        return "the models foresee nothing, NSGA-II asks"
+    told = (f"{name} {100 * share:.0f} %" for name, share in zip(("error", "latency", "energy"), shares, strict=False))
+    return f"foresees {', '.join(told)}"
 
 
 def _print_notice(console: Console, notice: StudyNotice) -> None:
