@@ -77,6 +77,27 @@ def test_any_number_of_processes_makes_the_same_models(task: EvaluationTask) -> 
         assert expected_outputs_file(task.models, str(candidate.model_sha256)).is_file()
 
 
+def test_a_network_without_a_branch_is_made_in_another_process(task: EvaluationTask) -> None:
+    model = onnx.load(task.model)
+    weight = np.random.default_rng(1).normal(size=(16, 16, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    pool = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")
+    added = [
+        onnx.helper.make_node("Conv", [pool.input[0], "w"], ["branch"], name="third"),
+        onnx.helper.make_node("Add", [pool.input[0], "branch"], ["sum"], name="around"),
+    ]
+    pool.input[0] = "sum"
+    for node in added:
+        model.graph.node.insert(list(model.graph.node).index(pool), node)
+    onnx.save(model, task.model)
+    genome = Genome(widths=(12, 16), dropped=("around",))
+    with Preparation(task, 1) as preparation:
+        made = preparation.make(lambda preparer: preparer.make(CandidateId("0"), genome, RECIPE)).result()
+    assert (made.genome, made.failure) == (genome, None)
+    file = onnx.load(model_file(task.models, str(made.model_sha256)))
+    assert [node.name for node in file.graph.node if node.op_type in ("Conv", "Add", "Identity")] == ["first", "second"]
+
+
 def test_a_model_of_half_precision_is_calibrated_in_half_precision(task: EvaluationTask) -> None:
     model = onnx.load(task.model)
     for tensor in model.graph.initializer:
