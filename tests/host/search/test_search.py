@@ -123,7 +123,7 @@ def test_a_generation_of_failures_alone_ends_no_search() -> None:
         assert len(search.ask()) == 20
 
 
-@pytest.mark.parametrize("algorithm", (*EVOLUTIONARY, "surrogate"))
+@pytest.mark.parametrize("algorithm", [*EVOLUTIONARY, "surrogate"])
 def test_evolution_beats_random_sampling(algorithm: str) -> None:
     scale = HypervolumeScale.spanned_by([costs_of(genome) for genome in SPACE.ladder()])
 

@@ -1,0 +1,140 @@
+"""The parts of the search that learns: what it knows of a space, what it foresees, and how it chooses a batch."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from edgepareto.host.domain import Axis, ChannelGene, PruningSpace, allowed_widths
+from edgepareto.host.search import CategoricalGene, IntegerGene, Outcome, Search, SearchSpace
+from edgepareto.host.search.surrogate.curves import shared_shape
+from edgepareto.host.search.surrogate.descent import best_of_sums
+from edgepareto.host.search.surrogate.gain import Box, most_gain
+from edgepareto.host.search.surrogate.objective_model import Learner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymoo.indicators.hv import HV
+
+WIDTHS = Axis(size=6, values=tuple((i + 1) / 6 for i in range(6)), is_size=True)
+BRANCH = Axis(size=2, values=(0.0, 1.0), is_size=True)
+FORMAT = Axis(size=4)
+AXES = (WIDTHS, WIDTHS, WIDTHS, BRANCH, FORMAT)
+EVERY = np.array(list(itertools.product(*(range(axis.size) for axis in AXES))))
+
+
+def truth(genomes: np.ndarray) -> np.ndarray:
+    """Each group in its own measure, a branch, a format, and two groups that only matter together."""
+    kept = (genomes[:, :3] + 1) / 6
+    curves = 0.2 * (1 - kept[:, 0]) ** 3 - 0.5 * np.log(kept[:, 1]) - 0.1 * np.log(kept[:, 2])
+    together = 0.3 * np.maximum(0, kept[:, 0] - kept[:, 2])
+    return curves + together + 0.4 * (1 - genomes[:, 3]) + np.array([0.0, 0.1, -0.2, 0.05])[genomes[:, 4]]
+
+
+def test_a_model_foresees_what_it_never_saw_and_knows_how_far_to_trust_itself() -> None:
+    random = np.random.default_rng(0)
+    known = random.choice(len(EVERY), 60, replace=False)
+    values = truth(EVERY)
+    model = Learner(AXES, None).fit(EVERY[known], values[known], search=True)
+    unseen = np.setdiff1d(np.arange(len(EVERY)), known)
+    prediction = model.predict(EVERY[unseen])
+    missed = prediction.mean - values[unseen]
+    assert 1 - np.mean(missed**2) / np.var(values[unseen]) > 0.95
+    assert 0.3 < np.std(missed / prediction.deviation) < 3
+    assert np.mean(np.abs(model.predict(EVERY[known]).mean - values[known])) < 0.02
+
+
+def test_a_model_sees_through_noise_in_what_it_is_told() -> None:
+    random = np.random.default_rng(1)
+    known = random.choice(len(EVERY), 120, replace=False)
+    values = truth(EVERY)
+    told = values[known] + random.normal(0, 0.1, len(known))
+    model = Learner(AXES, None).fit(EVERY[known], told, search=True)
+    assert np.std(model.predict(EVERY[known]).mean - values[known]) < 0.07
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, -1.0]))
+@settings(max_examples=30)
+def test_the_shape_that_sizes_share_rises_or_falls_as_they_shrink_and_never_both(seed: int, sign: float) -> None:
+    random = np.random.default_rng(seed)
+    genomes = EVERY[random.choice(len(EVERY), 30, replace=False)]
+    level, shape = shared_shape(AXES, genomes, sign * truth(genomes) + random.normal(0, 0.05, 30))
+    assert np.isfinite(level)
+    for curve in shape[:4]:
+        assert curve[-1] == pytest.approx(0), "nothing is gone"
+        assert (np.diff(curve) <= 1e-12).all() or (np.diff(curve) >= -1e-12).all()
+    assert not shape[4].any(), "a format has no size"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(1, 6))
+@settings(max_examples=40)
+def test_a_batch_is_what_a_search_of_all_would_choose_one_after_the_other(
+    seed: int, objectives: int, count: int
+) -> None:
+    random = np.random.default_rng(seed)
+    front, points = random.random((4, objectives)), random.random((12, objectives))
+    box = Box(front, 0.5)
+    chosen = most_gain(front, points, [points], count, box)
+    known = box.scale(front)
+    indicator = HV(ref_point=box.reference)
+
+    def volume(costs: np.ndarray) -> float:
+        inside = costs[(costs < box.reference).all(axis=1)]
+        return float(indicator(inside)) if len(inside) else 0.0
+
+    for place in chosen:
+        gains = [volume(np.vstack([known, box.scale(points[i : i + 1])])) - volume(known) for i in range(len(points))]
+        assert gains[place] == pytest.approx(max(gains), abs=1e-12)
+        assert gains[place] > 0
+        known = np.vstack([known, box.scale(points[place : place + 1])])
+    if len(chosen) < count:
+        assert volume(np.vstack([known, box.scale(points)])) == pytest.approx(volume(known), abs=1e-12)
+
+
+def test_descent_finds_the_best_genome_of_a_sum_of_curves_for_every_exchange_rate() -> None:
+    random = np.random.default_rng(2)
+    objectives = [[random.normal(size=axis.size) for axis in AXES] for _ in range(2)]
+    rates = random.dirichlet((1, 1), 20)
+    found = {tuple(genome) for genome in best_of_sums(objectives, rates).tolist()}
+    sums = np.stack([sum(curve[EVERY[:, gene]] for gene, curve in enumerate(curves)) for curves in objectives], axis=1)
+    assert found == {tuple(EVERY[np.argmin(sums @ rate)].tolist()) for rate in rates}
+
+
+def outcomes(search: Search[tuple[int | str, ...]], told: dict[tuple[int | str, ...], tuple[float, float]]) -> None:
+    genomes = search.ask(10)
+    search.tell([Outcome(genome=genome, costs=told[genome]) for genome in genomes])
+
+
+def test_where_nothing_can_be_foreseen_the_next_batch_comes_from_evolution() -> None:
+    genes = (*(IntegerGene(name=f"g{i}", values=tuple(range(1, 9))) for i in range(6)),)
+    space = SearchSpace(genes=(*genes, CategoricalGene(name="c", choices=("a", "b"))))
+    random = np.random.default_rng(3)
+    search = Search("surrogate", space, objectives=2, limits=0, population=20, seed=0, shares=())
+    explained = []
+    for _ in range(12):
+        genomes = search.ask(10)
+        noise = random.normal(size=(len(genomes), 2)).tolist()
+        search.tell([Outcome(genome=g, costs=tuple(values)) for g, values in zip(genomes, noise, strict=True)])
+        assert genomes
+        explained.append(search.explained)
+    assert any(found is not None and min(found) < 0 for found in explained)
+
+
+def test_what_a_journal_says_was_asked_takes_the_place_of_what_is_asked_now() -> None:
+    channels = allowed_widths(range(1, 65), 8)
+    space = PruningSpace(genes=tuple(ChannelGene(name=f"g{i}", channels=64, widths=channels) for i in range(4)))
+
+    def told(search: Search, genomes: tuple) -> None:
+        costs = [(sum(g.widths) / -300 + 0.9, float(np.log(g.widths[0] * g.widths[3]))) for g in genomes]
+        search.tell([Outcome(genome=g, costs=c) for g, c in zip(genomes, costs, strict=True)])
+
+    first, second = (Search("surrogate", space, objectives=2, limits=0, population=8, seed=0) for _ in range(2))
+    for search in (first, second):
+        told(search, search.ask(6))
+    asked = first.ask(6)
+    other = tuple(space.uniform(0.99 - 0.01 * i) for i in range(3))
+    second.ask(6)
+    second.take(other)
+    told(second, other)
+    told(first, asked)
+    assert not set(second.ask(6)) & set(other), "they count as asked"
