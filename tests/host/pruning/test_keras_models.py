@@ -10,6 +10,7 @@ import pytest
 from edgepareto.host.pruning import analyse, prepare
 from edgepareto.host.pruning.slice_model import kept_classes
 from models.silence import outputs_of, relative_difference, silenced
+from models.zeroed import zeroed
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -63,6 +64,19 @@ def test_half_of_every_group_of_a_keras_model_is_cut_exactly(name):
         wanted = outputs_of(zeroed, feeds)
         assert relative_difference(wanted, outputs_of(model, feeds)) > 1e-2, "a test on silence proves nothing"
         assert relative_difference(outputs_of(pruned, feeds), wanted) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "count"), [("attention", 2), ("grouped", 1), ("mobilenet", 1), ("resnet", 3)])
+def test_a_keras_model_can_lose_its_residual_branches_exactly(name, count):
+    model = _load(name)
+    analysis = analyse(model)
+    assert len(analysis.branches) == count
+    space = analysis.search_space()
+    genome = space.without(space.dense(), *(branch.name for branch in analysis.branches))
+    pruned = prepare(analysis, None, criterion="l1").prune(genome, recovery="none").model
+    left = zeroed(analysis.model, {branch.output for branch in analysis.branches})
+    feeds = _samples(model, 3)
+    assert relative_difference(outputs_of(pruned, feeds), outputs_of(left, feeds)) < 1e-5
 
 
 @pytest.mark.parametrize("name", NAMES)
