@@ -14,6 +14,7 @@ from edgepareto.host.cli import (
     convert,
     deploy,
     devices,
+    distil,
     export,
     front,
     init,
@@ -106,6 +107,7 @@ app.command()(prune.prune)
 app.command()(inspect.inspect)
 app.command()(convert.convert)
 app.command()(quantize.quantize)
+app.command()(distil.distil)
 app.command()(deploy.deploy)
 app.add_typer(config.app, name="config")
 app.add_typer(devices.app, name="devices")

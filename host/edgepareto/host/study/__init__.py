@@ -1,5 +1,6 @@
 """One search from its configuration to its fronts: the loop, resuming it, and reading what it left."""
 
+from edgepareto.host.study.distilling import distil_candidate
 from edgepareto.host.study.fronts import candidate_model, irreplaceable, read_fronts, stored_search
 from edgepareto.host.study.profiler import Connect, Profiler
 from edgepareto.host.study.recompute import keep_shown, recompute
@@ -11,6 +12,7 @@ __all__ = [
     "Connect",
     "Profiler",
     "candidate_model",
+    "distil_candidate",
     "irreplaceable",
     "keep_shown",
     "read_fronts",

@@ -25,14 +25,14 @@ def load_teacher(
     data: DataConfig,
     inputs: Sequence[InputSpec],
     *,
-    images: int,
+    images: int | None,
     is_labelled: bool,
     metric: str,
     search_images: int,
     folder: Path,
     classes: int | None,
 ) -> Teacher:
-    """images: how many of the calibration samples. is_labelled: they must have labels, which are taught as well.
+    """images: how many of the calibration samples; None: all. is_labelled: they must have labels, which are taught too.
 
     A metric of the user's own does not say that the outputs are classes: their values are then taught, not their
     shares. Raises DataError, ConfigError, EvaluationError.
@@ -41,7 +41,7 @@ def load_teacher(
     loaded = load_dataset(
         data.calibration, data, inputs, folder=folder, labelled=is_labelled, classes=classes if is_labelled else None
     )
-    taught = for_recovery(loaded, data, search_images).spread(images)
+    taught = for_recovery(loaded, data, search_images).spread(len(loaded) if images is None else images)
     judges = scored_samples(
         Split.VALIDATION, data, inputs, metric=metric, search_images=search_images, folder=folder, classes=classes
     ).spread(JUDGED_BY)

@@ -13,6 +13,7 @@ from edgepareto.host.views.device_view import (
     known_devices_json,
     known_devices_table,
 )
+from edgepareto.host.views.distil_view import DistilReport, distil_json, distil_text
 from edgepareto.host.views.front_plot import write_front_plot
 from edgepareto.host.views.front_text import front_csv, front_json
 from edgepareto.host.views.model_view import PruneReport, inspect_json, inspect_table, prune_json, prune_table
@@ -32,6 +33,7 @@ __all__ = [
     "ConvertReport",
     "DeviceDetails",
     "DeviceStatus",
+    "DistilReport",
     "FileTensor",
     "Listener",
     "ProbedSteps",
@@ -43,6 +45,8 @@ __all__ = [
     "device_details_json",
     "device_details_table",
     "devices_table",
+    "distil_json",
+    "distil_text",
     "front_csv",
     "front_json",
     "front_tables",
