@@ -61,7 +61,8 @@ class Direct:
         if self._kept.exists():
             for line in self._kept.read_text().splitlines():
                 row = json.loads(line)
-                self._known[row.pop("key")] = Evaluated(**row)
+                key = row.pop("key")
+                self._known[key] = Evaluated(**row)
 
     def space(self, *, branches: bool = True) -> PruningSpace:
         """In the board's own channel steps."""

@@ -37,6 +37,7 @@ POINTS_LOST = (1.0, 2.0, 4.0)
 RANGE = np.exp(np.linspace(math.log(1.3), math.log(5.0), 60))
 FINE_RUNGS = 40
 BATCH = 10
+MOST_LOST = 0.15  # of error, as in a study
 WORST_POINTS = 0.15  # of error above dense, where the hypervolume ends
 FASTEST = 10.0  # times dense, likewise
 Array = NDArray[np.float64]
@@ -149,7 +150,9 @@ def search(algorithm: str, direct: Direct, space: PruningSpace, seed: int, budge
     if algorithm.startswith("optuna-"):
         return by_optuna(algorithm.removeprefix("optuna-"), direct, space, seed, budget)
     features = GraphFeatures(direct.inputs.analysis, space)
-    searching = Search(algorithm, space, objectives=2, limits=0, population=20, seed=seed, features=features)
+    searching = Search(
+        algorithm, space, objectives=2, limits=0, population=20, seed=seed, features=features, most_lost=MOST_LOST
+    )
     told: Asked = []
     while len(told) < budget:
         asked = [(genome, direct.evaluate(genome)) for genome in searching.ask(BATCH)]

@@ -73,7 +73,7 @@ def test_a_batch_is_what_a_search_of_all_would_choose_one_after_the_other(
 ) -> None:
     random = np.random.default_rng(seed)
     front, points = random.random((4, objectives)), random.random((12, objectives))
-    box = Box(front, 0.5)
+    box = Box(front, 0.5, np.full(objectives, np.inf))
     chosen = most_gain(front, points, [points], count, box)
     known = box.scale(front)
     indicator = HV(ref_point=box.reference)

@@ -54,11 +54,13 @@ class Search(Generic[G]):
         seed: int,
         shares: Collection[int] = (0,),
         features: Features | None = None,
+        most_lost: float | None = None,
     ) -> None:
         """objectives, limits: how many costs and violations an outcome carries. algorithm: one of ALGORITHM_NAMES.
 
         shares: which objectives are shares of 1, as an error is. features: of many genomes at once, for a search that
         learns: indices (n, genes) -> (n, features), what the costs may depend on beside the genes themselves.
+        most_lost: how much worse than the best of the first objective it still looks for; None: any.
         """
         self._space = space
         self._archive: set[Key] = set()
@@ -81,6 +83,7 @@ class Search(Generic[G]):
                 shares=[place in shares for place in range(objectives)],
                 limits=limits,
                 features=features,
+                most_lost=most_lost,
                 seed=seed,
             )
         elif algorithm == "random":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgepareto.host.config import SearchConfig, score_word
-from edgepareto.host.config.values import SURROGATE
+from edgepareto.host.config.values import METRIC_NAMES, SURROGATE
 from edgepareto.host.domain import (
     Activity,
     Candidate,
@@ -31,6 +31,8 @@ from edgepareto.host.study.replay import journal_generation
 from edgepareto.host.study.verdict import Verdict, needs_another_job, never_ran, verdict, why_void
 
 __all__ = ["DeviceSearch"]
+
+MOST_LOST = 0.15  # of a score: what is worse than the best by more is not looked for (docs/search.md)
 
 
 class DeviceSearch:
@@ -287,6 +289,7 @@ class DeviceSearch:
             self.lose(f"{self.name}: the unpruned model itself cannot be measured: {why}")
 
     def _new_search(self) -> Search[Genome]:
+        is_share = self._config.metric in METRIC_NAMES  # a user's own may be any number
         return Search(
             self._config.algorithm,
             self.space,
@@ -295,6 +298,8 @@ class DeviceSearch:
             population=self._config.population,
             seed=search_seed(self._config.seed, self.name),
             features=self._features,
+            shares=(0,) if is_share else (),
+            most_lost=MOST_LOST if is_share else None,
         )
 
     def _doubts_meter(self, verdict: Verdict) -> bool:

@@ -16,11 +16,12 @@ Array = NDArray[np.float64]
 class Box:
     """The scale of a hypervolume: `best` becomes 0, `worst` 1, the reference point lies `margin` beyond."""
 
-    def __init__(self, costs: Array, margin: float) -> None:
-        """costs: (n, objectives), n >= 1, what spans it."""
-        self._best, worst = costs.min(axis=0), costs.max(axis=0)
-        self._span = np.where(worst > self._best, worst - self._best, 1.0)
-        self.reference: Array = np.full(costs.shape[1], 1.0 + margin)
+    def __init__(self, costs: Array, margin: float, worst: Array) -> None:
+        """costs: (n, objectives), n >= 1, what spans it. worst: (objectives,), the reference point's limits."""
+        self._best = costs.min(axis=0)
+        spanned = np.minimum(costs.max(axis=0), worst)
+        self._span = np.where(spanned > self._best, spanned - self._best, 1.0)
+        self.reference: Array = np.minimum(1.0 + margin, self.scale(worst))
 
     def scale(self, costs: Array) -> Array:
         return np.asarray((costs - self._best) / self._span)

@@ -51,16 +51,19 @@ class Surrogate:
         shares: Sequence[bool],
         limits: int,
         features: Features | None,
+        most_lost: float | None,
         seed: int,
     ) -> None:
         """start: proposed first. shares: per objective, whether its costs are shares of 1, modelled by their log-odds.
-        limits: how many violations are told of each point."""
+        limits: how many violations are told of each point. most_lost: how much worse than the best of the first
+        objective is still worth a measurement; None: any."""
         self._axes = axes
         self._start_with = list(start)
         self._archive = archive
         self._canonical = canonical
         self._shares = tuple(shares)
         self._limits = limits
+        self._most_lost = math.inf if most_lost is None else most_lost
         self._random = np.random.default_rng([seed, 2])
         self._learners = [Learner(axes, features) for _ in range(len(shares) + limits + 1)]
         self._waiting: list[Key] = []
@@ -108,12 +111,14 @@ class Surrogate:
         models = self._fitted(genomes, costs, search=search)
         limits = self._fitted_limits(genomes, violations, search=search)
         front = costs[feasible] if feasible.any() else np.empty((0, costs.shape[1]))
-        box = Box(_non_dominated(front) if len(front) else costs, MARGIN)
+        worst = np.full(costs.shape[1], np.inf)
+        worst[0] = costs[:, 0].min() + self._most_lost
+        box = Box(_non_dominated(front) if len(front) else costs, MARGIN, worst)
         if math.prod(axis.size for axis in self._axes) <= SMALL_SPACE:
             pool = self._whole_space()
         else:
             start = self._start(genomes, front if len(front) else costs, feasible, models)
-            pool = self._evolution_on_models(start, models, limits)
+            pool = self._evolution_on_models(start, models, limits, worst)
         if not len(pool):
             return []
         expected, *levels = self._predict(models, pool)
@@ -223,8 +228,9 @@ class Surrogate:
         start: Sequence[Key],
         models: Sequence[ObjectiveModel],
         limits: Sequence[ObjectiveModel],
+        worst: Array,
     ) -> Indices:
-        """(n, genes): what it met that is unseen."""
+        """(n, genes): what it met that is unseen. worst: (objectives,), costs that are of no use beyond."""
         met: dict[Key, None] = {}
         for level in range(len(OPTIMISM)):
             evolution = Evolution(
@@ -234,7 +240,7 @@ class Surrogate:
                 archive=(),
                 canonical=self._canonical,
                 objectives=len(models),
-                limits=len(limits),
+                limits=len(limits) + len(worst),
                 population=CHILDREN,
                 seed=int(self._random.integers(2**31)),
             )
@@ -244,9 +250,9 @@ class Surrogate:
                     break
                 evolution.complete(keys)
                 genomes = np.array(keys)
-                beyond = [self._least(limit, genomes) for limit in limits]
-                rows = np.stack(beyond, axis=1).tolist() if beyond else [()] * len(keys)
-                evolution.learn(self._predict(models, genomes)[1 + level].tolist(), rows)
+                costs = self._predict(models, genomes)[1 + level]
+                beyond = [*(self._least(limit, genomes) for limit in limits), *(costs - worst).T]
+                evolution.learn(costs.tolist(), np.stack(beyond, axis=1).tolist())
                 met.update(dict.fromkeys(keys))
         unseen = [key for key in met if key not in self._archive]
         if not unseen:
