@@ -18,6 +18,7 @@ from edgepareto.agent.simulation.profile import load_profile
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.domain import Genome, PruningSpace, Recipe, candidate_id
 from edgepareto.host.export import write_sample_inputs
+from edgepareto.host.search import Outcome
 from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, Split
 from edgepareto.host.study.inputs import load_inputs
 from edgepareto.host.study.model_files import inputs_file, model_file
@@ -54,6 +55,7 @@ class Direct:
         profile = load_profile(board)
         options = RuntimeOptions(name="onnxruntime", threads=1, provider="CPUExecutionProvider")
         self._table = profile.costs_of(options).table
+        self._validation = len(np.load(EXAMPLE / "validation.npz")["y"])
         self._evaluator = CandidateEvaluator(self.inputs.task)
         self._feed = {name: np.asarray(value[:1]) for name, value in self.inputs.calibration.feed(slice(0, 1)).items()}
         self._kept = folder / "evaluated.jsonl"
@@ -67,6 +69,10 @@ class Direct:
     def space(self, *, branches: bool = True) -> PruningSpace:
         """In the board's own channel steps."""
         return self.inputs.analysis.search_space(self._table.channel_step, branches=branches)
+
+    def outcome(self, genome: Genome, found: Evaluated) -> Outcome[Genome]:
+        noise = math.sqrt(max(found.error * (1 - found.error), 1e-4) / self._validation)
+        return Outcome(genome=genome, costs=found.costs, noise=noise, relative=found.divergence)
 
     def evaluate(self, genome: Genome) -> Evaluated:
         """As a search sees it: recovered with the search's images, scored on the validation split."""

@@ -28,7 +28,7 @@ import numpy as np
 from direct import Direct, Evaluated
 from edgepareto.host.domain import Genome, PruningSpace
 from edgepareto.host.pruning import GraphFeatures
-from edgepareto.host.search import HypervolumeScale, Outcome, Search, hypervolume
+from edgepareto.host.search import HypervolumeScale, Search, hypervolume
 from markdown_table import markdown_table
 from numpy.typing import NDArray
 
@@ -158,7 +158,7 @@ def search(algorithm: str, direct: Direct, space: PruningSpace, seed: int, budge
         asked = [(genome, direct.evaluate(genome)) for genome in searching.ask(BATCH)]
         if not asked:
             break
-        searching.tell([Outcome(genome=genome, costs=found.costs) for genome, found in asked])
+        searching.tell([direct.outcome(genome, found) for genome, found in asked])
         told += asked
     return told[:budget]
 

@@ -12,6 +12,7 @@ from edgepareto.host.search.surrogate.curves import shared_shape
 from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Learner
+from edgepareto.host.search.surrogate.smoothing import smoothed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
@@ -138,3 +139,18 @@ def test_what_a_journal_says_was_asked_takes_the_place_of_what_is_asked_now() ->
     told(second, other)
     told(first, asked)
     assert not set(second.ask(6)) & set(other), "they count as asked"
+
+
+def test_a_relative_with_less_noise_sharpens_a_cost_and_a_useless_one_leaves_it() -> None:
+    random = np.random.default_rng(4)
+    relative = random.gamma(1.0, 0.2, 60)
+    true = 0.07 + 0.4 * relative / (1 + 0.3 * relative)
+    noise = np.full(60, 0.005)
+    told = true + random.normal(0, 0.005, 60)
+    found = smoothed(told, noise, relative)
+    assert np.std(found - true) < 0.5 * np.std(told - true)
+    useless = smoothed(told, noise, random.random(60))
+    assert np.std(useless - true) < 1.2 * np.std(told - true)
+    unknown = np.where(np.arange(60) < 30, np.nan, relative)
+    assert (smoothed(told, noise, unknown)[:30] == told[:30]).all()
+    assert (smoothed(told[:5], noise[:5], relative[:5]) == told[:5]).all(), "too few to believe a relation"

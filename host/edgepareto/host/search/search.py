@@ -29,11 +29,15 @@ class Outcome(Generic[G]):
 
     costs: minimised, on scales where differences mean the same everywhere; None where it could not be evaluated.
     violation: by how much each of the user's limits is exceeded, <= 0 is feasible; ignored where costs is None.
+    noise: standard deviation of the first cost; relative: another look at what it measures, >= 0 and rising with it,
+    which a search that learns weighs against that noise. None: not known.
     """
 
     genome: G
     costs: tuple[float, ...] | None
     violation: tuple[float, ...] = ()
+    noise: float | None = None
+    relative: float | None = None
 
 
 class Search(Generic[G]):
@@ -139,6 +143,8 @@ class Search(Generic[G]):
         if self._asked is None or tuple(outcome.genome for outcome in outcomes) != self._asked:
             raise RuntimeError("tell takes the outcomes of the asked genomes, all of them, in ask order")
         self._archive.update(self._space.encode(genome) for genome in self._asked)
+        if isinstance(self._strategy, Surrogate):
+            self._strategy.hear([(outcome.noise, outcome.relative) for outcome in outcomes])
         self._strategy.learn([outcome.costs for outcome in outcomes], [outcome.violation for outcome in outcomes])
         self._asked = None
 

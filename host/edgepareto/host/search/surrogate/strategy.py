@@ -17,6 +17,7 @@ from edgepareto.host.search.evolution import Evolution, Key
 from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
+from edgepareto.host.search.surrogate.smoothing import smoothed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 # Deviations below the mean, in turn for the members of a batch: some go where the front is sure to grow a little, some
 # where nobody knows.
-OPTIMISM = (0.5, 2.5)
+OPTIMISM = (0.5, 2.0)
 GENERATIONS, CHILDREN = 5, 100  # of an evolution on the models
 EXCHANGE_RATES = 60
 POOL = 300  # genomes that a batch is chosen from
@@ -69,6 +70,7 @@ class Surrogate:
         self._waiting: list[Key] = []
         self._keys: list[Key] = []
         self._costs: list[Sequence[float] | None] = []
+        self._looks: list[tuple[float | None, float | None]] = []
         self._violations: list[Sequence[float]] = []
         self._predicted: dict[Key, Array] = {}
         self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
@@ -99,6 +101,8 @@ class Surrogate:
             return []
         genomes = np.array([self._keys[place] for place in known])
         costs = np.array([self._costs[place] for place in known], dtype=float)
+        looks = np.array([self._looks[place] for place in known], dtype=float)  # None becomes NaN
+        costs[:, 0] = smoothed(costs[:, 0], looks[:, 0], looks[:, 1])
         violations = np.array([self._violations[place] for place in known], dtype=float).reshape(len(known), -1)
         feasible = np.asarray((violations <= 0).all(axis=1))
         explained = self.explained
@@ -110,29 +114,35 @@ class Surrogate:
             self._search_from = GROWTH * len(known)
         models = self._fitted(genomes, costs, search=search)
         limits = self._fitted_limits(genomes, violations, search=search)
-        front = costs[feasible] if feasible.any() else np.empty((0, costs.shape[1]))
+        # What is known by the models' eyes: the luckiest measurement must not stand in the way of better networks.
+        seen = self._predict(models, genomes)[0]
+        front = _non_dominated(seen[feasible])
         worst = np.full(costs.shape[1], np.inf)
         worst[0] = costs[:, 0].min() + self._most_lost
-        box = Box(_non_dominated(front) if len(front) else costs, MARGIN, worst)
+        box = Box(front if len(front) else seen, MARGIN, worst)
         if math.prod(axis.size for axis in self._axes) <= SMALL_SPACE:
             pool = self._whole_space()
         else:
-            start = self._start(genomes, front if len(front) else costs, feasible, models)
+            start = self._start(genomes[feasible] if feasible.any() else genomes, models)
             pool = self._evolution_on_models(start, models, limits, worst)
         if not len(pool):
             return []
         expected, *levels = self._predict(models, pool)
-        hopeful = self._within(limits, pool) & ~_dominated(levels[-1], _non_dominated(front))
+        hopeful = self._within(limits, pool) & ~_dominated(levels[-1], front)
         found = np.flatnonzero(hopeful)
         places = np.unique(np.concatenate([_best(found, level, POOL) for level in levels]))
         hoped = [level[places] for level in levels]
-        chosen = [int(places[i]) for i in most_gain(_non_dominated(front), expected[places], hoped, count, box)]
+        chosen = [int(places[i]) for i in most_gain(front, expected[places], hoped, count, box)]
         keys = [tuple(int(index) for index in pool[place]) for place in chosen]
         self._predicted.update((key, expected[place]) for key, place in zip(keys, chosen, strict=True))
         return keys
 
     def complete(self, keys: Sequence[Key]) -> None:
         self._waiting = list(keys)
+
+    def hear(self, looks: Sequence[tuple[float | None, float | None]]) -> None:
+        """Of the keys of `complete`, before they are learnt: the first cost's noise, and its relative (`smoothing`)."""
+        self._looks += looks
 
     def learn(self, costs: Sequence[Sequence[float] | None], violations: Sequence[Sequence[float]]) -> None:
         keys = self._waiting
@@ -205,16 +215,10 @@ class Surrogate:
         prediction = limit.predict(genomes)
         return prediction.mean - OPTIMISM[0] * prediction.deviation
 
-    def _start(
-        self,
-        genomes: Indices,
-        front: Array,
-        feasible: NDArray[np.bool_],
-        models: Sequence[ObjectiveModel],
-    ) -> list[Key]:
-        """Where the evolution on the models starts: the front, the best genomes of the sums, and random ones."""
-        of_front = genomes[feasible] if feasible.any() else genomes
-        members = [tuple(int(i) for i in row) for row in of_front[_is_non_dominated(front)]]
+    def _start(self, genomes: Indices, models: Sequence[ObjectiveModel]) -> list[Key]:
+        """Where the evolution on the models starts: the front of these, the best genomes of the sums, random ones."""
+        seen = self._predict(models, genomes)[0]
+        members = [tuple(int(i) for i in row) for row in genomes[_is_non_dominated(seen)]]
         rates = self._random.dirichlet(np.full(len(models), 0.6), EXCHANGE_RATES)
         spreads = [max(float(np.ptp(np.concatenate(model.curves))), 1e-9) for model in models]
         descended = best_of_sums([model.curves for model in models], rates / np.array(spreads))
