@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgepareto.host.domain.paired_accuracy import accuracy_difference, pack_hits, unpack_hits
+from edgepareto.host.domain.paired_accuracy import accuracy_difference, pack_hits, sampling_noise, unpack_hits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +64,10 @@ def test_the_interval_holds_the_true_difference_in_95_of_100_draws_and_the_unpai
         width.append(found.half_width)
     assert np.mean(held) >= 0.935
     assert np.mean(width) < 1.96 * np.sqrt(2 * 0.9 * 0.1 / n)
+
+
+def test_the_noise_of_an_accuracy_falls_with_the_samples_and_is_never_0() -> None:
+    right = np.arange(1000) % 10 != 0
+    assert sampling_noise(pack_hits(right)) == pytest.approx(np.sqrt(0.1 * 0.9 / 1000), rel=0.01)
+    assert sampling_noise(pack_hits(right[:250])) == pytest.approx(2 * sampling_noise(pack_hits(right)), rel=0.02)
+    assert 0 < sampling_noise(pack_hits(np.ones(1000, dtype=bool))) < 0.001

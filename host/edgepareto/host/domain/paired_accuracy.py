@@ -12,7 +12,7 @@ import numpy as np
 from edgepareto.host.domain.interval import Interval
 from numpy.typing import NDArray
 
-__all__ = ["PackedHits", "accuracy_difference", "pack_hits", "unpack_hits"]
+__all__ = ["PackedHits", "accuracy_difference", "pack_hits", "sampling_noise", "unpack_hits"]
 
 PackedHits = bytes
 """See `pack_hits`."""
@@ -30,6 +30,15 @@ def unpack_hits(packed: PackedHits) -> NDArray[np.bool_]:
     """The inverse of `pack_hits`."""
     count = int.from_bytes(packed[:COUNT_BYTES], "little")
     return np.unpackbits(np.frombuffer(packed[COUNT_BYTES:], dtype=np.uint8), count=count).astype(bool)
+
+
+def sampling_noise(hits: PackedHits) -> float:
+    """Standard deviation of the share of right samples, by which samples were drawn: the binomial's, with half a sample
+    added to either side, so that it is above 0."""
+    right = unpack_hits(hits)
+    n = len(right) + 1
+    share = (float(np.sum(right)) + 0.5) / n
+    return math.sqrt(share * (1 - share) / n)
 
 
 def accuracy_difference(hits: PackedHits | None, dense_hits: PackedHits | None) -> Interval | None:

@@ -26,6 +26,7 @@ from edgepareto.host.domain import (
     pool,
     repeatability,
 )
+from edgepareto.host.domain.paired_accuracy import sampling_noise
 from edgepareto.host.search import HypervolumeScale, Outcome, hypervolume
 
 __all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "outcome", "shrinkage", "space_of_dense"]
@@ -141,6 +142,8 @@ def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints
         genome=candidate.genome,
         costs=estimate.costs,
         violation=tuple(min(v, 0.0) for v in violation) if constraints.allow(estimate) else violation,
+        noise=None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits),
+        relative=candidate.divergence,
     )
 
 
