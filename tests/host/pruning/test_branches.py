@@ -152,7 +152,7 @@ def test_any_set_of_branches_of_any_residual_network_is_left_out_exactly(data, n
 @cache
 def example(name: str) -> PreparedModel:
     model = onnx.load(EXAMPLE / f"{name}.onnx")
-    calibration = np.load(EXAMPLE / "calibration.npz")["x"][:256].astype(np.float32) / 255
+    calibration = np.load(EXAMPLE / "calibration.npz")["x"][:512].astype(np.float32) / 255
     return prepare(analyse(model), {model.graph.input[0].name: calibration})
 
 
