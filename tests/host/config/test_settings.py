@@ -139,7 +139,7 @@ def test_the_names_that_a_user_may_choose_are_those_that_exist():
         ("offset = -0.5", "ofset = 1", 9, "[data] ofset is not a setting; did you mean offset?"),
         ("[search]", "[serach]", 15, "serach is not a setting; did you mean search?"),
         ("seed = 4", "sede = 4", 25, "[devices.pi1] sede is not a setting; did you mean seed?"),
-        ("spea2", "spae2", 17, "choose nsga2, spea2, sms-emoa, random; did you mean spea2?"),
+        ("spea2", "spae2", 17, "choose surrogate, nsga2, spea2, sms-emoa, random; did you mean spea2?"),
         ("generations = 7", "generations = 0", 18, "[search] generations = 0: must be a whole number, 1 or more"),
         ("generations = 7", "generations = 7.5", 18, "generations = 7.5: must be a whole number"),
         ("generations = 7", "generations = true", 18, "generations = true: must be a whole number"),
@@ -192,7 +192,7 @@ def test_a_mistake_is_told_with_its_line_what_was_seen_and_what_is_allowed(file:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (Flags(algorithm="nsga3"), "--algorithm nsga3: is not known; choose nsga2, spea2, sms-emoa, random"),
+        (Flags(algorithm="nsga3"), "--algorithm nsga3: is not known; choose surrogate, nsga2, spea2, sms-emoa, random"),
         (Flags(metric="top5"), "--metric top5: is not known; choose top1, precision, agreement, module:function"),
         (Flags(preset="fast"), "--preset fast: is not known; choose quick, standard, audit"),
         (Flags(population=1), "--population 1: must be a whole number, 4 or more"),
