@@ -49,6 +49,7 @@ def distil_json(report: DistilReport) -> str:
             "recovery": candidate.recipe.recovery,
             "calibration_images": candidate.recipe.images,
             "channels_kept_per_group": list(candidate.genome.widths),
+            **({"dropped_branches": list(candidate.genome.dropped)} if candidate.genome.dropped else {}),
             **asdict(found.distillation),
         },
     }
