@@ -141,7 +141,7 @@ class SearchConfig:
     energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
     """
 
-    algorithm: str = "nsga2"
+    algorithm: str = SURROGATE
     metric: str = "top1"
     population: int = 20
     generations: int | None = None
@@ -163,6 +163,11 @@ class SearchConfig:
     precisions: tuple[str, ...] | None = None
     threads: tuple[int, ...] | None = None
     clock_modes: tuple[str, ...] | None = None
+
+    @property
+    def generation(self) -> int:
+        """How many candidates one has, but for the first: a search that learns asks for fewer at a time."""
+        return self.population // 2 if self.algorithm == SURROGATE else self.population
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ class DeviceReport:
     def _left_s(self, measured: int) -> float | None:
         """Until the first of the budgets ends the search. The end phase's length nobody knows."""
         generations = self._config.generations
-        budgets = [self._config.measurements, None if generations is None else generations * self._config.population]
+        budgets = [self._config.measurements, None if generations is None else generations * self._config.generation]
         counts = [max(0, budget - measured) for budget in budgets if budget is not None]
         by_pace = self._pace.left_s(min(counts)) if counts else None
         found = [seconds for seconds in (by_pace, self._clock.left_s) if seconds is not None]

@@ -107,7 +107,7 @@ class DeviceSearch:
         if (budget is not None and self._generation >= budget) or left == 0:
             self.is_searching = False
             return ()
-        asked = self._journalled(self._search.ask(self._config.population // 2))
+        asked = self._journalled(self._search.ask(self._config.generation))
         self.is_searching = bool(asked)
         self._asked = asked
         self.report(Activity.PREPARING)

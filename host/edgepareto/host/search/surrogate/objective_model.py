@@ -27,7 +27,8 @@ STEPS = 12  # of the search for the process's scales, each time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """mean, deviation: (n,), on the objective's own scale; of its true value, whatever the noise of a measurement."""
+    """mean, deviation: (n,), on the objective's own scale, of what a measurement would find: what no gene explains is a
+    genome's own, and may be luck worth having."""
 
     mean: Array
     deviation: Array
@@ -48,8 +49,6 @@ class ObjectiveModel:
     def predict(self, genomes: Indices) -> Prediction:
         """genomes: (n, genes) indices."""
         mean, deviation = self._process.predict(self._inputs(genomes), return_std=True)
-        # scikit-learn's deviation is of another measurement: without its noise, of what is measured.
-        deviation = np.sqrt(np.maximum(deviation**2 - self._process.kernel_.k2.noise_level, 0.0))
         shape = self._level + _summed(self._shape, genomes)
         return Prediction(mean=shape + self._spread * mean, deviation=self._spread * deviation)
 

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 # Deviations below the mean, in turn for the members of a batch: some go where the front is sure to grow a little, some
 # where nobody knows.
-OPTIMISM = (0.5, 2.0)
+OPTIMISM = (0.5, 2.5)
 GENERATIONS, CHILDREN = 5, 100  # of an evolution on the models
 EXCHANGE_RATES = 60
 POOL = 300  # genomes that a batch is chosen from
@@ -114,16 +114,15 @@ class Surrogate:
             self._search_from = GROWTH * len(known)
         models = self._fitted(genomes, costs, search=search)
         limits = self._fitted_limits(genomes, violations, search=search)
-        # What is known by the models' eyes: the luckiest measurement must not stand in the way of better networks.
-        seen = self._predict(models, genomes)[0]
-        front = _non_dominated(seen[feasible])
+        front = _non_dominated(costs[feasible])
         worst = np.full(costs.shape[1], np.inf)
         worst[0] = costs[:, 0].min() + self._most_lost
-        box = Box(front if len(front) else seen, MARGIN, worst)
+        box = Box(front if len(front) else costs, MARGIN, worst)
         if math.prod(axis.size for axis in self._axes) <= SMALL_SPACE:
             pool = self._whole_space()
         else:
-            start = self._start(genomes[feasible] if feasible.any() else genomes, models)
+            some = feasible if feasible.any() else ~feasible
+            start = self._start(genomes[some], costs[some], models)
             pool = self._evolution_on_models(start, models, limits, worst)
         if not len(pool):
             return []
@@ -215,10 +214,9 @@ class Surrogate:
         prediction = limit.predict(genomes)
         return prediction.mean - OPTIMISM[0] * prediction.deviation
 
-    def _start(self, genomes: Indices, models: Sequence[ObjectiveModel]) -> list[Key]:
+    def _start(self, genomes: Indices, costs: Array, models: Sequence[ObjectiveModel]) -> list[Key]:
         """Where the evolution on the models starts: the front of these, the best genomes of the sums, random ones."""
-        seen = self._predict(models, genomes)[0]
-        members = [tuple(int(i) for i in row) for row in genomes[_is_non_dominated(seen)]]
+        members = [tuple(int(i) for i in row) for row in genomes[_is_non_dominated(costs)]]
         rates = self._random.dirichlet(np.full(len(models), 0.6), EXCHANGE_RATES)
         spreads = [max(float(np.ptp(np.concatenate(model.curves))), 1e-9) for model in models]
         descended = best_of_sums([model.curves for model in models], rates / np.array(spreads))
