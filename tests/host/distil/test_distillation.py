@@ -17,7 +17,7 @@ from edgepareto.host.distil.distillation import Distilled, distil  # noqa: E402
 from edgepareto.host.distil.teacher import Teacher  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "fashion_mnist"
-SHORT = DistilSettings(steps=25, batch=32)
+SHORT = DistilSettings(steps=80, batch=32)
 
 
 def images(count: int, first: int = 0) -> dict[str, np.ndarray]:
