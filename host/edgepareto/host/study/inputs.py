@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 from edgepareto.host.accuracy import Dataset, load_dataset, require_metric
 from edgepareto.host.config import StudyConfig
-from edgepareto.host.distil import DISTIL_STEPS, require_torch
+from edgepareto.host.distil import DISTIL_STEPS
 from edgepareto.host.domain import LITERT, DeploymentGenes, PruningSpace, Recipe
 from edgepareto.host.errors import ConfigError, ModelError
 from edgepareto.host.export import class_count, fix_input_shapes, read_model, require_known_shapes
@@ -50,8 +50,6 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
     model = fix_input_shapes(given, config.data.shapes)
     require_known_shapes(model)
     require_metric(config.search.metric, folder=config.folder)
-    if config.search.distil:
-        require_torch()
     if config.data.calibration is None:
         raise ConfigError(
             "no calibration samples: they repair pruned models; give --calibration, labels are not needed"

@@ -21,6 +21,7 @@ from threading import Lock
 from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig, score_word
+from edgepareto.host.distil import require_torch
 from edgepareto.host.domain import (
     Candidate,
     CandidateId,
@@ -90,6 +91,8 @@ def run_study(
             store.forget_failed_start()
         identity = _identity(store, config, inputs)
         if not _is_finished(store, config):
+            if inputs.distilled_recipe is not None:
+                require_torch()
             profilers = partial(connect, wait_s=wait_s, tell=lambda text: tell(StudyNotice(text=text)))
             _search(config, inputs, identity, store, tell, profilers, follow, stack)
     return read_fronts(config.study)
