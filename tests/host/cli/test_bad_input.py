@@ -77,7 +77,7 @@ WRONG_USE = [
     (("search", "--devices", "pi2"), nothing, "device pi2 is not known; known are pi1, gone, local"),
     ((*SEARCH, "--metric", "top5"), nothing, "choose top1, precision, agreement, module:function"),
     ((*SEARCH, "--metric", "no_such_module:f"), nothing, "cannot import no_such_module"),
-    ((*SEARCH, "--algorithm", "nsga3"), nothing, "choose surrogate, nsga2, spea2, sms-emoa, random; did you mean nsga2?"),
+    ((*SEARCH, "--algorithm", "nsga3"), nothing, "sms-emoa, random; did you mean nsga2?"),
     ((*SEARCH, "--measurements", "many"), nothing, "Invalid value for '--measurements'"),
     (SEARCH, setting("population", "popluation"), "edgepareto.toml:9: [search] popluation is not a setting; did you "
                                                   "mean population?"),
