@@ -6,8 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
-from edgepareto.host.domain import Axis, ChannelGene, PruningSpace, allowed_widths
-from edgepareto.host.search import CategoricalGene, IntegerGene, Outcome, Search, SearchSpace
+from edgepareto.host.domain import Axis, ChannelGene, Genome, PruningSpace, allowed_widths
+from edgepareto.host.search import (
+    CategoricalGene,
+    HypervolumeScale,
+    IntegerGene,
+    Outcome,
+    Search,
+    SearchSpace,
+    hypervolume,
+)
 from edgepareto.host.search.surrogate.curves import shared_shape
 from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.gain import Box, most_gain
@@ -154,3 +162,43 @@ def test_a_relative_with_less_noise_sharpens_a_cost_and_a_useless_one_leaves_it(
     unknown = np.where(np.arange(60) < 30, np.nan, relative)
     assert (smoothed(told, noise, unknown)[:30] == told[:30]).all()
     assert (smoothed(told[:5], noise[:5], relative[:5]) == told[:5]).all(), "too few to believe a relation"
+
+
+CHANNELS = (64, 64, 128, 128, 256, 256)
+NETWORKS = PruningSpace(
+    genes=tuple(
+        ChannelGene(name=f"g{i}", channels=c, widths=allowed_widths(range(1, c + 1), 8)) for i, c in enumerate(CHANNELS)
+    )
+)
+
+
+def costs_on(pace: tuple[float, ...], genome: Genome) -> tuple[float, float]:
+    """Error, the same on every board, and the logarithm of a latency in which layers weigh as `pace` says."""
+    kept = np.array(genome.widths) / np.array(CHANNELS)
+    error = 0.05 + float(np.sum(np.array([0.1, 0.1, 0.5, 0.5, 2.0, 2.0]) * (1 - kept) ** 2)) / 12
+    latency = 0.1 + float(np.sum(np.array(pace) * kept * np.roll(kept, 1)))
+    return error, float(np.log(latency))
+
+
+def test_a_second_board_comes_in_40_measurements_near_what_it_would_reach_alone_in_100() -> None:
+    first, second = (2.0, 1.5, 0.5, 0.7, 0.2, 0.1), (1.2, 2.2, 0.9, 0.4, 0.1, 0.3)
+    scale = HypervolumeScale.spanned_by([costs_on(second, genome) for genome in NETWORKS.ladder()])
+
+    def run(pace: tuple[float, ...], budget: int, known: tuple = ()) -> list[tuple[Genome, tuple[float, float]]]:
+        search = Search(
+            "surrogate", NETWORKS, objectives=2, limits=0, population=20, seed=1, most_lost=0.3, elsewhere=known
+        )
+        told: list[tuple[Genome, tuple[float, float]]] = []
+        while len(told) < budget:
+            found = [(genome, costs_on(pace, genome)) for genome in search.ask(10)]
+            search.tell([Outcome(genome=genome, costs=costs) for genome, costs in found])
+            told += found
+        return told[:budget]
+
+    known = tuple((genome, costs, True) for genome, costs in run(first, 60))
+    enough, few, helped = (
+        hypervolume([costs for _, costs in found], scale)
+        for found in (run(second, 100), run(second, 40), run(second, 40, known))
+    )
+    assert helped > 0.97 * enough
+    assert helped - few > 0.6 * (enough - few)

@@ -212,7 +212,7 @@ def test_only_budgets_may_differ_between_two_runs_of_a_study() -> None:
     other = replace(IDENTITY, search=replace(IDENTITY.search, algorithm="spea2"), validation_sha256="d")
     assert IDENTITY.differences(other) == [
         f"validation data (sha256): {'c' * 64}, d",
-        "algorithm: nsga2, spea2",
+        "algorithm: surrogate, spea2",
     ]
 
 

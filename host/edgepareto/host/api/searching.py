@@ -38,6 +38,7 @@ def search(
     search_images: int | None = None,
     finalist_images: int | None = None,
     branches: bool | None = None,
+    like: str | None = None,
     distil: bool | None = None,
     distil_labels: float | None = None,
     preset: str | None = None,
@@ -60,7 +61,8 @@ def search(
     None: all of the settings. shapes: sizes of an input that has symbolic ones, as typed, "x=1,3,224,224".
     metric: "top1", "precision", "agreement" (with the unpruned model: no labels) or "module:function". search_images,
     finalist_images: calibration samples that a model is repaired with, all where there are fewer; None: 512, 1,024.
-    branches: whether residual branches may be left out as a whole; None: they may.
+    branches: whether residual branches may be left out as a whole; None: they may. like: a device of the study, whose
+    findings new devices start from; the study then goes on as with resume.
     distil: give each finalist a second version, trained for seconds towards the unpruned model's outputs; needs torch.
     distil_labels: the weight in it of the calibration samples' labels, implies distil; None: none are needed.
     measurements: budget per device. energy: "total" or "dynamic" (above idle), which every device must then measure;
@@ -93,6 +95,7 @@ def search(
         search_images=search_images,
         finalist_images=finalist_images,
         branches=branches,
+        like=like,
         distil=distil,
         distil_labels=distil_labels,
         preset=preset,
@@ -109,7 +112,7 @@ def search(
 
     file = None if settings is None else Path(settings)
     chosen = read_settings(file, flags)
-    begun = stored_search(chosen.study) if resume else None
+    begun = stored_search(chosen.study) if resume or like is not None else None
     config = (chosen if begun is None else read_settings(file, flags, defaults=begun)).study_config()
     fronts = run_study(config, resume=resume, listener=listener or _ignore, wait_s=60 * wait_minutes)
     keep_shown(config.study, fronts)

@@ -68,6 +68,10 @@ def search(
         bool | None,
         typer.Option("--branches/--no-branches", help="Leave residual branches out.", rich_help_panel=BUDGET),
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Start from what this one found in the study.", rich_help_panel=BUDGET),
+    ] = None,
     distil: Annotated[
         bool | None,
         typer.Option("--distil/--no-distil", help="Train finalists on calibration samples.", rich_help_panel=BUDGET),
@@ -128,6 +132,7 @@ def search(
             search_images=search_images,
             finalist_images=finalist_images,
             branches=branches,
+            like=like,
             distil=distil,
             distil_labels=distil_labels,
             preset=preset,

@@ -3,7 +3,7 @@
 model, study                                    paths, relative to the file's folder
 [data]         calibration validation test scale offset layout; [data.shapes] input = [sizes]
 [search]       devices algorithm metric population generations measurements minutes seed preset energy min_accuracy
-               max_latency_ms max_energy_mj criterion recovery search_images finalist_images branches distil
+               max_latency_ms max_energy_mj criterion recovery search_images finalist_images branches like distil
                distil_labels workers runtimes precisions threads clock_modes
 [devices.NAME] one of simulate, local, ssh or address; and what `values.DeviceConfig` has
 """
@@ -81,6 +81,7 @@ class Flags:
     search_images: int | None = None
     finalist_images: int | None = None
     branches: bool | None = None
+    like: str | None = None
     distil: bool | None = None
     distil_labels: float | None = None
     workers: int | None = None
@@ -274,6 +275,7 @@ def _search(section: Section, defaults: SearchConfig) -> SearchConfig:
         search_images=section.integer("search_images", least=1) or defaults.search_images,
         finalist_images=section.integer("finalist_images", least=1) or defaults.finalist_images,
         branches=defaults.branches if branches is None else branches,
+        like=section.text("like"),
         distil=(defaults.distil or labels is not None) if distil is None else distil,
         distil_labels=defaults.distil_labels if labels is None else labels,
         workers=section.integer("workers", least=1) or defaults.workers,

@@ -135,7 +135,8 @@ class SearchConfig:
     as it is set, and 32 bits.
     search_images, finalist_images: calibration samples that a pruned model is repaired with, all where there are fewer.
     finalist_images None: all, as it was before it could be set.
-    branches: whether residual branches may be left out as a whole.
+    branches: whether residual branches may be left out as a whole. like: the device of the study whose findings a new
+    one starts from; None: one that is at its end, where there is one.
     distil: whether finalists get a distilled version each; distil_labels: the weight of the calibration samples' labels
     in it, 0: none are needed.
     energy: one of ENERGIES, which every device must then be able to measure; None: total, where a device has a meter.
@@ -156,6 +157,7 @@ class SearchConfig:
     search_images: int = 512
     finalist_images: int | None = 1024
     branches: bool = True
+    like: str | None = None
     distil: bool = False
     distil_labels: float = 0.0
     workers: int = 2

@@ -135,6 +135,23 @@ class PruningSpace:
         """The genome with these branches left out, and what vanishes with them."""
         return self.decode(self.encode(replace(genome, dropped=tuple(sorted({*genome.dropped, *names})))))
 
+    def nearest(self, genome: Genome) -> Genome:
+        """The one of this space that is most like a genome of another device's: allowed widths, known branches, and run
+        as usual where it is not offered."""
+        way, offered = genome.deployment, self.deployments
+        is_offered = (
+            way.format in offered.formats and way.threads in offered.threads and way.clock_mode in offered.clock_modes
+        )
+        known = {branch.name for branch in self.branches}
+        found = Genome(
+            widths=tuple(
+                _nearest(gene, width / gene.channels) for gene, width in zip(self.genes, genome.widths, strict=True)
+            ),
+            deployment=genome.deployment if is_offered else offered.usual,
+            dropped=tuple(name for name in genome.dropped if name in known),
+        )
+        return self.decode(self.encode(found))
+
     def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
         """The one vector of all that mean the same network. Beyond either end is that end; what lies in a branch that
         is left out is at its smallest: its groups at their smallest width, its own branches left out as well."""

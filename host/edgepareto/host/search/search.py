@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from edgepareto.host.search.evolution import EVOLUTIONARY, Evolution, Key
 from edgepareto.host.search.space import Space
-from edgepareto.host.search.surrogate import Features, Surrogate
+from edgepareto.host.search.surrogate import Elsewhere, Features, Surrogate
 
 __all__ = ["ALGORITHM_NAMES", "Outcome", "Search", "search_seed"]
 
@@ -59,12 +59,15 @@ class Search(Generic[G]):
         shares: Collection[int] = (0,),
         features: Features | None = None,
         most_lost: float | None = None,
+        elsewhere: Sequence[tuple[G, tuple[float, ...], bool]] = (),
     ) -> None:
         """objectives, limits: how many costs and violations an outcome carries. algorithm: one of ALGORITHM_NAMES.
 
         shares: which objectives are shares of 1, as an error is. features: of many genomes at once, for a search that
         learns: indices (n, genes) -> (n, features), what the costs may depend on beside the genes themselves.
-        most_lost: how much worse than the best of the first objective it still looks for; None: any.
+        most_lost: how much worse than the best of the first objective it still looks for; None: any. elsewhere: what
+        another device found: genomes, their costs there, and whether the first cost is true here too. Its front is
+        asked first of all; a search that learns then needs no probes, and but every fifth seed.
         """
         self._space = space
         self._archive: set[Key] = set()
@@ -73,7 +76,11 @@ class Search(Generic[G]):
         self._sizes = [axis.size for axis in space.axes]
         self._random = np.random.default_rng([seed, 1])
         start = [space.encode(genome) for genome in space.seeds()]
-        if algorithm == "surrogate":
+        rows = [Elsewhere(key=space.encode(g), costs=costs, is_exact=exact) for g, costs, exact in elsewhere]
+        if rows:
+            fewer = [*start[:1], *start[5::5]] if algorithm == "surrogate" else start
+            start = list(dict.fromkeys([*fewer, *_front(rows, population)]))
+        elif algorithm == "surrogate":
             start = list(dict.fromkeys([*start, *(space.encode(genome) for genome in space.probes())]))
             start = list(dict.fromkeys([*start, *self._spread(population - len(start))]))
         start += self._unseen(population - len(start), set(start))
@@ -88,6 +95,7 @@ class Search(Generic[G]):
                 limits=limits,
                 features=features,
                 most_lost=most_lost,
+                elsewhere=rows,
                 seed=seed,
             )
         elif algorithm == "random":
@@ -163,6 +171,18 @@ class Search(Generic[G]):
                 seen.add(key)
                 count -= 1
                 yield key
+
+
+def _front(rows: Sequence[Elsewhere], count: int) -> list[Key]:
+    """Of up to `count` members of it, those that are furthest apart in the first cost, ends included."""
+    members = [row for row in rows if not any(_dominates(other.costs, row.costs) for other in rows)]
+    members.sort(key=lambda row: (row.costs[0], row.key))
+    places = np.unique(np.linspace(0, len(members) - 1, min(count, len(members))).round().astype(int))
+    return [members[place].key for place in places.tolist()]
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 class _Strategy(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -26,13 +26,22 @@ from edgepareto.host.domain import (
 )
 from edgepareto.host.domain.learned_steps import DEFAULT_STEP, ChannelSteps, KernelKind
 
-__all__ = ["BatchRecord", "DeviceRecord", "DeviceState", "Phase", "StudyIdentity", "genome_of", "genome_record"]
+__all__ = [
+    "BatchRecord",
+    "DeviceRecord",
+    "DeviceState",
+    "FoundElsewhere",
+    "Phase",
+    "StudyIdentity",
+    "genome_of",
+    "genome_record",
+]
 
 DEFAULT_DEPLOYMENTS = DeploymentGenes()
 GenomeRecord: TypeAlias = Any  # JSON: [width, ...] or {"widths": [width, ...], "dropped": [name, ...], ...}
 CHOICES = ("runtimes", "precisions", "threads", "clock_modes")
 # May change from run to run.
-BUDGETS = ("generations", "measurements", "minutes", "workers", "distil", "distil_labels")
+BUDGETS = ("generations", "measurements", "minutes", "workers", "distil", "distil_labels", "like")
 
 
 class Phase(str, Enum):
@@ -115,6 +124,14 @@ class StudyIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundElsewhere:
+    """What a search starts from. rows: genomes and their costs on `device` (`Estimate.costs`)."""
+
+    device: DeviceName
+    rows: tuple[tuple[Genome, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRecord:
     """A device of the study. has_energy: energy is an objective on it, fixed when it was first connected or, where its
     meter fails then, in generation 0. meter_failure: how it failed in generation 0, None: it did not.
@@ -123,7 +140,7 @@ class DeviceRecord:
     measurements, minutes, and what its finalists were distilled with) with which it is COMPLETE, since a later run of
     some devices may have others.
     channel_steps: fixed when the study began on it; None: by an older edgepareto, which had one step for all groups.
-    deployments: what its search chooses from, fixed then as well.
+    deployments: what its search chooses from, and elsewhere: what another device had found, fixed then as well.
     """
 
     config: DeviceConfig
@@ -135,6 +152,7 @@ class DeviceRecord:
     completed_with: tuple[float | None, ...] | None = None
     meter_failure: str | None = None
     deployments: DeploymentGenes = DEFAULT_DEPLOYMENTS
+    elsewhere: FoundElsewhere | None = None
 
     def completed(self, search: SearchConfig) -> DeviceRecord:
         return replace(self, state=DeviceState.COMPLETE, reason=None, completed_with=_budgets(search))
@@ -157,7 +175,11 @@ class DeviceRecord:
         return self.config.threads or self.info.default_threads
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), default=str)  # paths
+        raw = dataclasses.asdict(self)
+        if self.elsewhere is not None:
+            rows = [[genome_record(genome), costs] for genome, costs in self.elsewhere.rows]
+            raw["elsewhere"] = {"device": self.elsewhere.device, "rows": rows}
+        return json.dumps(raw, default=str)  # paths
 
     @classmethod
     def from_json(cls, text: str) -> DeviceRecord:
@@ -197,6 +219,7 @@ class DeviceRecord:
             completed_with=tuple(raw["completed_with"]) if raw.get("completed_with") else None,
             meter_failure=raw.get("meter_failure"),
             deployments=_deployments(config, raw.get("deployments")),
+            elsewhere=_elsewhere(**raw["elsewhere"]) if raw.get("elsewhere") else None,
         )
 
 
@@ -247,6 +270,11 @@ def _deployments(config: Mapping[str, object], raw: Mapping[str, Any] | None) ->
     formats = tuple((runtime, precision) for runtime, precision in raw["formats"])
     modes, threads = tuple(raw["clock_modes"]), tuple(raw["threads"])
     return DeploymentGenes(formats=formats, threads=threads, clock_modes=modes, usual_threads=raw["usual_threads"])
+
+
+def _elsewhere(device: str, rows: Sequence[tuple[GenomeRecord, Sequence[float]]]) -> FoundElsewhere:
+    found = tuple((genome_of(genome), tuple(costs)) for genome, costs in rows)
+    return FoundElsewhere(device=DeviceName(device), rows=found)
 
 
 def _paths(config: dict[str, str | None]) -> dict[str, Path]:

@@ -25,6 +25,7 @@ from edgepareto.host.store import DeviceRecord, DeviceState, Phase
 from edgepareto.host.study.batches import DeviceBatches, cut
 from edgepareto.host.study.device_health import DeviceHealth
 from edgepareto.host.study.device_report import DeviceReport, Listener
+from edgepareto.host.study.elsewhere import in_this_space
 from edgepareto.host.study.energy_wanted import energy_flags, meter_said, no_energy_text
 from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume, outcome
 from edgepareto.host.study.replay import journal_generation
@@ -300,6 +301,7 @@ class DeviceSearch:
             features=self._features,
             shares=(0,) if is_share else (),
             most_lost=MOST_LOST if is_share else None,
+            elsewhere=in_this_space(self.batches.record.elsewhere, self.space),
         )
 
     def _doubts_meter(self, verdict: Verdict) -> bool:

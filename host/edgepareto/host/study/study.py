@@ -43,6 +43,7 @@ from edgepareto.host.study.channel_steps import channel_steps, planned_steps, st
 from edgepareto.host.study.device_course import DeviceCourse
 from edgepareto.host.study.device_report import Listener
 from edgepareto.host.study.device_search import DeviceSearch
+from edgepareto.host.study.elsewhere import found_elsewhere
 from edgepareto.host.study.energy_wanted import energy_flags
 from edgepareto.host.study.finalists_on_boards import score_on_boards
 from edgepareto.host.study.fronts import candidate_model, read_fronts
@@ -77,7 +78,7 @@ def run_study(
     anything is measured, Failed on the way. KeyboardInterrupt passes through; like a kill at any moment it loses no
     finished batch. A device that is lost costs the others nothing: its front is kept, marked incomplete.
     """
-    if StudyStore.exists(config.study) and not resume:
+    if StudyStore.exists(config.study) and not (resume or config.search.like):
         raise StudyError(f"{config.study}: this study exists; go on with --resume or choose another --study")
     inputs = load_inputs(config)
     if not StudyStore.exists(config.study):  # else its own steps count, and they were good when it began
@@ -285,8 +286,13 @@ def _record(
         steps: ChannelSteps | None = channel_steps(inputs, config, device, info, listener)
         samples = len(inputs.calibration)
         deployments = offered_deployments(config.search, device, info, inputs.model, samples, listener)
+        search = config.search
+        elsewhere = found_elsewhere(store, device.name, search.like, info.board, search.energy, inputs.search_recipe)
+        if elsewhere is not None:
+            many = len(elsewhere.rows)
+            listener(StudyNotice(text=f"{device.name}: starts from what {elsewhere.device} found, {many} candidates"))
     else:
-        steps, deployments = stored.channel_steps, stored.deployments
+        steps, deployments, elsewhere = stored.channel_steps, stored.deployments, stored.elsewhere
         require_still_offered(deployments, info)
     return DeviceRecord(
         config=device if stored is None else replace(device, step=stored.config.step),
@@ -295,6 +301,7 @@ def _record(
         state=DeviceState.RUNNING,
         channel_steps=steps,
         deployments=deployments,
+        elsewhere=elsewhere,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from edgepareto.host.domain import Axis
 from edgepareto.host.search.evolution import Evolution, Key
 from edgepareto.host.search.surrogate.descent import best_of_sums
+from edgepareto.host.search.surrogate.elsewhere import Elsewhere, with_models_of
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
 from edgepareto.host.search.surrogate.smoothing import smoothed
@@ -53,11 +54,12 @@ class Surrogate:
         limits: int,
         features: Features | None,
         most_lost: float | None,
+        elsewhere: Sequence[Elsewhere],
         seed: int,
     ) -> None:
         """start: proposed first. shares: per objective, whether its costs are shares of 1, modelled by their log-odds.
         limits: how many violations are told of each point. most_lost: how much worse than the best of the first
-        objective is still worth a measurement; None: any."""
+        objective is still worth a measurement; None: any. elsewhere: what another device found."""
         self._axes = axes
         self._start_with = list(start)
         self._archive = archive
@@ -66,7 +68,10 @@ class Surrogate:
         self._limits = limits
         self._most_lost = math.inf if most_lost is None else most_lost
         self._random = np.random.default_rng([seed, 2])
-        self._learners = [Learner(axes, features) for _ in range(len(shares) + limits + 1)]
+        with threadpool_limits(1):
+            known_features = with_models_of(elsewhere, axes, features, len(shares))
+        self._learners = [Learner(axes, known_features) for _ in range(len(shares) + limits + 1)]
+        self._shared = {row.key: row.costs[0] for row in elsewhere if row.is_exact}
         self._waiting: list[Key] = []
         self._keys: list[Key] = []
         self._costs: list[Sequence[float] | None] = []
@@ -161,10 +166,17 @@ class Surrogate:
 
     def _fitted(self, genomes: Indices, costs: Array, *, search: bool) -> list[ObjectiveModel]:
         modelled = self._modelled(costs)
-        return [
-            learner.fit(genomes, modelled[:, place], search=search)
-            for place, learner in enumerate(self._learners[: len(self._shares)])
-        ]
+        first, *others = self._learners[: len(self._shares)]
+        own = set(map(tuple, genomes.tolist()))
+        shared = {key: cost for key, cost in self._shared.items() if key not in own}
+        if shared:  # the first objective is the network's own, whatever it was measured on
+            rows = np.zeros((len(shared), costs.shape[1]))
+            rows[:, 0] = list(shared.values())
+            values = np.concatenate([modelled[:, 0], self._modelled(rows)[:, 0]])
+            model = first.fit(np.concatenate([genomes, np.array(list(shared))]), values, search=search)
+        else:
+            model = first.fit(genomes, modelled[:, 0], search=search)
+        return [model, *(o.fit(genomes, modelled[:, place], search=search) for place, o in enumerate(others, start=1))]
 
     def _fitted_limits(self, genomes: Indices, violations: Array, *, search: bool) -> list[ObjectiveModel]:
         """Of the limits that anything broke, and of being evaluated at all where anything was not."""
