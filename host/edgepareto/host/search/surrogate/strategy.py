@@ -37,6 +37,7 @@ SMALL_SPACE = 20_000  # genomes; all of them are looked at
 LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
 GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
+EVOLVED_SHARE = 0.2  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
 LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
 
 
@@ -98,7 +99,8 @@ class Surrogate:
             start, self._start_with = self._start_with, []
             return start
         with threadpool_limits(1):  # two threads give other bits than one, and a replay other genomes
-            return self._batch(count)
+            keys = self._batch(count - int(EVOLVED_SHARE * count))
+        return [*keys, *self._evolved(count - len(keys), keys)] if keys else []
 
     def _batch(self, count: int) -> list[Key]:
         known = [place for place, costs in enumerate(self._costs) if costs is not None]
@@ -113,7 +115,7 @@ class Surrogate:
         explained = self.explained
         if explained is not None and min(explained) < 0:
             self._judged = self._judged[:-1]  # a batch of NSGA-II, then the models are asked again
-            return self._evolved(count)
+            return self._evolved(count, ())
         search = len(known) >= self._search_from
         if search:
             self._search_from = GROWTH * len(known)
@@ -281,8 +283,10 @@ class Surrogate:
             return np.empty((0, len(self._axes)), dtype=np.int64)
         return np.array(unseen)
 
-    def _evolved(self, count: int) -> list[Key]:
-        """A generation of NSGA-II from everything that is known."""
+    def _evolved(self, count: int, others: Collection[Key]) -> list[Key]:
+        """Of a generation of NSGA-II from everything that is known, but for `others`."""
+        if count <= 0:
+            return []
         evolution = Evolution(
             "nsga2",
             self._axes,
@@ -291,13 +295,14 @@ class Surrogate:
             canonical=self._canonical,
             objectives=len(self._shares),
             limits=self._limits,
-            population=max(count, 4),
+            population=max(2 * count, 8),
             seed=int(self._random.integers(2**31)),
         )
         evolution.propose()
         evolution.complete(self._keys)
         evolution.learn(self._costs, self._violations)
-        return [key for key in dict.fromkeys(evolution.propose()) if key not in self._archive][:count]
+        children = dict.fromkeys(evolution.propose())
+        return [key for key in children if key not in self._archive and key not in others][:count]
 
 
 def _best(places: NDArray[np.int64], costs: Array, count: int) -> NDArray[np.int64]:
