@@ -37,7 +37,7 @@ SMALL_SPACE = 20_000  # genomes; all of them are looked at
 LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
 GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
-EVOLVED_SHARE = 0.2  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
+EVOLVED_SHARE = 0.1  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
 LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
 
 
@@ -99,7 +99,7 @@ class Surrogate:
             start, self._start_with = self._start_with, []
             return start
         with threadpool_limits(1):  # two threads give other bits than one, and a replay other genomes
-            keys = self._batch(count - int(EVOLVED_SHARE * count))
+            keys = self._batch(count - int(EVOLVED_SHARE * count + self._random.random()))
         return [*keys, *self._evolved(count - len(keys), keys)] if keys else []
 
     def _batch(self, count: int) -> list[Key]:
