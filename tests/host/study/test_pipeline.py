@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from conftest import Bench
 
 # Which candidates it fails for is a matter of their outputs alone; the unpruned model is none of them.
+# Not on the 100 test samples, which only members of the front meet.
 FLAKY_METRIC = """
 def score(predict, dataset):
     outputs = predict(dataset.feed(slice(0, 50)))
-    if int(1e4 * abs(float(outputs.sum()))) % 3 == 0:
+    if len(dataset) > 100 and int(1e4 * abs(float(outputs.sum()))) % 3 == 0:
         raise ValueError("a candidate that cannot be scored")
     return float((predict(dataset.feed(slice(None))).argmax(axis=1) == dataset.labels).mean())
 """

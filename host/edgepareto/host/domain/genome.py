@@ -155,6 +155,7 @@ class PruningSpace:
     def canonical(self, indices: Sequence[int]) -> tuple[int, ...]:
         """The one vector of all that mean the same network. Beyond either end is that end; what lies in a branch that
         is left out is at its smallest: its groups at their smallest width, its own branches left out as well."""
+        assert len(indices) == len(self._sizes), (len(indices), len(self._sizes))
         found = [max(0, min(int(i), size - 1)) for i, size in zip(indices, self._sizes, strict=True)]
         first = len(self.genes)
         for place, branch in enumerate(self.branches, start=first):
