@@ -122,9 +122,9 @@ class DeviceSearch:
         return asked[:left]
 
     def _journalled(self, asked: tuple[Genome, ...]) -> tuple[Genome, ...]:
-        """What was asked the first time, where a search that learns would ask for something else on this machine; a
-        search that does not learn is another one then, which raises StudyError."""
-        if self._config.algorithm == SURROGATE:
+        """What was asked the first time, where a search that learns would ask for something else on this machine, which
+        rounds otherwise. What depends on no model is another search then, which raises StudyError."""
+        if self._config.algorithm == SURROGATE and self._generation > 0:
             before = self.batches.store.generation(self.name, self._generation)
             if before is not None and before != asked:
                 self._search.take(before)

@@ -133,6 +133,8 @@ class Surrogate:
             pool = self._evolution_on_models(start, models, limits, worst)
         if not len(pool):
             return []
+        if limits and not feasible.any():
+            return self._least_beyond(limits, pool, count)
         expected, *levels = self._predict(models, pool)
         hopeful = self._within(limits, pool) & ~_dominated(levels[-1], front)
         found = np.flatnonzero(hopeful)
@@ -216,6 +218,11 @@ class Surrogate:
         means = np.stack([prediction.mean for prediction in predictions], axis=1)
         deviations = np.stack([prediction.deviation for prediction in predictions], axis=1)
         return [self._costs_of(means - level * deviations) for level in (0.0, *OPTIMISM)]
+
+    def _least_beyond(self, limits: Sequence[ObjectiveModel], pool: Indices, count: int) -> list[Key]:
+        """While nothing keeps to the limits: what is expected to break them least."""
+        beyond = np.sum([np.maximum(limit.predict(pool).mean, 0) for limit in limits], axis=0)
+        return [tuple(int(index) for index in pool[place]) for place in np.argsort(beyond, kind="stable")[:count]]
 
     def _within(self, limits: Sequence[ObjectiveModel], genomes: Indices) -> NDArray[np.bool_]:
         """Not surely beyond a limit: an optimistic look at it is allowed."""
