@@ -16,6 +16,7 @@ from edgepareto.host.domain import Axis
 from edgepareto.host.search.evolution import Evolution, Key
 from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.elsewhere import Elsewhere, with_models_of
+from edgepareto.host.search.surrogate.forecast import OPTIMISM, Forecast, modelled
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
 from edgepareto.host.search.surrogate.smoothing import smoothed
@@ -26,9 +27,6 @@ __all__ = ["Surrogate"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-# Deviations below the mean, in turn for the members of a batch: some go where the front is sure to grow a little, some
-# where nobody knows.
-OPTIMISM = (0.5, 2.5)
 GENERATIONS, CHILDREN = 5, 100  # of an evolution on the models
 EXCHANGE_RATES = 60
 POOL = 300  # genomes that a batch is chosen from
@@ -38,7 +36,6 @@ LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
 GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
 EVOLVED_SHARE = 0.1  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
-LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
 
 
 class Surrogate:
@@ -119,8 +116,11 @@ class Surrogate:
         search = len(known) >= self._search_from
         if search:
             self._search_from = GROWTH * len(known)
-        models = self._fitted(genomes, costs, search=search)
-        limits = self._fitted_limits(genomes, violations, search=search)
+        forecast = Forecast(
+            models=self._fitted(genomes, costs, search=search),
+            limits=self._fitted_limits(genomes, violations, search=search),
+            shares=self._shares,
+        )
         front = _non_dominated(costs[feasible])
         worst = np.full(costs.shape[1], np.inf)
         worst[0] = costs[:, 0].min() + self._most_lost
@@ -129,14 +129,15 @@ class Surrogate:
             pool = self._whole_space()
         else:
             some = feasible if feasible.any() else ~feasible
-            start = self._start(genomes[some], costs[some], models)
-            pool = self._evolution_on_models(start, models, limits, worst)
+            start = self._start(genomes[some], costs[some], forecast.models)
+            pool = self._evolution_on_models(start, forecast, worst)
         if not len(pool):
             return []
-        if limits and not feasible.any():
-            return self._least_beyond(limits, pool, count)
-        expected, *levels = self._predict(models, pool)
-        hopeful = self._within(limits, pool) & ~_dominated(levels[-1], front)
+        if forecast.limits and not feasible.any():  # what is expected to break them least
+            places = np.argsort(forecast.beyond(pool), kind="stable")[:count]
+            return [tuple(int(index) for index in pool[place]) for place in places]
+        expected, *levels = forecast.costs(pool)
+        hopeful = (forecast.least_beyond(pool) <= 0).all(axis=1) & ~_dominated(levels[-1], front)
         found = np.flatnonzero(hopeful)
         places = np.unique(np.concatenate([_best(found, level, POOL) for level in levels]))
         hoped = [level[places] for level in levels]
@@ -161,26 +162,26 @@ class Surrogate:
             if row is not None and key in self._predicted
         ]
         if foreseen:
-            predicted, measured = (self._modelled(np.array(rows)) for rows in zip(*foreseen, strict=True))
-            middle = self._modelled(known).mean(axis=0)
+            predicted, measured = (modelled(np.array(rows), self._shares) for rows in zip(*foreseen, strict=True))
+            middle = modelled(known, self._shares).mean(axis=0)
             self._judged.append((((predicted - measured) ** 2).sum(axis=0), ((middle - measured) ** 2).sum(axis=0)))
         self._keys += keys
         self._costs += costs
         self._violations += violations
 
     def _fitted(self, genomes: Indices, costs: Array, *, search: bool) -> list[ObjectiveModel]:
-        modelled = self._modelled(costs)
+        values = modelled(costs, self._shares)
         first, *others = self._learners[: len(self._shares)]
         own = set(map(tuple, genomes.tolist()))
         shared = {key: cost for key, cost in self._shared.items() if key not in own}
         if shared:  # the first objective is the network's own, whatever it was measured on
             rows = np.zeros((len(shared), costs.shape[1]))
             rows[:, 0] = list(shared.values())
-            values = np.concatenate([modelled[:, 0], self._modelled(rows)[:, 0]])
-            model = first.fit(np.concatenate([genomes, np.array(list(shared))]), values, search=search)
+            more = np.concatenate([values[:, 0], modelled(rows, self._shares)[:, 0]])
+            model = first.fit(np.concatenate([genomes, np.array(list(shared))]), more, search=search)
         else:
-            model = first.fit(genomes, modelled[:, 0], search=search)
-        return [model, *(o.fit(genomes, modelled[:, place], search=search) for place, o in enumerate(others, start=1))]
+            model = first.fit(genomes, values[:, 0], search=search)
+        return [model, *(o.fit(genomes, values[:, place], search=search) for place, o in enumerate(others, start=1))]
 
     def _fitted_limits(self, genomes: Indices, violations: Array, *, search: bool) -> list[ObjectiveModel]:
         """Of the limits that anything broke, and of being evaluated at all where anything was not."""
@@ -196,45 +197,6 @@ class Surrogate:
             found.append(learners[-1].fit(np.array(self._keys), values, search=False))
         return found
 
-    def _modelled(self, costs: Array) -> Array:
-        """On the models' scale: log-odds of shares. (n, objectives)."""
-        scaled: Array = costs.copy()
-        for place, is_share in enumerate(self._shares):
-            if is_share:
-                clipped = np.clip(costs[:, place], LEAST_SHARE, 1 - LEAST_SHARE)
-                scaled[:, place] = np.log(clipped / (1 - clipped))
-        return scaled
-
-    def _costs_of(self, modelled: Array) -> Array:
-        costs: Array = modelled.copy()
-        for place, is_share in enumerate(self._shares):
-            if is_share:
-                costs[:, place] = 1 / (1 + np.exp(-modelled[:, place]))
-        return costs
-
-    def _predict(self, models: Sequence[ObjectiveModel], genomes: Indices) -> list[Array]:
-        """Expected costs, and how good they may be at each level of optimism, each (n, objectives)."""
-        predictions = [model.predict(genomes) for model in models]
-        means = np.stack([prediction.mean for prediction in predictions], axis=1)
-        deviations = np.stack([prediction.deviation for prediction in predictions], axis=1)
-        return [self._costs_of(means - level * deviations) for level in (0.0, *OPTIMISM)]
-
-    def _least_beyond(self, limits: Sequence[ObjectiveModel], pool: Indices, count: int) -> list[Key]:
-        """While nothing keeps to the limits: what is expected to break them least."""
-        beyond = np.sum([np.maximum(limit.predict(pool).mean, 0) for limit in limits], axis=0)
-        return [tuple(int(index) for index in pool[place]) for place in np.argsort(beyond, kind="stable")[:count]]
-
-    def _within(self, limits: Sequence[ObjectiveModel], genomes: Indices) -> NDArray[np.bool_]:
-        """Not surely beyond a limit: an optimistic look at it is allowed."""
-        allowed = np.ones(len(genomes), dtype=bool)
-        for limit in limits:
-            allowed &= self._least(limit, genomes) <= 0
-        return allowed
-
-    def _least(self, limit: ObjectiveModel, genomes: Indices) -> Array:
-        prediction = limit.predict(genomes)
-        return prediction.mean - OPTIMISM[0] * prediction.deviation
-
     def _start(self, genomes: Indices, costs: Array, models: Sequence[ObjectiveModel]) -> list[Key]:
         """Where the evolution on the models starts: the front of these, the best genomes of the sums, random ones."""
         members = [tuple(int(i) for i in row) for row in genomes[_is_non_dominated(costs)]]
@@ -246,13 +208,7 @@ class Surrogate:
         keys = [*members, *(tuple(row.tolist()) for row in descended), *drawn]
         return list(dict.fromkeys(self._canonical(key) for key in keys))
 
-    def _evolution_on_models(
-        self,
-        start: Sequence[Key],
-        models: Sequence[ObjectiveModel],
-        limits: Sequence[ObjectiveModel],
-        worst: Array,
-    ) -> Indices:
+    def _evolution_on_models(self, start: Sequence[Key], forecast: Forecast, worst: Array) -> Indices:
         """(n, genes): what it met that is unseen. worst: (objectives,), costs that are of no use beyond."""
         met: dict[Key, None] = {}
         for level in range(len(OPTIMISM)):
@@ -262,8 +218,8 @@ class Surrogate:
                 start,
                 archive=(),
                 canonical=self._canonical,
-                objectives=len(models),
-                limits=len(limits) + len(worst),
+                objectives=len(self._shares),
+                limits=len(forecast.limits) + len(worst),
                 population=CHILDREN,
                 seed=int(self._random.integers(2**31)),
             )
@@ -273,9 +229,9 @@ class Surrogate:
                     break
                 evolution.complete(keys)
                 genomes = np.array(keys)
-                costs = self._predict(models, genomes)[1 + level]
-                beyond = [*(self._least(limit, genomes) for limit in limits), *(costs - worst).T]
-                evolution.learn(costs.tolist(), np.stack(beyond, axis=1).tolist())
+                costs = forecast.costs(genomes)[1 + level]
+                beyond = np.concatenate([forecast.least_beyond(genomes), costs - worst], axis=1)
+                evolution.learn(costs.tolist(), beyond.tolist())
                 met.update(dict.fromkeys(keys))
         unseen = [key for key in met if key not in self._archive]
         if not unseen:
