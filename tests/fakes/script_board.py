@@ -186,13 +186,16 @@ class ScriptBoard:
             name = str(path.relative_to(self.root))
             if name.startswith("run"):
                 continue
-            about = path.lstat()
-            if path.is_symlink():
-                found[name] = f"-> {path.readlink()}"
-            elif path.is_dir():
-                found[name] = f"folder {stat.S_IMODE(about.st_mode):o}"
-            else:
-                found[name] = f"{stat.S_IMODE(about.st_mode):o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            try:
+                about = path.lstat()
+                if path.is_symlink():
+                    found[name] = f"-> {path.readlink()}"
+                elif path.is_dir():
+                    found[name] = f"folder {stat.S_IMODE(about.st_mode):o}"
+                else:
+                    found[name] = f"{stat.S_IMODE(about.st_mode):o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            except FileNotFoundError:  # a script that is still at work took it away meanwhile
+                found[name] = "gone"
         return found | {path.name: "runs" for path in self.fake.glob("active-*")}
 
     def environment(self) -> dict[str, str]:
