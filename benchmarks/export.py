@@ -39,8 +39,9 @@ def main() -> int:
             print(f"{net.name}: {', '.join(row[1:])}", file=sys.stderr, flush=True)
     header = [
         "net",
-        "ours (best)",
+        "conversion (best)",
         "bar",
+        "ours, file to file (best)",
         "onnx2tf (best)",
         "times faster",
         "latency, ours / theirs",
