@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -424,3 +425,18 @@ def test_a_model_with_nothing_to_prune_says_why(bench: Bench) -> None:
     with pytest.raises(ModelError, match=r"nothing to prune in steps of 64 channels.*\[devices\.pi1\]"):
         run_study(wide, resume=False, listener=bench.events.append, connect=connecting())
     assert not bench.config.study.exists()
+
+
+def test_a_budget_smaller_than_what_a_search_begins_with_says_what_is_cut(bench: Bench) -> None:
+    run_study(
+        bench.but(measurements=4),
+        resume=False,
+        listener=bench.events.append,
+        connect=connecting(FakeDevice(name="pi1")),
+    )
+    (said,) = [text for text in bench.warnings() if "begins with" in text]
+    assert re.fullmatch(
+        r"pi1: a search begins with \d+ candidates and may measure 4: the first 4 are measured, the dense model and the "
+        "uniform ladder before single cuts, and nothing is searched",
+        said,
+    )
