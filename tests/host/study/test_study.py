@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import re
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -436,7 +436,7 @@ def test_a_budget_smaller_than_what_a_search_begins_with_says_what_is_cut(bench:
     )
     (said,) = [text for text in bench.warnings() if "begins with" in text]
     assert re.fullmatch(
-        r"pi1: a search begins with \d+ candidates and may measure 4: the first 4 are measured, the dense model and the "
-        "uniform ladder before single cuts, and nothing is searched",
+        r"pi1: a search begins with \d+ candidates and may measure 4: the first 4 are measured, the dense model and "
+        "the uniform ladder before single cuts, and nothing is searched",
         said,
     )
