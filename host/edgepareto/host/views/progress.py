@@ -200,7 +200,7 @@ def _found(event: DeviceProgress) -> list[str]:
 
 
 def _foreseen(shares: tuple[float, ...]) -> str:
-    if min(shares) < 0:
+    if sum(shares) < 0:
         return "the models foresee nothing, NSGA-II asks"
     told = (f"{name} {100 * share:.0f} %" for name, share in zip(("error", "latency", "energy"), shares, strict=False))
     return f"foresees {', '.join(told)}"

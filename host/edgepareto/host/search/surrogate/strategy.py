@@ -110,7 +110,7 @@ class Surrogate:
         violations = np.array([self._violations[place] for place in known], dtype=float).reshape(len(known), -1)
         feasible = np.asarray((violations <= 0).all(axis=1))
         explained = self.explained
-        if explained is not None and min(explained) < 0:
+        if explained is not None and sum(explained) < 0:
             self._judged = self._judged[:-1]  # a batch of NSGA-II, then the models are asked again
             return self._evolved(count, ())
         search = len(known) >= self._search_from
