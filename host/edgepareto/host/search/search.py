@@ -130,9 +130,7 @@ class Search(Generic[G]):
         learns = isinstance(self._strategy, Surrogate)
         wanted = self._population if count is None or not learns else count
         proposed = self._strategy.propose(wanted)
-        # A batch of a search that learns is short where nothing more seems worth a measurement.
-        missing = 0 if proposed and learns else wanted - len(proposed)
-        keys = [*proposed, *self._unseen(missing, set(proposed) | self._archive)]
+        keys = [*proposed, *self._unseen(wanted - len(proposed), set(proposed) | self._archive)]
         if not keys:
             return ()
         self._strategy.complete(keys)

@@ -91,17 +91,18 @@ class Surrogate:
         return tuple(float(1 - m / a) if a > 0 else 0.0 for m, a in zip(missed, around, strict=True))
 
     def propose(self, count: int) -> list[Key]:
-        """The start, then a batch; fewer where too little is known to model, or nothing more seems to add anything."""
+        """The start, then a batch: by the models, and what they leave of it by NSGA-II; fewer where it finds none."""
         if self._start_with:
             start, self._start_with = self._start_with, []
             return start
         with threadpool_limits(1):  # two threads give other bits than one, and a replay other genomes
             keys = self._batch(count - int(EVOLVED_SHARE * count + self._random.random()))
-        return [*keys, *self._evolved(count - len(keys), keys)] if keys else []
+        return [*keys, *self._evolved(count - len(keys), keys)]
 
     def _batch(self, count: int) -> list[Key]:
+        """By the models; fewer where too little is known, or nothing more seems to add anything."""
         known = [place for place, costs in enumerate(self._costs) if costs is not None]
-        if len(known) < LEAST_POINTS:
+        if count == 0 or len(known) < LEAST_POINTS:
             return []
         genomes = np.array([self._keys[place] for place in known])
         costs = np.array([self._costs[place] for place in known], dtype=float)
@@ -112,7 +113,7 @@ class Surrogate:
         explained = self.explained
         if explained is not None and sum(explained) < 0:
             self._judged = self._judged[:-1]  # a batch of NSGA-II, then the models are asked again
-            return self._evolved(count, ())
+            return []
         search = len(known) >= self._search_from
         if search:
             self._search_from = GROWTH * len(known)
