@@ -73,6 +73,7 @@ benchmark: .venv/installed
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/int8.py
+	$(BIN)/python benchmarks/studies.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/deployments.py
 	$(BIN)/python benchmarks/measurement.py

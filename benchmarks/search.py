@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +79,15 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     budgets = sorted(map(int, arguments.budgets.split(",")))
+    algorithms = arguments.algorithms.split(",")
+    if find_spec("optuna") is None and any(name.startswith("optuna-") for name in algorithms):
+        print("Optuna is not installed and left out: pip install optuna", file=sys.stderr)
+        algorithms = [name for name in algorithms if not name.startswith("optuna-")]
     with tempfile.TemporaryDirectory() as scratch:
         for model in arguments.models.split(","):
             direct = Direct(model, (arguments.keep or Path(scratch)).resolve() / Path(model).stem)
             space = direct.space(branches=not arguments.no_branches)
-            compare(model, direct, space, arguments.algorithms.split(","), arguments.seeds, budgets, arguments.picture)
+            compare(model, direct, space, algorithms, arguments.seeds, budgets, arguments.picture)
 
 
 def compare(

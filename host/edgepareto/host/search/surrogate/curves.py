@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from edgepareto.host.domain import Axis
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 __all__ = ["curves_of", "shared_shape"]
 
@@ -40,6 +39,8 @@ def curves_of(axis: Axis) -> Array:
 def shared_shape(axes: Sequence[Axis], genomes: Indices, values: Array) -> tuple[float, list[Array]]:
     """The level, and per gene what each of its indices adds, (size,), 0 for genes that are no sizes: one shape for all
     sizes of as many curves, rising or falling as the data say. genomes: (n, genes), values: (n,)."""
+    from scipy.optimize import nnls
+
     tables = [curves_of(axis) if axis.is_size else None for axis in axes]
     found = [np.zeros(axis.size) for axis in axes]
     widths = sorted({table.shape[1] for table in tables if table is not None})

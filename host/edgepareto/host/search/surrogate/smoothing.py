@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 __all__ = ["smoothed"]
 
@@ -23,6 +22,8 @@ def smoothed(costs: Array, noise: Array, relatives: Array) -> Array:
     The relation is a sum of rising functions, so it rises. What it leaves unexplained beyond the noise of the costs is
     its own error.
     """
+    from scipy.optimize import nnls
+
     known = np.isfinite(noise) & np.isfinite(relatives)
     if known.sum() < LEAST_POINTS:
         return costs
