@@ -16,8 +16,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 __all__ = ["Repair", "fit_groups", "fit_rows", "match_moments"]
 
-RIDGE = 1e-2
-ROWS_PER_UNKNOWN = 10  # with fewer, a fit follows the noise of the samples
+RIDGE = 1e-3
+ROWS_PER_UNKNOWN = 100  # with fewer, a fit follows the noise of the samples
 LARGEST_SYSTEM = 2304  # unknowns per output; beyond it as many rows are taken instead and the dual system is solved
 
 CLAMP_ROUNDS = 6  # docs/pruning.md: more buys nothing
@@ -41,7 +41,7 @@ def fit_rows(
     """Weights near `weights` with which inputs @ weights.T + bias + added comes nearest to targets, after the clamp.
 
     inputs: (rows, unknowns); it is used up. targets, added: (rows, outputs). weights: (outputs, unknowns). The penalty
-    is ridge x mean diagonal of the inputs' covariance x |change|^2, more where there are under ten rows per unknown;
+    is ridge x mean diagonal of the inputs' covariance x |change|^2, more where there are under 100 rows per unknown;
     the bias is free. bias None: none exists and none is fitted; the returned one is then zero. clamp None: linear.
     """
     has_bias = bias is not None
