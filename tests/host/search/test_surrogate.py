@@ -202,3 +202,46 @@ def test_a_second_board_comes_in_40_measurements_near_what_it_would_reach_alone_
     )
     assert helped > 0.97 * enough
     assert helped - few > 0.6 * (enough - few)
+
+
+def test_a_measurement_is_hardly_below_what_was_called_its_least_and_nothing_is_said_before_models_proved_anything() -> (
+    None
+):
+    space = PruningSpace(
+        genes=tuple(ChannelGene(name=f"g{i}", channels=64, widths=allowed_widths(range(1, 65), 8)) for i in range(6))
+    )
+    random = np.random.default_rng(4)
+    search = Search("surrogate", space, objectives=2, limits=0, population=20, seed=0)
+    told, above = [], []
+    for _ in range(8):
+        genomes = search.ask(10)
+        least = [search.least(genome) for genome in genomes]
+        costs = [costs_on((1, 2, 1, 3, 1, 1), genome) for genome in genomes]
+        costs = [(error, latency + float(random.normal(0, 0.02))) for error, latency in costs]
+        told.append([found is not None for found in least])
+        above += [cost[1] > found[1] for cost, found in zip(costs, least, strict=True) if found is not None]
+        search.tell([Outcome(genome=g, costs=c) for g, c in zip(genomes, costs, strict=True)])
+    assert not any(told[0])
+    assert not any(told[1]), "the first batch of the models judges them"
+    assert all(map(all, told[2:]))
+    assert np.mean(above) > 0.95
+
+
+def test_a_search_goes_on_from_scores_alone_where_it_was_spared_measurements() -> None:
+    """What is known of the error then sharpens the error's model, and nothing is thought to have failed."""
+    space = PruningSpace(
+        genes=tuple(ChannelGene(name=f"g{i}", channels=64, widths=allowed_widths(range(1, 65), 8)) for i in range(6))
+    )
+    search = Search("surrogate", space, objectives=2, limits=0, population=20, seed=0)
+    for turn in range(6):
+        genomes = search.ask(10)
+        costs = [costs_on((1, 2, 1, 3, 1, 1), genome) for genome in genomes]
+        spared = [turn > 0 and place % 2 == 1 for place in range(len(genomes))]
+        search.tell(
+            [
+                Outcome(genome=g, costs=(c[0], float("nan")) if is_spared else c)
+                for g, c, is_spared in zip(genomes, costs, spared, strict=True)
+            ]
+        )
+    assert search.explained is not None
+    assert min(search.explained) > 0.5

@@ -273,7 +273,7 @@ def test_a_newer_schema_is_refused_by_every_way_in(tmp_path: Path) -> None:
     file.close()
     for opened in (StudyStore.open_for_search, StudyStore.open_for_reading):
         with (
-            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 7; upgrade"),
+            pytest.raises(StudyError, match=r"has schema 99, this .* knows up to 8; upgrade"),
             opened(tmp_path),
         ):
             pass

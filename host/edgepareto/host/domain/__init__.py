@@ -15,7 +15,7 @@ from edgepareto.host.domain.deployment import (
     Format,
 )
 from edgepareto.host.domain.device import DeviceInfo, DeviceName, Meter, MeterQuality, RuntimeVersion
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, Sparing, StudyFronts
 from edgepareto.host.domain.front import Constraints, Estimate, dominates, front, knee, near_front
 from edgepareto.host.domain.genome import BranchGene, ChannelGene, Genome, PruningSpace, allowed_widths
 from edgepareto.host.domain.incident import Incident
@@ -87,6 +87,7 @@ __all__ = [
     "RuntimeUsed",
     "RuntimeVersion",
     "Shrinkage",
+    "Sparing",
     "Status",
     "StudyFronts",
     "StudyNotice",

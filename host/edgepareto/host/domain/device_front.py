@@ -15,7 +15,7 @@ from edgepareto.host.domain.paired_accuracy import accuracy_difference
 from edgepareto.host.domain.smaller_not_faster import Work, is_smaller_not_faster
 from edgepareto.host.domain.verified import Verified
 
-__all__ = ["DeviceFront", "FrontPoint", "Shrinkage", "StudyFronts"]
+__all__ = ["DeviceFront", "FrontPoint", "Shrinkage", "Sparing", "StudyFronts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,24 @@ class Shrinkage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sparing:
+    """Candidates that were thought to have no chance on a front, by their score and the least they may cost.
+
+    candidates: not measured. audited: drawn from them and measured all the same; on_front: how many of these are on it.
+    """
+
+    candidates: int
+    audited: int
+    on_front: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFront:
     """front: non-dominated and within the user's limits, fastest first. others: every other measured candidate.
 
     complete: False where the device was lost or the search was stopped before its end. hypervolume: of the front, on
-    the study's fixed scale. shrinkage None: nothing was measured again.
+    the study's fixed scale. shrinkage None: nothing was measured again. sparing None: all that was asked for was
+    measured.
     has_energy: False where the device has no meter or it failed, energy is then no objective; else energy_objective is
     which. threads: where a candidate's deployment does not say. incidents: of all runs of the study; no number depends
     on them.
@@ -74,6 +87,7 @@ class DeviceFront:
     has_energy: bool
     threads: int = 1
     shrinkage: Shrinkage | None = None
+    sparing: Sparing | None = None
     notes: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
     energy_objective: EnergyObjective = EnergyObjective.TOTAL

@@ -27,7 +27,8 @@ G = TypeVar("G")
 class Outcome(Generic[G]):
     """What came of one asked genome.
 
-    costs: minimised, on scales where differences mean the same everywhere; None where it could not be evaluated.
+    costs: minimised, on scales where differences mean the same everywhere; None where it could not be evaluated. Of
+    what a search that learns was spared, the first one, and NaN for all that would have been measured.
     violation: by how much each of the user's limits is exceeded, <= 0 is feasible; ignored where costs is None.
     noise: standard deviation of the first cost; relative: another look at what it measures, >= 0 and rising with it,
     which a search that learns weighs against that noise. None: not known.
@@ -143,6 +144,13 @@ class Search(Generic[G]):
             raise RuntimeError("take was called before ask")
         self._strategy.complete([self._space.encode(genome) for genome in genomes])
         self._asked = tuple(genomes)
+
+    def least(self, genome: G) -> tuple[float, ...] | None:
+        """Of an asked genome, costs that a measurement will hardly be below, by what a search that learns has learnt;
+        None where it cannot say."""
+        if self._asked is None or genome not in self._asked:
+            raise RuntimeError("least was called of a genome that is not asked")
+        return self._strategy.least(self._space.encode(genome)) if isinstance(self._strategy, Surrogate) else None
 
     def tell(self, outcomes: Sequence[Outcome[G]]) -> None:
         """The outcomes of every asked genome, in ask order."""

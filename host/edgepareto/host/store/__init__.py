@@ -6,6 +6,7 @@ from edgepareto.host.store.records import (
     DeviceState,
     FoundElsewhere,
     Phase,
+    Route,
     StudyIdentity,
 )
 from edgepareto.host.store.study_store import STUDY_FILE, StudyStore
@@ -17,6 +18,7 @@ __all__ = [
     "DeviceState",
     "FoundElsewhere",
     "Phase",
+    "Route",
     "StudyIdentity",
     "StudyStore",
 ]

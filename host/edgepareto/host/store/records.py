@@ -32,6 +32,7 @@ __all__ = [
     "DeviceState",
     "FoundElsewhere",
     "Phase",
+    "Route",
     "StudyIdentity",
     "genome_of",
     "genome_record",
@@ -53,6 +54,14 @@ class Phase(str, Enum):
     SEARCH = "search"
     END = "end"
     REMEASURE = "remeasure"
+
+
+class Route(str, Enum):
+    """What became of a candidate that a search asked for: AUDITED was thought hopeless and measured all the same."""
+
+    SENT = "sent"
+    SPARED = "spared"
+    AUDITED = "audited"
 
 
 class DeviceState(str, Enum):
@@ -141,6 +150,7 @@ class DeviceRecord:
     some devices may have others.
     channel_steps: fixed when the study began on it; None: by an older edgepareto, which had one step for all groups.
     deployments: what its search chooses from, and elsewhere: what another device had found, fixed then as well.
+    spares: whether what cannot enter the front is not measured (study/routing.py); no study of an older edgepareto did.
     """
 
     config: DeviceConfig
@@ -153,6 +163,7 @@ class DeviceRecord:
     meter_failure: str | None = None
     deployments: DeploymentGenes = DEFAULT_DEPLOYMENTS
     elsewhere: FoundElsewhere | None = None
+    spares: bool = False
 
     def completed(self, search: SearchConfig) -> DeviceRecord:
         return replace(self, state=DeviceState.COMPLETE, reason=None, completed_with=_budgets(search))
@@ -220,6 +231,7 @@ class DeviceRecord:
             meter_failure=raw.get("meter_failure"),
             deployments=_deployments(config, raw.get("deployments")),
             elsewhere=_elsewhere(**raw["elsewhere"]) if raw.get("elsewhere") else None,
+            spares=raw.get("spares", False),
         )
 
 

@@ -11,7 +11,7 @@ from edgepareto.host.errors import StudyError
 
 __all__ = ["SCHEMA_VERSION", "migrate"]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 FIRST_WITH_RUNTIMES = 4  # in a candidate's identity; before, a device had one
 
 TABLES = """
@@ -67,6 +67,13 @@ MIGRATIONS: Mapping[int, str] = {
     6: """
         ALTER TABLE candidates ADD COLUMN distil_steps INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE candidates ADD COLUMN distil_labels REAL NOT NULL DEFAULT 0;
+    """,
+    # What became of each candidate that a device's search asked for (study/routing.py).
+    7: """
+        CREATE TABLE routes (
+            device TEXT NOT NULL, generation INTEGER NOT NULL, candidate TEXT NOT NULL, route TEXT NOT NULL,
+            PRIMARY KEY (device, generation, candidate)
+        )
     """,
 }
 

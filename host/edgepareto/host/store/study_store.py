@@ -34,6 +34,7 @@ from edgepareto.host.store.records import (
     DeviceRecord,
     DeviceState,
     Phase,
+    Route,
     StudyIdentity,
     genome_of,
     genome_record,
@@ -196,6 +197,17 @@ class StudyStore:
         with self._writing() as connection:
             text = json.dumps([genome_record(genome) for genome in genomes])
             connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (device, generation, text))
+
+    def routes(self, device: DeviceName, generation: int | None = None) -> dict[CandidateId, Route]:
+        """Of a generation, or of all."""
+        which, values = ("", (device,)) if generation is None else (" AND generation = ?", (device, generation))
+        rows = self._read(f"SELECT candidate, route FROM routes WHERE device = ?{which} ORDER BY rowid", *values)
+        return {CandidateId(candidate): Route(route) for candidate, route in rows}
+
+    def save_route(self, device: DeviceName, generation: int, candidate: CandidateId, route: Route) -> None:
+        with self._writing() as connection:
+            row = (device, generation, candidate, route.value)
+            connection.execute("INSERT OR REPLACE INTO routes VALUES (?, ?, ?, ?)", row)
 
     def batch(self, request_key: str) -> BatchRecord | None:
         """A stored batch. One of a retired path counts again, and other paths are retired from its number on."""

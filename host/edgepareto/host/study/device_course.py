@@ -61,6 +61,11 @@ class DeviceCourse:
         self._names = names
         return names if self._round is None else self._to_measure(names)
 
+    @property
+    def needs_scores(self) -> bool:
+        """What is planned is measured only once it is scored."""
+        return self._round is None and self.device.routes
+
     def measure(self, planned: Iterable[Candidate]) -> None:
         """Raises WrongUse, StoreError; a lost device is noted, not raised."""
         if self._round is None:

@@ -27,8 +27,16 @@ from edgepareto.host.study.device_health import DeviceHealth
 from edgepareto.host.study.device_report import DeviceReport, Listener
 from edgepareto.host.study.elsewhere import in_this_space
 from edgepareto.host.study.energy_wanted import energy_flags, meter_said, no_energy_text
-from edgepareto.host.study.estimates import Estimates, estimate_all, fixed_scale, front_hypervolume, outcome
+from edgepareto.host.study.estimates import (
+    Estimates,
+    estimate_all,
+    fixed_scale,
+    front_hypervolume,
+    outcome,
+    outcome_of_spared,
+)
 from edgepareto.host.study.replay import journal_generation
+from edgepareto.host.study.routing import Router
 from edgepareto.host.study.verdict import Verdict, needs_another_job, never_ran, verdict, why_void
 
 __all__ = ["DeviceSearch"]
@@ -61,6 +69,7 @@ class DeviceSearch:
         self._told = DeviceReport(batches.name, config, batches.pace, batches.clock, listener)
         self._health = DeviceHealth(batches.name, batches.store.save_incident)
         self._search = self._new_search()
+        self._router = Router(batches.store, batches.name, config.seed, config.constraints)
         self._generation = 0
         self._asked: tuple[Genome, ...] = ()
         self._measured: dict[CandidateId, None] = {}
@@ -82,6 +91,11 @@ class DeviceSearch:
     def energy(self) -> EnergyObjective | None:
         """Which energy is an objective here; None: none."""
         return EnergyObjective(self._config.energy or EnergyObjective.TOTAL) if self.has_energy else None
+
+    @property
+    def routes(self) -> bool:
+        """Of what is measured next, only what may still enter the front is sent: a search that learns, once it did."""
+        return self.batches.record.spares and self._generation > 0
 
     @property
     def is_lost(self) -> bool:
@@ -108,7 +122,8 @@ class DeviceSearch:
         if (budget is not None and self._generation >= budget) or left == 0:
             self.is_searching = False
             return ()
-        asked = self._journalled(self._search.ask(self._config.generation))
+        wanted = self._config.generation
+        asked = self._journalled(self._search.ask(wanted if left is None else min(wanted, left)))
         self.is_searching = bool(asked)
         self._asked = asked
         self.report(Activity.PREPARING)
@@ -135,7 +150,7 @@ class DeviceSearch:
     def measure(self, asked: Iterable[Candidate]) -> None:
         """Measure a generation, retries included. Stops where the time is over; a lost device is noted, not raised.
 
-        asked: in order; the next may take its time to be made. Whether it has a score yet makes no difference here.
+        asked: in order; the next may take its time to be made, and scored where it `routes`.
         Raises WrongUse where the meter fails for good in generation 0 and energy was asked for.
         """
         self._measure_generation(asked)
@@ -144,6 +159,8 @@ class DeviceSearch:
 
     def _measure_generation(self, asked: Iterable[Candidate]) -> None:
         anchors = {anchor.id for anchor in self.batches.anchors.values()}  # measured beside every batch
+        if self.routes:
+            asked = self._router.sent(asked, self._generation, self.estimates(), self._search.least)
         waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id not in anchors)
         while True:
             measured: list[Candidate] = []
@@ -170,7 +187,14 @@ class DeviceSearch:
             self.is_searching = False
             return
         estimates = self.estimates()
-        self._search.tell([outcome(candidate, estimates, self._config.constraints) for candidate in asked])
+        self._search.tell(
+            [
+                outcome_of_spared(candidate, self._objectives)
+                if candidate.id in self._router.spared
+                else outcome(candidate, estimates, self._config.constraints)
+                for candidate in asked
+            ]
+        )
         if all(candidate.failure is not None for candidate in asked):
             self.is_searching = False
             self.notice(f"no candidate of generation {self._generation} could be prepared: {asked[0].failure}")
@@ -207,6 +231,7 @@ class DeviceSearch:
             hypervolume=front_hypervolume(estimates, self._hypervolume_scale()),
             detail=detail,
             foreseen=self._search.explained,
+            spared=len(self._router.spared),
         )
         self._told.counted(counted, is_searching=self.is_searching)
 
@@ -294,7 +319,7 @@ class DeviceSearch:
         return Search(
             self._config.algorithm,
             self.space,
-            objectives=3 if self.has_energy else 2,
+            objectives=self._objectives,
             limits=self._config.constraints.count,
             population=self._config.population,
             seed=search_seed(self._config.seed, self.name),
@@ -303,6 +328,10 @@ class DeviceSearch:
             most_lost=MOST_LOST if is_share else None,
             elsewhere=in_this_space(self.batches.record.elsewhere, self.space),
         )
+
+    @property
+    def _objectives(self) -> int:
+        return 3 if self.has_energy else 2
 
     def _doubts_meter(self, verdict: Verdict) -> bool:
         """The anchor runs and has no energy, which leaves it with this verdict."""

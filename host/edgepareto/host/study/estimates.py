@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,16 @@ from edgepareto.host.domain import (
 from edgepareto.host.domain.paired_accuracy import sampling_noise
 from edgepareto.host.search import HypervolumeScale, Outcome, hypervolume
 
-__all__ = ["Estimates", "estimate_all", "fixed_scale", "front_hypervolume", "outcome", "shrinkage", "space_of_dense"]
+__all__ = [
+    "Estimates",
+    "estimate_all",
+    "fixed_scale",
+    "front_hypervolume",
+    "outcome",
+    "outcome_of_spared",
+    "shrinkage",
+    "space_of_dense",
+]
 
 Candidates = Mapping[CandidateId, Candidate]
 
@@ -142,6 +152,17 @@ def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints
         genome=candidate.genome,
         costs=estimate.costs,
         violation=tuple(min(v, 0.0) for v in violation) if constraints.allow(estimate) else violation,
+        noise=None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits),
+        relative=candidate.divergence,
+    )
+
+
+def outcome_of_spared(candidate: Candidate, objectives: int) -> Outcome[Genome]:
+    """What a search is told of a candidate that has a score and was not measured."""
+    assert candidate.accuracy is not None, "what is spared was scored"
+    return Outcome(
+        genome=candidate.genome,
+        costs=(1 - candidate.accuracy, *(math.nan,) * (objectives - 1)),
         noise=None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits),
         relative=candidate.divergence,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ from edgepareto.host.domain import (
     FrontPoint,
     Job,
     Measurement,
+    Sparing,
     StudyFronts,
     circumstances,
     knee,
     reduce_trace,
 )
 from edgepareto.host.errors import StudyError
-from edgepareto.host.store import STUDY_FILE, DeviceRecord, DeviceState, Phase, StudyIdentity, StudyStore
+from edgepareto.host.store import STUDY_FILE, DeviceRecord, DeviceState, Phase, Route, StudyIdentity, StudyStore
 from edgepareto.host.study.distillation_remarks import distillation_remarks
 from edgepareto.host.study.energy_wanted import no_energy_text
 from edgepareto.host.study.estimates import (
@@ -161,6 +162,7 @@ def _device_front(
         has_energy=record.has_energy,
         energy_objective=objective,
         threads=record.threads,
+        sparing=_sparing(store.routes(record.name), on_front),
         shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
         notes=(
             *store.notes(record.name),
@@ -169,6 +171,14 @@ def _device_front(
         ),
         incidents=store.incidents(record.name),
     )
+
+
+def _sparing(routes: Mapping[CandidateId, Route], on_front: Collection[CandidateId]) -> Sparing | None:
+    spared = sum(route is Route.SPARED for route in routes.values())
+    audited = [name for name, route in routes.items() if route is Route.AUDITED]
+    if not spared and not audited:
+        return None
+    return Sparing(candidates=spared, audited=len(audited), on_front=sum(name in on_front for name in audited))
 
 
 def _remarks(

@@ -94,7 +94,8 @@ def _begun(workshop: Workshop, courses: Sequence[DeviceCourse]) -> Iterator[_Leg
         names = [name for recipe in wanted.recipes for name in workshop.begin(wanted.genomes, recipe)]
         planned = course.plan(names)
         if planned:
-            yield _Leg(course=course, names=names, work=partial(course.measure, workshop.made(planned)))
+            ready = workshop.scored(planned) if course.needs_scores else workshop.made(planned)
+            yield _Leg(course=course, names=names, work=partial(course.measure, ready))
 
 
 def _first_batches_first(asked: Sequence[Wanted]) -> Iterator[tuple[Genome, Recipe]]:

@@ -21,6 +21,7 @@ from threading import Lock
 from types import FrameType
 
 from edgepareto.host.config import DeviceConfig, StudyConfig, score_word
+from edgepareto.host.config.values import SURROGATE
 from edgepareto.host.distil import require_torch
 from edgepareto.host.domain import (
     Candidate,
@@ -302,6 +303,7 @@ def _record(
         channel_steps=steps,
         deployments=deployments,
         elsewhere=elsewhere,
+        spares=config.search.algorithm == SURROGATE if stored is None else stored.spares,
     )
 
 

@@ -94,6 +94,14 @@ class Workshop:
                 making.result()
             yield self.candidates[name]
 
+    def scored(self, names: Iterable[CandidateId]) -> Iterator[Candidate]:
+        """As `made`, each as soon as it has its score, or has failed to be made or scored."""
+        for candidate in self.made(names):
+            scoring = self._scoring.get(self._builds[candidate.id])
+            if scoring is not None:
+                scoring.result()
+            yield self.candidates[candidate.id]
+
     @property
     def in_work(self) -> set[Future[None]]:
         """One future for each stage of each candidate that was begun and is not done."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from edgepareto.host.domain.deployment import Deployment
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, Sparing, StudyFronts
 from edgepareto.host.domain.interval import Interval
 from edgepareto.host.domain.measurement import EnergyObjective
 
@@ -31,6 +31,7 @@ __all__ = [
     "shrinkage_text",
     "size_text",
     "smaller_not_faster_text",
+    "sparing_text",
     "speed_up",
     "study_title",
 ]
@@ -70,6 +71,16 @@ def shrinkage_text(shrinkage: Shrinkage) -> str:
     if shrinkage.energy is not None:
         parts.append(f"{_change(shrinkage.energy)} energy")
     return f"measured again, {shrinkage.candidates} of the search's front: {', '.join(parts)}"
+
+
+def sparing_text(sparing: Sparing) -> str:
+    """`14 candidates spared, which cannot be on the front; of 2 measured all the same, 0 are`."""
+    plural = "" if sparing.candidates == 1 else "s"
+    text = f"{sparing.candidates} candidate{plural} spared a measurement, by score and models too far from the front"
+    if not sparing.audited:
+        return text
+    verb = "is" if sparing.on_front == 1 else "are"
+    return f"{text}; of {sparing.audited} measured all the same to see, {sparing.on_front} {verb} on it"
 
 
 def _change(share: float) -> str:

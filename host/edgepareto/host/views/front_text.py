@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timezone
 
 from edgepareto.host.domain.candidate import CandidateId
-from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, StudyFronts
+from edgepareto.host.domain.device_front import DeviceFront, FrontPoint, Shrinkage, Sparing, StudyFronts
 from edgepareto.host.domain.incident import Incident
 from edgepareto.host.domain.point_record import PointRecord, point_record
 
@@ -115,10 +115,17 @@ def _device_record(device: DeviceFront, file_of: FileOf) -> dict[str, object]:
         "incomplete_reason": device.incomplete_reason,
         "energy_objective": device.energy_objective.value if device.has_energy else None,
         **_shrinkage(device.shrinkage),
+        **_sparing(device.sparing),
         "notes": list(device.notes) or None,
         "incidents": [_incident_record(incident) for incident in device.incidents] or None,
     }
     return record | {name: value for name, value in optional.items() if value is not None}
+
+
+def _sparing(sparing: Sparing | None) -> dict[str, object]:
+    if sparing is None:
+        return {}
+    return {"spared": sparing.candidates, "audited": sparing.audited, "audited_on_front": sparing.on_front}
 
 
 def _incident_record(incident: Incident) -> dict[str, str]:

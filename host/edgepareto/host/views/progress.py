@@ -194,6 +194,8 @@ def _found(event: DeviceProgress) -> list[str]:
         parts.append(f"hypervolume {event.hypervolume:.4f}")
     if event.failed:
         parts.append(f"{event.failed} failed")
+    if event.spared:
+        parts.append(f"{event.spared} spared")
     if event.foreseen is not None:
         parts.append(_foreseen(event.foreseen))
     return parts

@@ -28,6 +28,7 @@ from edgepareto.host.views.figures import (
     shrinkage_text,
     size_text,
     smaller_not_faster_text,
+    sparing_text,
     speed_up,
     study_title,
 )
@@ -89,6 +90,8 @@ def _lines(study: StudyFronts) -> list[tuple[str, bool]]:
             lines.append((f"{name}: provisional, the dense model was measured too seldom", True))
         if device.shrinkage is not None:
             lines.append((f"{name}: {shrinkage_text(device.shrinkage)}", False))
+        if device.sparing is not None:
+            lines.append((f"{name}: {sparing_text(device.sparing)}", False))
         if text := smaller_not_faster_text(device):
             lines.append((f"{name}: {text}", False))
         lines += [(f"{name}: {line}", is_warning) for line, is_warning in board_accuracy_texts(device)]

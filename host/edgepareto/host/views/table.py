@@ -23,6 +23,7 @@ from edgepareto.host.views.figures import (
     shrinkage_text,
     size_text,
     smaller_not_faster_text,
+    sparing_text,
     speed_up,
 )
 from edgepareto.host.views.fitting import Fitting
@@ -169,6 +170,8 @@ def _notes(study: StudyFronts, device: DeviceFront) -> Iterator[Text]:
             yield _dim(f"{point.candidate.id} is without {', '.join(point.candidate.genome.dropped)}")
     if device.shrinkage is not None:
         yield _dim(shrinkage_text(device.shrinkage))
+    if device.sparing is not None:
+        yield _dim(sparing_text(device.sparing))
     if text := smaller_not_faster_text(device):
         yield _dim(f"{NOT_FASTER} {text}")
     for line, is_warning in board_accuracy_texts(device):

@@ -9,7 +9,7 @@ import numpy as np
 from edgepareto.host.search.surrogate.objective_model import ObjectiveModel
 from numpy.typing import NDArray
 
-__all__ = ["OPTIMISM", "Forecast", "modelled"]
+__all__ = ["OPTIMISM", "Forecast", "modelled", "on_scale_of_costs"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -30,10 +30,14 @@ class Forecast:
 
     def costs(self, genomes: Indices) -> list[Array]:
         """Expected, and how good they may be at each level of optimism, (n, objectives) each."""
+        means, deviations = self.beliefs(genomes)
+        return [on_scale_of_costs(means - level * deviations, self.shares) for level in (0.0, *OPTIMISM)]
+
+    def beliefs(self, genomes: Indices) -> tuple[Array, Array]:
+        """Means and deviations on the models' scale, (n, objectives) each."""
         predictions = [model.predict(genomes) for model in self.models]
         means = np.stack([prediction.mean for prediction in predictions], axis=1)
-        deviations = np.stack([prediction.deviation for prediction in predictions], axis=1)
-        return [self._costs_of(means - level * deviations) for level in (0.0, *OPTIMISM)]
+        return means, np.stack([prediction.deviation for prediction in predictions], axis=1)
 
     def least_beyond(self, genomes: Indices) -> Array:
         """By how much each limit is broken at the least, by a careful optimist: (n, limits), <= 0: it may be kept."""
@@ -46,13 +50,6 @@ class Forecast:
         broken = [np.maximum(limit.predict(genomes).mean, 0.0) for limit in self.limits]
         return np.asarray(np.sum(broken, axis=0)) if broken else np.zeros(len(genomes))
 
-    def _costs_of(self, values: Array) -> Array:
-        costs: Array = values.copy()
-        for place, is_share in enumerate(self.shares):
-            if is_share:
-                costs[:, place] = 1 / (1 + np.exp(-values[:, place]))
-        return costs
-
 
 def modelled(costs: Array, shares: Sequence[bool]) -> Array:
     """(n, objectives) on the models' scale: log-odds of shares."""
@@ -62,3 +59,12 @@ def modelled(costs: Array, shares: Sequence[bool]) -> Array:
             clipped = np.clip(costs[:, place], LEAST_SHARE, 1 - LEAST_SHARE)
             values[:, place] = np.log(clipped / (1 - clipped))
     return values
+
+
+def on_scale_of_costs(values: Array, shares: Sequence[bool]) -> Array:
+    """The way back from `modelled`."""
+    costs: Array = values.copy()
+    for place, is_share in enumerate(shares):
+        if is_share:
+            costs[:, place] = 1 / (1 + np.exp(-values[:, place]))
+    return costs

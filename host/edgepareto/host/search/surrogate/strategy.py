@@ -9,14 +9,14 @@ IEEE TEC 10(1), 2006), SMS-EGO (Ponweiser et al., PPSN X, 2008).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from edgepareto.host.domain import Axis
 from edgepareto.host.search.evolution import Evolution, Key
 from edgepareto.host.search.surrogate.descent import best_of_sums
 from edgepareto.host.search.surrogate.elsewhere import Elsewhere, with_models_of
-from edgepareto.host.search.surrogate.forecast import OPTIMISM, Forecast, modelled
+from edgepareto.host.search.surrogate.forecast import OPTIMISM, Forecast, modelled, on_scale_of_costs
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Features, Learner, ObjectiveModel
 from edgepareto.host.search.surrogate.smoothing import smoothed
@@ -34,7 +34,9 @@ MARGIN = 0.5  # beyond the box of the front: its ends may grow, too
 SMALL_SPACE = 20_000  # genomes; all of them are looked at
 LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
+JUDGED_POINTS = 40  # of the last ones, that say whether they are as sure as they should be
 GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
+SURE = 2.5  # deviations, beyond which a measurement will hardly be
 EVOLVED_SHARE = 0.1  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
 
 
@@ -76,6 +78,9 @@ class Surrogate:
         self._looks: list[tuple[float | None, float | None]] = []
         self._violations: list[Sequence[float]] = []
         self._predicted: dict[Key, Array] = {}
+        self._forecast: Forecast | None = None  # of the last batch; None: the models proposed nothing
+        self._beliefs: dict[Key, tuple[Array, Array]] = {}  # of what is being measured: means and deviations
+        self._surprises: list[Array] = []  # of what was: squared distance from the mean, in deviations, per objective
         self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
         self._search_from = 0.0  # points
 
@@ -101,13 +106,17 @@ class Surrogate:
 
     def _batch(self, count: int) -> list[Key]:
         """By the models; fewer where too little is known, or nothing more seems to add anything."""
-        known = [place for place, costs in enumerate(self._costs) if costs is not None]
+        self._forecast = None
+        scored = [place for place, costs in enumerate(self._costs) if costs is not None]
+        known = [place for place in scored if not _is_spared(self._costs[place])]
         if count == 0 or len(known) < LEAST_POINTS:
             return []
         genomes = np.array([self._keys[place] for place in known])
-        costs = np.array([self._costs[place] for place in known], dtype=float)
-        looks = np.array([self._looks[place] for place in known], dtype=float)  # None becomes NaN
+        costs = np.array([self._costs[place] for place in scored], dtype=float)
+        looks = np.array([self._looks[place] for place in scored], dtype=float)  # None becomes NaN
         costs[:, 0] = smoothed(costs[:, 0], looks[:, 0], looks[:, 1])
+        firsts = {self._keys[place]: cost for place, cost in zip(scored, costs[:, 0].tolist(), strict=True)}
+        costs = costs[np.isin(scored, known)]
         violations = np.array([self._violations[place] for place in known], dtype=float).reshape(len(known), -1)
         feasible = np.asarray((violations <= 0).all(axis=1))
         explained = self.explained
@@ -118,7 +127,7 @@ class Surrogate:
         if search:
             self._search_from = GROWTH * len(known)
         forecast = Forecast(
-            models=self._fitted(genomes, costs, search=search),
+            models=self._fitted(genomes, costs, firsts, search=search),
             limits=self._fitted_limits(genomes, violations, search=search),
             shares=self._shares,
         )
@@ -145,10 +154,26 @@ class Surrogate:
         chosen = [int(places[i]) for i in most_gain(front, expected[places], hoped, count, box)]
         keys = [tuple(int(index) for index in pool[place]) for place in chosen]
         self._predicted.update((key, expected[place]) for key, place in zip(keys, chosen, strict=True))
+        self._forecast = forecast
         return keys
 
     def complete(self, keys: Sequence[Key]) -> None:
         self._waiting = list(keys)
+        self._beliefs = {}
+        if self._forecast is not None and keys:
+            with threadpool_limits(1):
+                means, deviations = self._forecast.beliefs(np.array(keys))
+            self._beliefs = dict(zip(keys, zip(means, deviations, strict=True), strict=True))
+
+    def least(self, key: Key) -> tuple[float, ...] | None:
+        """Costs that a measurement of one of the keys of `complete` will hardly be below, by models that are thought as
+        sure as they proved to be; None while none has proved anything."""
+        if key not in self._beliefs or not self._surprises:
+            return None
+        mean, deviation = self._beliefs[key]
+        recent = np.array(self._surprises[-JUDGED_POINTS:])
+        wider = np.maximum(np.sqrt(np.nanmean(recent, axis=0)), 1.0)
+        return tuple(on_scale_of_costs((mean - SURE * wider * deviation)[None], self._shares)[0].tolist())
 
     def hear(self, looks: Sequence[tuple[float | None, float | None]]) -> None:
         """Of the keys of `complete`, before they are learnt: the first cost's noise, and its relative (`smoothing`)."""
@@ -164,24 +189,29 @@ class Surrogate:
         ]
         if foreseen:
             predicted, measured = (modelled(np.array(rows), self._shares) for rows in zip(*foreseen, strict=True))
-            middle = modelled(known, self._shares).mean(axis=0)
-            self._judged.append((((predicted - measured) ** 2).sum(axis=0), ((middle - measured) ** 2).sum(axis=0)))
+            middle = np.nanmean(modelled(known, self._shares), axis=0)
+            errors = (np.nansum((of - measured) ** 2, axis=0) for of in (predicted, middle))
+            self._judged.append((next(errors), next(errors)))
+        for key, row in zip(keys, costs, strict=True):
+            if row is not None and not _is_spared(row) and key in self._beliefs:
+                mean, deviation = self._beliefs[key]
+                found = modelled(np.array([row], dtype=float), self._shares)[0]
+                self._surprises.append(((found - mean) / np.maximum(deviation, 1e-12)) ** 2)
         self._keys += keys
         self._costs += costs
         self._violations += violations
 
-    def _fitted(self, genomes: Indices, costs: Array, *, search: bool) -> list[ObjectiveModel]:
+    def _fitted(
+        self, genomes: Indices, costs: Array, firsts: Mapping[Key, float], *, search: bool
+    ) -> list[ObjectiveModel]:
+        """firsts: the first cost of everything that has one: it is the network's own, whatever it is measured on, and
+        known of what was spared a measurement, too."""
         values = modelled(costs, self._shares)
         first, *others = self._learners[: len(self._shares)]
-        own = set(map(tuple, genomes.tolist()))
-        shared = {key: cost for key, cost in self._shared.items() if key not in own}
-        if shared:  # the first objective is the network's own, whatever it was measured on
-            rows = np.zeros((len(shared), costs.shape[1]))
-            rows[:, 0] = list(shared.values())
-            more = np.concatenate([values[:, 0], modelled(rows, self._shares)[:, 0]])
-            model = first.fit(np.concatenate([genomes, np.array(list(shared))]), more, search=search)
-        else:
-            model = first.fit(genomes, values[:, 0], search=search)
+        shared = {key: cost for key, cost in self._shared.items() if key not in firsts}
+        every = {**firsts, **shared}
+        errors = modelled(np.array([list(every.values())]).T, self._shares[:1])[:, 0]
+        model = first.fit(np.array(list(every)), errors, search=search)
         return [model, *(o.fit(genomes, values[:, place], search=search) for place, o in enumerate(others, start=1))]
 
     def _fitted_limits(self, genomes: Indices, violations: Array, *, search: bool) -> list[ObjectiveModel]:
@@ -264,9 +294,14 @@ class Surrogate:
         )
         evolution.propose()
         evolution.complete(self._keys)
-        evolution.learn(self._costs, self._violations)
+        evolution.learn([None if _is_spared(row) else row for row in self._costs], self._violations)
         children = dict.fromkeys(evolution.propose())
         return [key for key in children if key not in self._archive and key not in others][:count]
+
+
+def _is_spared(costs: Sequence[float] | None) -> bool:
+    """Has a first cost, and was not measured for the others."""
+    return costs is not None and any(map(math.isnan, costs))
 
 
 def _best(places: NDArray[np.int64], costs: Array, count: int) -> NDArray[np.int64]:
