@@ -45,10 +45,13 @@ def emulated(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
         pytestconfig.stash[SAID_AT_THE_END].append(f"skipped: no emulated board: {why}")
         pytest.skip(str(why))
     with running_board(built, tmp_path_factory.mktemp("board")) as board:
-        # Slowly: it takes the emulated cores from what is measured.
-        board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemd-run -q ina219-sim --load 0.5 0.2 --hz 4")
-        board.save("bare")
+        board.save("bare", prepare=lambda: _has_a_meter(board))
         yield board
+
+
+def _has_a_meter(board: EmulatedBoard) -> None:
+    """Slowly: it takes the emulated cores from what is measured."""
+    board.root("ina219-sim --cal 4096 --set 5.0 0.5 && systemd-run -q ina219-sim --load 0.5 0.2 --hz 4")
 
 
 @pytest.fixture(scope="session")

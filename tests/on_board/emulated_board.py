@@ -25,6 +25,8 @@ TOOLS_MISSING = 3  # build-board's exit code
 COMMAND_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 30
 BOOT_TIMEOUT_S = 300  # as boot-board's own
+RESTORE_TIMEOUT_S = 120
+SAVES = 3
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 NOT_LISTED = ("/proc", "/sys", "/dev", "/run", "/var/log", "/usr/*/__pycache__")
 # what a system at rest writes: its random seed; the tools' copies of the user database before the last change
@@ -90,9 +92,22 @@ class EmulatedBoard:
         assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
         return ran.stdout
 
-    def save(self, name: str) -> None:
-        """Keep the running board, memory and disk, under that name."""
-        self._monitor(f"savevm {name}")
+    def save(self, name: str, prepare: Callable[[], None] = lambda: None) -> None:
+        """Keep the running board, memory and disk, under that name, as it is once `prepare` has run.
+
+        Once in a long while the emulator keeps a board that never answers again, however often it is loaded. So it is
+        loaded at once; one that does not answer boots again and is kept then. Raises AssertionError after three.
+        """
+        for _ in range(SAVES):
+            prepare()
+            self._monitor(f"savevm {name}")
+            self._monitor(f"loadvm {name}")
+            with suppress(AssertionError):
+                self.wait_for_ssh(RESTORE_TIMEOUT_S)
+                return
+            self._monitor("system_reset")
+            self.wait_until_booted()
+        raise AssertionError(f"{name}: kept {SAVES} times, and no ssh after any; see {self.run / 'console.log'}")
 
     def go_back_to(self, name: str) -> None:
         """As it was when it was saved, at the same ports; its clock is right."""
@@ -106,19 +121,19 @@ class EmulatedBoard:
         self._monitor("system_reset")
         self._wait_until(BOOT_ID, lambda said: bool(said) and said != before)
 
-    def wait_for_ssh(self) -> None:
-        self._wait_until("echo up", lambda said: said == "up")
+    def wait_for_ssh(self, timeout_s: float = BOOT_TIMEOUT_S) -> None:
+        self._wait_until("echo up", lambda said: said == "up", timeout_s)
 
     def wait_until_booted(self) -> None:
         """Every service that starts by itself has started, or failed to."""
         self._wait_until("systemctl is-system-running", lambda said: said in ("running", "degraded"))
 
-    def _wait_until(self, command: str, is_so: Callable[[str], bool]) -> None:
+    def _wait_until(self, command: str, is_so: Callable[[str], bool], timeout_s: float = BOOT_TIMEOUT_S) -> None:
         """is_so: of what the command says, "" where the board does not answer."""
-        deadline = time.monotonic() + BOOT_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         said = ""
         while not is_so(said):
-            waited = f"{command}: {said!r} after {BOOT_TIMEOUT_S} s; see {self.run / 'console.log'}"
+            waited = f"{command}: {said!r} after {timeout_s} s; see {self.run / 'console.log'}"
             assert time.monotonic() < deadline, waited
             with suppress(subprocess.TimeoutExpired):  # cut off in mid word: ssh itself would wait for long
                 said = self.ssh(command, timeout_s=ANSWER_TIMEOUT_S).stdout.strip()

@@ -204,9 +204,7 @@ def test_a_second_board_comes_in_40_measurements_near_what_it_would_reach_alone_
     assert helped - few > 0.6 * (enough - few)
 
 
-def test_a_measurement_is_hardly_below_what_was_called_its_least_and_nothing_is_said_before_models_proved_anything() -> (
-    None
-):
+def test_a_measurement_is_hardly_below_its_least_and_of_models_that_proved_nothing_nobody_knows_it() -> None:
     space = PruningSpace(
         genes=tuple(ChannelGene(name=f"g{i}", channels=64, widths=allowed_widths(range(1, 65), 8)) for i in range(6))
     )
