@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Direct:
 
     def __init__(self, model: str, folder: Path, *, board: str = "raspberry-pi-4b") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        flags = Flags(model=str(EXAMPLE / model), study=str(folder), devices=("pi1",))
+        flags = Flags(model=str(EXAMPLE / model), study=str(folder), devices=("pi1",), distil=True)
         config = read_settings(EXAMPLE / "edgepareto.toml", flags).study_config()
         self.inputs = load_inputs(config)
         self.inputs.task.models.mkdir(exist_ok=True)
@@ -57,6 +57,7 @@ class Direct:
         self._table = profile.costs_of(options).table
         self._validation = len(np.load(EXAMPLE / "validation.npz")["y"])
         self._evaluator = CandidateEvaluator(self.inputs.task)
+        self._without_labels = CandidateEvaluator(replace(self.inputs.task, metric="agreement"))
         self._feed = {name: np.asarray(value[:1]) for name, value in self.inputs.calibration.feed(slice(0, 1)).items()}
         self._kept = folder / "evaluated.jsonl"
         self._known: dict[str, Evaluated] = {}
@@ -74,23 +75,32 @@ class Direct:
         noise = math.sqrt(max(found.error * (1 - found.error), 1e-4) / self._validation)
         return Outcome(genome=genome, costs=found.costs, noise=noise, relative=found.divergence)
 
-    def evaluate(self, genome: Genome) -> Evaluated:
-        """As a search sees it: recovered with the search's images, scored on the validation split."""
-        return self._evaluated(genome, self.inputs.search_recipe, Split.VALIDATION)
+    def evaluate(self, genome: Genome, *, labels: bool = True) -> Evaluated:
+        """As a search sees it: recovered with the search's images, scored on the validation split, without labels by
+        how often it says the same as the dense model."""
+        return self._evaluated(genome, self.inputs.search_recipe, Split.VALIDATION, labels=labels)
 
     def finalist(self, genome: Genome) -> Evaluated:
         """As a user gets it: recovered with the finalists' images, told by the test split."""
         return self._evaluated(genome, self.inputs.finalist_recipe, Split.TEST)
 
-    def _evaluated(self, genome: Genome, recipe: Recipe, split: Split) -> Evaluated:
+    def distilled(self, genome: Genome) -> Evaluated:
+        """A finalist, distilled on the unlabelled calibration images; as it was where that brings it no nearer."""
+        assert self.inputs.distilled_recipe is not None
+        return self._evaluated(genome, self.inputs.distilled_recipe, Split.TEST)
+
+    def _evaluated(self, genome: Genome, recipe: Recipe, split: Split, *, labels: bool = True) -> Evaluated:
         name = candidate_id(self.inputs.model_sha256, genome, recipe, self.inputs.calibration.sha256)
-        key = f"{name}/{split.value}"
+        key = f"{name}/{split.value}{'' if labels else '/agreement'}"
         if key in self._known:
             return self._known[key]
-        candidate = self._evaluator.make(name, genome, recipe)
+        evaluator = self._evaluator if labels else self._without_labels
+        candidate = evaluator.make(name, genome, recipe)
+        if candidate.failure is not None and recipe.is_distilled:
+            return self.finalist(genome)
         assert candidate.model_sha256 is not None, candidate.failure
         file = model_file(self.inputs.task.models, candidate.model_sha256)
-        score = self._evaluator.score(candidate.model_sha256, genome.deployment, split)
+        score = evaluator.score(candidate.model_sha256, genome.deployment, split)
         found = Evaluated(
             error=1 - score.value,
             latency_s=self._table.latency_s(list_operators(file, self._feed), 1),

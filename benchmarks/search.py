@@ -2,13 +2,14 @@
 
     python benchmarks/search.py [--models resnet.onnx,mobilenet.onnx] [--seeds 3] [--budgets 60,100,200]
                                 [--algorithms surrogate,nsga2,sms-emoa,optuna-tpe,optuna-nsga2] [--no-branches]
-                                [--keep FOLDER] [--picture FILE.png]
+                                [--keep FOLDER] [--picture FILE.png] [--distil]
 
 One thread, latency of the board's cost model without its noise. All begin with the same networks: the dense model and
 the uniform ladder. The front by validation is recovered with the finalists' images, on both sides, and told by the
 test split: hypervolume relative to the ladder's (error linear up to 15 points above dense, latency as a logarithm),
 points of accuracy gained at equal speed-up, latency cut at equal accuracy. The ladder is twice as fine as the search's
-own, and interpolated. Optuna's samplers where it is installed (pip install optuna). Really measured: studies.py.
+own, and interpolated. The algorithm agreement is surrogate without any label; --distil also distils both sides at 3x.
+ Optuna's samplers where it is installed (pip install optuna). Really measured: studies.py.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from markdown_table import markdown_table
 from numpy.typing import NDArray
 
 SPEED_UPS = (1.5, 2.0, 3.0, 4.0)
+DISTILLED_AT = 3.0
 POINTS_LOST = (1.0, 2.0, 4.0)
 RANGE = np.exp(np.linspace(math.log(1.3), math.log(5.0), 60))
 FINE_RUNGS = 40
@@ -51,6 +53,7 @@ class Front:
 
     speed_ups: Array
     accuracies: Array
+    genomes: tuple[Genome, ...]
 
     def at(self, speed_ups: Sequence[float] | Array) -> Array:
         return np.interp(np.log(speed_ups), np.log(self.speed_ups), self.accuracies)
@@ -77,6 +80,7 @@ def main() -> None:
     parser.add_argument("--no-branches", action="store_true")
     parser.add_argument("--keep", type=Path, help="what was evaluated, for another run")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--distil", action="store_true")
     arguments = parser.parse_args()
     budgets = sorted(map(int, arguments.budgets.split(",")))
     algorithms = arguments.algorithms.split(",")
@@ -87,7 +91,9 @@ def main() -> None:
         for model in arguments.models.split(","):
             direct = Direct(model, (arguments.keep or Path(scratch)).resolve() / Path(model).stem)
             space = direct.space(branches=not arguments.no_branches)
-            compare(model, direct, space, algorithms, arguments.seeds, budgets, arguments.picture)
+            ladder, fronts = compare(model, direct, space, algorithms, arguments.seeds, budgets, arguments.picture)
+            if arguments.distil:
+                distil_at(DISTILLED_AT, direct, space, ladder, fronts)
 
 
 def compare(
@@ -98,7 +104,7 @@ def compare(
     seeds: int,
     budgets: Sequence[int],
     picture: Path | None,
-) -> None:
+) -> tuple[Front, dict[tuple[str, int], list[Front]]]:
     ladder = front_of(direct, [(genome, direct.evaluate(genome)) for genome in space.ladder(FINE_RUNGS)])
     dense = direct.finalist(space.dense())
     print(
@@ -128,6 +134,27 @@ def compare(
     print(markdown_table(header, rows))
     if picture is not None:
         draw(picture, model, dense, ladder, fronts)
+    return ladder, fronts
+
+
+def distil_at(
+    speed_up: float, direct: Direct, space: PruningSpace, ladder: Front, fronts: dict[tuple[str, int], list[Front]]
+) -> None:
+    """The two members around that speed-up, distilled on both sides and interpolated."""
+
+    def distilled(front: Front) -> float:
+        after = int(np.searchsorted(front.speed_ups, speed_up))
+        around = [direct.distilled(front.genomes[place]) for place in (after - 1, after)]
+        dense_s = direct.finalist(space.dense()).latency_s
+        speed_ups = [math.log(dense_s / found.latency_s) for found in around]
+        return 100 * float(np.interp(math.log(speed_up), speed_ups, [1 - found.error for found in around]))
+
+    alone = distilled(ladder)
+    print(f"\ndistilled on both sides, at {speed_up:g}x: the ladder {alone:.2f} %")
+    for (algorithm, budget), found in fronts.items():
+        points = [distilled(front) - alone for front in found]
+        told = ", ".join(f"{p:+.2f}" for p in points)
+        print(f"{algorithm}, {budget} candidates: {statistics.median(points):+.2f} points ({told})", flush=True)
 
 
 def row(fronts: Sequence[Front], ladder: Front, dense: Evaluated) -> list[str]:
@@ -155,12 +182,20 @@ def search(algorithm: str, direct: Direct, space: PruningSpace, seed: int, budge
     if algorithm.startswith("optuna-"):
         return by_optuna(algorithm.removeprefix("optuna-"), direct, space, seed, budget)
     features = GraphFeatures(direct.inputs.analysis, space)
+    labels = algorithm != "agreement"
     searching = Search(
-        algorithm, space, objectives=2, limits=0, population=20, seed=seed, features=features, most_lost=MOST_LOST
+        algorithm if labels else "surrogate",
+        space,
+        objectives=2,
+        limits=0,
+        population=20,
+        seed=seed,
+        features=features,
+        most_lost=MOST_LOST,
     )
     told: Asked = []
     while len(told) < budget:
-        asked = [(genome, direct.evaluate(genome)) for genome in searching.ask(BATCH)]
+        asked = [(genome, direct.evaluate(genome, labels=labels)) for genome in searching.ask(BATCH)]
         if not asked:
             break
         searching.tell([direct.outcome(genome, found) for genome, found in asked])
@@ -204,9 +239,12 @@ def front_of(direct: Direct, asked: Asked) -> Front:
     ]
     dense = direct.finalist(asked[0][0])
     finalists = [direct.finalist(genome) for genome in members]
-    points = sorted((dense.latency_s / found.latency_s, 1 - found.error) for found in finalists)
-    speed_ups, accuracies = (np.array(column) for column in zip(*points, strict=True))
-    return Front(speed_ups=speed_ups, accuracies=np.maximum.accumulate(accuracies[::-1])[::-1])
+    points = sorted(
+        (dense.latency_s / found.latency_s, 1 - found.error, place) for place, found in enumerate(finalists)
+    )
+    speed_ups, accuracies, places = zip(*points, strict=True)
+    best = np.maximum.accumulate(np.array(accuracies)[::-1])[::-1]
+    return Front(speed_ups=np.array(speed_ups), accuracies=best, genomes=tuple(members[place] for place in places))
 
 
 def volume_of(front: Front, dense: Evaluated) -> float:
