@@ -16,14 +16,18 @@ from edgepareto.host.search import (
     SearchSpace,
     hypervolume,
 )
+from edgepareto.host.search.surrogate import strategy
+from edgepareto.host.search.surrogate.column_kernel import MaternOfGroups
 from edgepareto.host.search.surrogate.curves import shared_shape
 from edgepareto.host.search.surrogate.descent import best_of_sums
+from edgepareto.host.search.surrogate.forecast import Forecast
 from edgepareto.host.search.surrogate.gain import Box, most_gain
 from edgepareto.host.search.surrogate.objective_model import Learner
 from edgepareto.host.search.surrogate.smoothing import smoothed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
+from sklearn.gaussian_process.kernels import Matern
 
 WIDTHS = Axis(size=6, values=tuple((i + 1) / 6 for i in range(6)), is_size=True)
 BRANCH = Axis(size=2, values=(0.0, 1.0), is_size=True)
@@ -98,6 +102,47 @@ def test_a_batch_is_what_a_search_of_all_would_choose_one_after_the_other(
         known = np.vstack([known, box.scale(points[place : place + 1])])
     if len(chosen) < count:
         assert volume(np.vstack([known, box.scale(points)])) == pytest.approx(volume(known), abs=1e-12)
+
+
+@pytest.mark.parametrize("groups", [(0, 1, 2, 3, 4), (0, 0, 1, 2, 2)])
+def test_columns_of_a_group_share_a_scale_and_its_slope_is_the_true_one(groups: tuple[int, ...]) -> None:
+    points = np.random.default_rng(5).normal(size=(9, 5))
+    scales = np.array([1.0, 2.0, 0.5, 3.0, 0.7])[: max(groups) + 1]
+    kernel = MaternOfGroups(scales, (0.1, 10.0), groups)
+    found, slopes = kernel(points, eval_gradient=True)
+    np.testing.assert_allclose(found, Matern(scales[list(groups)], nu=2.5)(points))
+    np.testing.assert_allclose(found[:, :4], kernel(points, points[:4]))
+    for place in range(len(scales)):
+        step = np.where(np.arange(len(scales)) == place, 1e-5, 0.0)
+        further, nearer = (kernel.clone_with_theta(kernel.theta + sign * step)(points) for sign in (1, -1))
+        np.testing.assert_allclose(slopes[:, :, place], (further - nearer) / 2e-5, atol=1e-8)
+
+
+def test_a_search_that_asks_for_one_at_a_time_is_careful_and_daring_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    daring = []
+
+    def gain(front: np.ndarray, expected: np.ndarray, levels: list[np.ndarray], count: int, box: Box) -> list[int]:
+        daring.append(bool((levels[0] < levels[1]).all()))
+        return most_gain(front, expected, levels, count, box)
+
+    monkeypatch.setattr(strategy, "most_gain", gain)
+    space = SearchSpace(genes=tuple(IntegerGene(name=name, values=tuple(range(1, 7))) for name in "abc"))
+    search = Search("surrogate", space, objectives=2, limits=0, population=10, seed=0)
+    for _ in range(20):
+        search.tell([Outcome(genome=g, costs=(g[0] / 9, g[1] * g[2] - g[0])) for g in search.ask(1)])
+    assert 6 <= sum(daring) <= len(daring) - 6
+
+
+def test_models_that_were_too_sure_are_believed_less() -> None:
+    known = np.random.default_rng(6).choice(len(EVERY), 40, replace=False)
+    model = Learner(AXES, None).fit(EVERY[known], truth(EVERY[known]), search=True)
+    sure, doubted = (
+        Forecast(models=[model], limits=[], shares=[False], wider=np.array([wider])).costs(EVERY[:50])
+        for wider in (1.0, 2.0)
+    )
+    np.testing.assert_array_equal(sure[0], doubted[0])
+    for one, other in zip(sure[1:], doubted[1:], strict=True):
+        np.testing.assert_allclose(sure[0] - other, 2 * (sure[0] - one))
 
 
 def test_descent_finds_the_best_genome_of_a_sum_of_curves_for_every_exchange_rate() -> None:

@@ -1,14 +1,16 @@
-"""A kernel of scikit-learn's that sees some columns only."""
+"""Kernels that scikit-learn lacks: one that sees some columns only, one that measures some columns alike."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.gaussian_process.kernels import Kernel
+from scipy.spatial.distance import cdist
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, NormalizedKernelMixin, StationaryKernelMixin
 
-__all__ = ["OnColumns"]
+__all__ = ["MaternOfGroups", "OnColumns"]
 
 Array = NDArray[np.float64]
 Sklearn: TypeAlias = Any  # it has no types
@@ -53,3 +55,32 @@ class OnColumns(Kernel):  # type: ignore[misc]
     @property
     def bounds(self) -> Array:
         return np.asarray(self.kernel.bounds)
+
+
+class MaternOfGroups(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]
+    """Matern 5/2, one length scale for all columns of a group: choices of one gene are equally far from each other.
+
+    groups: of each column its group, 0, 1, ...; length_scale: (groups,).
+    """
+
+    def __init__(self, length_scale: Array, length_scale_bounds: tuple[float, float], groups: Sequence[int]) -> None:
+        self.length_scale = length_scale
+        self.length_scale_bounds = length_scale_bounds
+        self.groups = groups
+
+    @property
+    def hyperparameter_length_scale(self) -> Sklearn:
+        return Hyperparameter("length_scale", "numeric", self.length_scale_bounds, len(self.length_scale))
+
+    def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Sklearn:  # noqa: N803
+        scales = np.asarray(self.length_scale)[list(self.groups)]
+        one = X / scales
+        distances = np.sqrt(5) * cdist(one, one if Y is None else Y / scales)
+        fading = np.exp(-distances)
+        kernel = (1 + distances + distances**2 / 3) * fading
+        if not eval_gradient:
+            return kernel
+        groups = np.asarray(self.groups)
+        own = [one[:, groups == group] for group in range(len(self.length_scale))]
+        squares = np.stack([cdist(columns, columns, "sqeuclidean") for columns in own], axis=2)
+        return kernel, 5 / 3 * squares * ((1 + distances) * fading)[:, :, None]  # by the logarithms of the scales

@@ -22,19 +22,22 @@ LEAST_SHARE = 1e-4  # a share of 0 has no log-odds
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """models: one per objective. limits: of those that anything broke. shares: per objective, whether it is modelled by
-    its log-odds. Genomes are indices, (n, genes)."""
+    its log-odds. wider: per objective, times how many the models' deviations were too small so far. Genomes are
+    indices, (n, genes)."""
 
     models: Sequence[ObjectiveModel]
     limits: Sequence[ObjectiveModel]
     shares: Sequence[bool]
+    wider: Array
 
     def costs(self, genomes: Indices) -> list[Array]:
         """Expected, and how good they may be at each level of optimism, (n, objectives) each."""
         means, deviations = self.beliefs(genomes)
-        return [on_scale_of_costs(means - level * deviations, self.shares) for level in (0.0, *OPTIMISM)]
+        wider = self.wider * deviations
+        return [on_scale_of_costs(means - level * wider, self.shares) for level in (0.0, *OPTIMISM)]
 
     def beliefs(self, genomes: Indices) -> tuple[Array, Array]:
-        """Means and deviations on the models' scale, (n, objectives) each."""
+        """Means and the models' own deviations, on their scale, (n, objectives) each."""
         predictions = [model.predict(genomes) for model in self.models]
         means = np.stack([prediction.mean for prediction in predictions], axis=1)
         return means, np.stack([prediction.deviation for prediction in predictions], axis=1)

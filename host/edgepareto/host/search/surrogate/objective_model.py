@@ -6,6 +6,7 @@ Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, sections 2.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Features = Callable[[Indices], Array]  # (n, genes) -> (n, features)
 Sklearn: TypeAlias = Any  # it has no types
+# The length scales' prior, log-normal and 1 wide: the likeliest ones alone are, of few points, far too sure.
+LENGTH, LENGTHS = 2.0, slice(2, -1)  # its median; their places among the kernel's parameters
 STEPS = 12  # of the search for the process's scales, each time
 
 
@@ -79,8 +82,11 @@ class Learner:
             return np.concatenate([curves, own, _looked_up(self._coordinates, of), own], axis=1)
 
         seen = inputs(genomes)
-        linear += features(genomes[:1]).shape[1]
-        kernel = _kernel(linear, seen.shape[1])
+        groups = [gene for gene, table in enumerate(self._coordinates) for _ in range(table.shape[1])]
+        for _ in range(features(genomes[:1]).shape[1]):
+            groups.append(groups[-1] + 1)
+            linear += 1
+        kernel = _kernel(linear, groups)
         if self._found is not None:
             kernel = kernel.clone_with_theta(self._found)
         process = GaussianProcessRegressor(kernel=kernel, alpha=1e-8, optimizer=_few_steps if search else None)
@@ -142,14 +148,14 @@ def _summed(tables: Sequence[Array], genomes: Indices) -> Array:
     return np.asarray(np.sum([table[genomes[:, gene]] for gene, table in enumerate(tables)], axis=0))
 
 
-def _kernel(linear: int, columns: int) -> Sklearn:
-    """The first `linear` columns add up, the others act together."""
-    from edgepareto.host.search.surrogate.column_kernel import OnColumns
-    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+def _kernel(linear: int, groups: Sequence[int]) -> Sklearn:
+    """The first `linear` columns add up, the others act together, those of a group on one scale."""
+    from edgepareto.host.search.surrogate.column_kernel import MaternOfGroups, OnColumns
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 
     curves = ConstantKernel(0.1, (1e-5, 10.0)) * OnColumns(DotProduct(0.0, "fixed"), 0, linear)
     together = ConstantKernel(0.5, (1e-3, 10.0)) * OnColumns(
-        Matern(np.full(columns - linear, 2.0), (0.2, 100.0), nu=2.5), linear, columns
+        MaternOfGroups(np.full(max(groups) + 1, LENGTH), (0.2, 100.0), groups), linear, linear + len(groups)
     )
     return curves + together + WhiteKernel(0.1, (1e-4, 1.0))
 
@@ -157,6 +163,12 @@ def _kernel(linear: int, columns: int) -> Sklearn:
 def _few_steps(negative: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array) -> tuple[Array, float]:
     from scipy.optimize import minimize
 
+    def less_likely(theta: Array) -> tuple[float, Array]:
+        value, slope = negative(theta)
+        off = theta[LENGTHS] - math.log(LENGTH)
+        slope[LENGTHS] += off
+        return value + float(off @ off) / 2, slope
+
     options = {"maxiter": STEPS, "maxfun": 2 * STEPS}
-    found = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(less_likely, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return found.x, float(found.fun)

@@ -35,6 +35,7 @@ SMALL_SPACE = 20_000  # genomes; all of them are looked at
 LEAST_POINTS = 8  # known, before anything is modelled
 JUDGED_BATCHES = 4  # of the last ones, that say whether the models are good
 JUDGED_POINTS = 40  # of the last ones, that say whether they are as sure as they should be
+TRUSTED = 5  # points before the first, about as far off as foreseen: what the models are trusted before they prove it
 GROWTH = 1.25  # of what is known, before the models' scales are looked for again, which is what takes time
 SURE = 2.5  # deviations, beyond which a measurement will hardly be
 EVOLVED_SHARE = 0.1  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
@@ -83,6 +84,7 @@ class Surrogate:
         self._surprises: list[Array] = []  # of what was: squared distance from the mean, in deviations, per objective
         self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
         self._search_from = 0.0  # points
+        self._every: Indices | None = None  # genome of a small space
 
     @property
     def explained(self) -> tuple[float, ...] | None:
@@ -130,6 +132,7 @@ class Surrogate:
             models=self._fitted(genomes, costs, firsts, search=search),
             limits=self._fitted_limits(genomes, violations, search=search),
             shares=self._shares,
+            wider=self._wider(),
         )
         front = _non_dominated(costs[feasible])
         worst = np.full(costs.shape[1], np.inf)
@@ -150,7 +153,8 @@ class Surrogate:
         hopeful = (forecast.least_beyond(pool) <= 0).all(axis=1) & ~_dominated(levels[-1], front)
         found = np.flatnonzero(hopeful)
         places = np.unique(np.concatenate([_best(found, level, POOL) for level in levels]))
-        hoped = [level[places] for level in levels]
+        turn = len(self._keys) % len(levels)  # those who ask for one at a time get every level, too
+        hoped = [level[places] for level in (*levels[turn:], *levels[:turn])]
         chosen = [int(places[i]) for i in most_gain(front, expected[places], hoped, count, box)]
         keys = [tuple(int(index) for index in pool[place]) for place in chosen]
         self._predicted.update((key, expected[place]) for key, place in zip(keys, chosen, strict=True))
@@ -174,6 +178,13 @@ class Surrogate:
         recent = np.array(self._surprises[-JUDGED_POINTS:])
         wider = np.maximum(np.sqrt(np.nanmean(recent, axis=0)), 1.0)
         return tuple(on_scale_of_costs((mean - SURE * wider * deviation)[None], self._shares)[0].tolist())
+
+    def _wider(self) -> Array:
+        """Per objective, 1 to 3: how many of their deviations the models really were off of late. What looks good is
+        where they err, and of few points they are too sure."""
+        recent = np.minimum(np.array(self._surprises[-JUDGED_POINTS:]).reshape(-1, len(self._shares)), 16.0)
+        mean = (TRUSTED + np.nansum(recent, axis=0)) / (TRUSTED + len(recent))
+        return np.asarray(np.sqrt(np.clip(mean, 1.0, 9.0)))
 
     def hear(self, looks: Sequence[tuple[float | None, float | None]]) -> None:
         """Of the keys of `complete`, before they are learnt: the first cost's noise, and its relative (`smoothing`)."""
@@ -271,11 +282,10 @@ class Surrogate:
 
     def _whole_space(self) -> Indices:
         """(n, genes): everything that is unseen."""
-        every = np.stack([axis.ravel() for axis in np.indices([axis.size for axis in self._axes])], axis=1)
-        unseen = [key for key in map(tuple, every.tolist()) if key not in self._archive and self._canonical(key) == key]
-        if not unseen:
-            return np.empty((0, len(self._axes)), dtype=np.int64)
-        return np.array(unseen)
+        if self._every is None:
+            every = np.stack([axis.ravel() for axis in np.indices([axis.size for axis in self._axes])], axis=1)
+            self._every = np.array([key for key in map(tuple, every.tolist()) if self._canonical(key) == key])
+        return self._every[[tuple(row) not in self._archive for row in self._every.tolist()]]
 
     def _evolved(self, count: int, others: Collection[Key]) -> list[Key]:
         """Of a generation of NSGA-II from everything that is known, but for `others`."""
