@@ -143,7 +143,7 @@ def distil_at(
     """The two members around that speed-up, distilled on both sides and interpolated."""
 
     def distilled(front: Front) -> float:
-        after = int(np.searchsorted(front.speed_ups, speed_up))
+        after = int(np.clip(np.searchsorted(front.speed_ups, speed_up), 1, len(front.genomes) - 1))
         around = [direct.distilled(front.genomes[place]) for place in (after - 1, after)]
         dense_s = direct.finalist(space.dense()).latency_s
         speed_ups = [math.log(dense_s / found.latency_s) for found in around]

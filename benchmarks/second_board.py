@@ -15,9 +15,11 @@ import tempfile
 from pathlib import Path
 
 from direct import Direct
-from edgepareto.host.domain import PruningSpace
+from edgepareto.host.domain import DeviceName, PruningSpace
 from edgepareto.host.pruning import GraphFeatures
 from edgepareto.host.search import HypervolumeScale, Search, hypervolume
+from edgepareto.host.store import FoundElsewhere
+from edgepareto.host.study.elsewhere import in_this_space
 from markdown_table import markdown_table
 from search import BATCH, MOST_LOST, Asked
 
@@ -60,7 +62,7 @@ def compare(model: str, first: Direct, second: Direct, seeds: int) -> list[list[
 
 def search(direct: Direct, space: PruningSpace, seed: int, budget: int, known: Asked) -> Asked:
     """known: what another board found, whose errors are true here too where this one can have the same genome."""
-    rows = {space.nearest(genome): (found.costs, space.nearest(genome) == genome) for genome, found in known}
+    there = FoundElsewhere(device=DeviceName("first"), rows=tuple((genome, found.costs) for genome, found in known))
     searching = Search(
         "surrogate",
         space,
@@ -70,11 +72,13 @@ def search(direct: Direct, space: PruningSpace, seed: int, budget: int, known: A
         seed=seed,
         features=GraphFeatures(direct.inputs.analysis, space),
         most_lost=MOST_LOST,
-        elsewhere=[(genome, costs, exact) for genome, (costs, exact) in rows.items()],
+        elsewhere=in_this_space(there, space),
     )
     told: Asked = []
     while len(told) < budget:
         asked = [(genome, direct.evaluate(genome)) for genome in searching.ask(BATCH)]
+        if not asked:
+            break
         searching.tell([direct.outcome(genome, found) for genome, found in asked])
         told += asked
     return told[:budget]

@@ -282,7 +282,7 @@ def test_a_search_goes_on_from_scores_alone_where_it_was_spared_measurements() -
         spared = [turn > 0 and place % 2 == 1 for place in range(len(genomes))]
         search.tell(
             [
-                Outcome(genome=g, costs=(c[0], float("nan")) if is_spared else c)
+                Outcome(genome=g, costs=None, first=c[0]) if is_spared else Outcome(genome=g, costs=c)
                 for g, c, is_spared in zip(genomes, costs, spared, strict=True)
             ]
         )

@@ -144,7 +144,7 @@ def test_everything_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     asked = (Genome(widths=(8, 16)), shorter, replace(shorter, deployment=Deployment(threads=2)))
     with StudyStore.open_for_search(tmp_path / "new" / "study") as store:
         store.save_identity(IDENTITY)
-        store.save_device(DEVICE)
+        store.save_devices(DEVICE)
         store.save_candidate(scored)
         store.save_candidate(failed)
         store.save_candidate(replace(scored, test_accuracy=0.5, test_hits=b"\x01\0\0\0\x80"))
@@ -190,9 +190,9 @@ def test_notes_are_of_the_run_that_said_them(tmp_path: Path) -> None:
     with StudyStore.open_for_search(tmp_path) as store:
         for record in (DEVICE, jetson):
             store.save_note(record.name, "the front was not yet stable")
-            store.save_device(record)
+            store.save_devices(record)
         assert store.notes(PI)
-        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))
+        store.save_devices(replace(DEVICE, state=DeviceState.RUNNING))
         assert store.notes(PI) == ()
         assert store.notes(jetson.name)
 
@@ -371,12 +371,12 @@ def test_an_older_study_that_ran_candidates_in_litert_is_refused_rather_than_sho
 
 def test_an_incident_is_kept_at_once_whatever_becomes_of_its_batch_and_its_run(tmp_path: Path) -> None:
     with StudyStore.open_for_search(tmp_path) as store:
-        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))
+        store.save_devices(replace(DEVICE, state=DeviceState.RUNNING))
         store.save_incident(CUT)
         with StudyStore.open_for_reading(tmp_path) as reader:
             assert reader.incidents(PI) == (CUT,)
         store.save_incident(replace(CUT, kind="rebooted"))
-        store.save_device(replace(DEVICE, state=DeviceState.RUNNING))  # another run; notes of the last one go
+        store.save_devices(replace(DEVICE, state=DeviceState.RUNNING))  # another run; notes of the last one go
     with StudyStore.open_for_reading(tmp_path) as store:
         assert [incident.kind for incident in store.incidents(PI)] == ["connection-cut", "rebooted"]
         assert store.incidents(DeviceName("jetson2")) == ()

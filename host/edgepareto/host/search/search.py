@@ -7,6 +7,7 @@ was ever asked is never asked again.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -27,8 +28,8 @@ G = TypeVar("G")
 class Outcome(Generic[G]):
     """What came of one asked genome.
 
-    costs: minimised, on scales where differences mean the same everywhere; None where it could not be evaluated. Of
-    what a search that learns was spared, the first one, and NaN for all that would have been measured.
+    costs: minimised, on scales where differences mean the same everywhere; None where it could not be evaluated.
+    first: the first cost of what a search that learns was spared, costs being None.
     violation: by how much each of the user's limits is exceeded, <= 0 is feasible; ignored where costs is None.
     noise: standard deviation of the first cost; relative: another look at what it measures, >= 0 and rising with it,
     which a search that learns weighs against that noise. None: not known.
@@ -36,6 +37,7 @@ class Outcome(Generic[G]):
 
     genome: G
     costs: tuple[float, ...] | None
+    first: float | None = None
     violation: tuple[float, ...] = ()
     noise: float | None = None
     relative: float | None = None
@@ -74,6 +76,7 @@ class Search(Generic[G]):
         self._archive: set[Key] = set()
         self._asked: tuple[G, ...] | None = None
         self._population = population
+        self._objectives = objectives
         self._sizes = [axis.size for axis in space.axes]
         self._random = np.random.default_rng([seed, 1])
         start = [space.encode(genome) for genome in space.seeds()]
@@ -139,9 +142,8 @@ class Search(Generic[G]):
         return self._asked
 
     def take(self, genomes: Sequence[G]) -> None:
-        """Instead of what was just asked: what a journal says was asked, where another processor rounds otherwise."""
-        if self._asked is None:
-            raise RuntimeError("take was called before ask")
+        """Instead of what was just asked, which may be nothing: what a journal says was asked, where another processor
+        rounds otherwise."""
         self._strategy.complete([self._space.encode(genome) for genome in genomes])
         self._asked = tuple(genomes)
 
@@ -159,8 +161,14 @@ class Search(Generic[G]):
         self._archive.update(self._space.encode(genome) for genome in self._asked)
         if isinstance(self._strategy, Surrogate):
             self._strategy.hear([(outcome.noise, outcome.relative) for outcome in outcomes])
-        self._strategy.learn([outcome.costs for outcome in outcomes], [outcome.violation for outcome in outcomes])
+        self._strategy.learn([self._costs(outcome) for outcome in outcomes], [o.violation for o in outcomes])
         self._asked = None
+
+    def _costs(self, outcome: Outcome[G]) -> tuple[float, ...] | None:
+        """NaN, in here alone, is what a search that learns was spared."""
+        if outcome.costs is not None or outcome.first is None or not isinstance(self._strategy, Surrogate):
+            return outcome.costs
+        return (outcome.first, *(math.nan,) * (self._objectives - 1))
 
     def _spread(self, count: int) -> list[Key]:
         """A Latin hypercube: each gene's choices equally often. McKay, Beckman & Conover, Technometrics 21(2), 1979."""

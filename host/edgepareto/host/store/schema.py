@@ -68,11 +68,11 @@ MIGRATIONS: Mapping[int, str] = {
         ALTER TABLE candidates ADD COLUMN distil_steps INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE candidates ADD COLUMN distil_labels REAL NOT NULL DEFAULT 0;
     """,
-    # What became of each candidate that a device's search asked for (study/routing.py).
+    # What became of each candidate that a device's search asked for (study/routing.py). taken: in its last run.
     7: """
         CREATE TABLE routes (
             device TEXT NOT NULL, generation INTEGER NOT NULL, candidate TEXT NOT NULL, route TEXT NOT NULL,
-            PRIMARY KEY (device, generation, candidate)
+            taken INTEGER NOT NULL, PRIMARY KEY (device, generation, candidate)
         )
     """,
 }

@@ -10,7 +10,7 @@ import errno
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from itertools import groupby
@@ -134,15 +134,18 @@ class StudyStore:
         """In the order in which they joined the study."""
         return tuple(DeviceRecord.from_json(row[0]) for row in self._read("SELECT record FROM devices ORDER BY rowid"))
 
-    def save_device(self, record: DeviceRecord) -> None:
-        """A device that runs (again) loses the notes of earlier runs: a replay says again what still holds."""
+    def save_devices(self, *records: DeviceRecord) -> None:
+        """All or none. A device that runs (again) loses the notes of earlier runs, and its routes count as soon as they
+        are taken again: a replay says again what still holds."""
         with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO devices VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
-                (record.name, record.to_json()),
-            )
-            if record.state is DeviceState.RUNNING:
-                connection.execute("DELETE FROM notes WHERE device = ?", (record.name,))
+            for record in records:
+                connection.execute(
+                    "INSERT INTO devices VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+                    (record.name, record.to_json()),
+                )
+                if record.state is DeviceState.RUNNING:
+                    connection.execute("DELETE FROM notes WHERE device = ?", (record.name,))
+                    connection.execute("UPDATE routes SET taken = 0 WHERE device = ?", (record.name,))
 
     def candidates(self) -> dict[CandidateId, Candidate]:
         rows = self._read(f"SELECT {CANDIDATE_COLUMNS} FROM candidates ORDER BY id")
@@ -198,16 +201,21 @@ class StudyStore:
             text = json.dumps([genome_record(genome) for genome in genomes])
             connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (device, generation, text))
 
-    def routes(self, device: DeviceName, generation: int | None = None) -> dict[CandidateId, Route]:
-        """Of a generation, or of all."""
-        which, values = ("", (device,)) if generation is None else (" AND generation = ?", (device, generation))
-        rows = self._read(f"SELECT candidate, route FROM routes WHERE device = ?{which} ORDER BY rowid", *values)
+    def routes(self, device: DeviceName, generation: int) -> dict[CandidateId, Route]:
+        """All that were ever decided, of a path that the search left as well."""
+        rows = self._read("SELECT candidate, route FROM routes WHERE device = ? AND generation = ?", device, generation)
         return {CandidateId(candidate): Route(route) for candidate, route in rows}
 
-    def save_route(self, device: DeviceName, generation: int, candidate: CandidateId, route: Route) -> None:
+    def taken_routes(self, device: DeviceName) -> list[tuple[CandidateId, Route]]:
+        """Of the search's path, as far as its last run has come."""
+        rows = self._read("SELECT candidate, route FROM routes WHERE device = ? AND taken ORDER BY rowid", device)
+        return [(CandidateId(candidate), Route(route)) for candidate, route in rows]
+
+    def save_routes(self, device: DeviceName, generation: int, routes: Mapping[CandidateId, Route]) -> None:
+        """They are taken."""
+        rows = [(device, generation, candidate, route.value) for candidate, route in routes.items()]
         with self._writing() as connection:
-            row = (device, generation, candidate, route.value)
-            connection.execute("INSERT OR REPLACE INTO routes VALUES (?, ?, ?, ?)", row)
+            connection.executemany("INSERT OR REPLACE INTO routes VALUES (?, ?, ?, ?, 1)", rows)
 
     def batch(self, request_key: str) -> BatchRecord | None:
         """A stored batch. One of a retired path counts again, and other paths are retired from its number on."""

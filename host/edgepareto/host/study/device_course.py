@@ -22,10 +22,14 @@ MAXIMUM_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a device needs to be made and scored before it can go on: the genomes by every recipe."""
+    """What a device needs to be made and scored before it can go on: the genomes by every recipe.
+
+    is_awaited: it is measured only once it is scored.
+    """
 
     genomes: Sequence[Genome]
     recipes: Sequence[Recipe]
+    is_awaited: bool = False
 
 
 class DeviceCourse:
@@ -45,7 +49,7 @@ class DeviceCourse:
     def ask(self) -> Wanted | None:
         """None where it is at its end: done, or lost."""
         if self.device.is_searching and (genomes := self.device.ask()):
-            return Wanted(genomes=genomes, recipes=[self._inputs.search_recipe])
+            return Wanted(genomes=genomes, recipes=[self._inputs.search_recipe], is_awaited=self.device.routes)
         self._round = 0 if self._round is None else self._round + 1
         if self.device.is_lost:
             return None
@@ -60,11 +64,6 @@ class DeviceCourse:
         """What to measure of it, and more; () ends the course. names: of what was asked, in order, now being made."""
         self._names = names
         return names if self._round is None else self._to_measure(names)
-
-    @property
-    def needs_scores(self) -> bool:
-        """What is planned is measured only once it is scored."""
-        return self._round is None and self.device.routes
 
     def measure(self, planned: Iterable[Candidate]) -> None:
         """Raises WrongUse, StoreError; a lost device is noted, not raised."""

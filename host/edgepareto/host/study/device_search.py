@@ -122,12 +122,11 @@ class DeviceSearch:
         if (budget is not None and self._generation >= budget) or left == 0:
             self.is_searching = False
             return ()
-        wanted = self._config.generation
-        asked = self._journalled(self._search.ask(wanted if left is None else min(wanted, left)))
+        asked = self._journalled(self._search.ask(self._config.generation))
         self.is_searching = bool(asked)
         self._asked = asked
         self.report(Activity.PREPARING)
-        if left is None or len(asked) <= left:
+        if left is None or len(asked) <= left or self.routes:  # what is spared costs no budget
             return asked
         if self._generation == 0:
             self.notice(
@@ -159,9 +158,10 @@ class DeviceSearch:
 
     def _measure_generation(self, asked: Iterable[Candidate]) -> None:
         anchors = {anchor.id for anchor in self.batches.anchors.values()}  # measured beside every batch
-        if self.routes:
-            asked = self._router.sent(asked, self._generation, self.estimates(), self._search.least)
         waiting: Iterable[Candidate] = (c for c in asked if c.model_sha256 is not None and c.id not in anchors)
+        if self.routes:
+            known, least, left = self.estimates(), self._search.least, self._left()
+            waiting = self._router.sent(waiting, self._generation, known, least, left)
         while True:
             measured: list[Candidate] = []
             for batch in cut(waiting):
@@ -172,6 +172,8 @@ class DeviceSearch:
             waiting = [c for c in measured if self._verdict(c) is Verdict.RETRY]
             if not waiting:
                 break
+        if self._router.is_cut:
+            self.is_searching = False
         while not self.batches.jobs or (self._generation == 0 and self._doubts_meter(Verdict.RETRY)):
             if not self._measure_batch((), Phase.SEARCH, self._generation):
                 self.is_searching = False
@@ -189,7 +191,7 @@ class DeviceSearch:
         estimates = self.estimates()
         self._search.tell(
             [
-                outcome_of_spared(candidate, self._objectives)
+                outcome_of_spared(candidate)
                 if candidate.id in self._router.spared
                 else outcome(candidate, estimates, self._config.constraints)
                 for candidate in asked
@@ -319,7 +321,7 @@ class DeviceSearch:
         return Search(
             self._config.algorithm,
             self.space,
-            objectives=self._objectives,
+            objectives=3 if self.has_energy else 2,
             limits=self._config.constraints.count,
             population=self._config.population,
             seed=search_seed(self._config.seed, self.name),
@@ -328,10 +330,6 @@ class DeviceSearch:
             most_lost=MOST_LOST if is_share else None,
             elsewhere=in_this_space(self.batches.record.elsewhere, self.space),
         )
-
-    @property
-    def _objectives(self) -> int:
-        return 3 if self.has_energy else 2
 
     def _doubts_meter(self, verdict: Verdict) -> bool:
         """The anchor runs and has no energy, which leaves it with this verdict."""
@@ -392,4 +390,4 @@ class DeviceSearch:
 
     def _save(self, record: DeviceRecord) -> None:
         self.batches.record = record
-        self.batches.store.save_device(record)
+        self.batches.store.save_devices(record)

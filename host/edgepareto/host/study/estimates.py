@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,20 +151,25 @@ def outcome(candidate: Candidate, estimates: Estimates, constraints: Constraints
         genome=candidate.genome,
         costs=estimate.costs,
         violation=tuple(min(v, 0.0) for v in violation) if constraints.allow(estimate) else violation,
-        noise=None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits),
+        noise=_noise(candidate),
         relative=candidate.divergence,
     )
 
 
-def outcome_of_spared(candidate: Candidate, objectives: int) -> Outcome[Genome]:
+def outcome_of_spared(candidate: Candidate) -> Outcome[Genome]:
     """What a search is told of a candidate that has a score and was not measured."""
     assert candidate.accuracy is not None, "what is spared was scored"
     return Outcome(
         genome=candidate.genome,
-        costs=(1 - candidate.accuracy, *(math.nan,) * (objectives - 1)),
-        noise=None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits),
+        costs=None,
+        first=1 - candidate.accuracy,
+        noise=_noise(candidate),
         relative=candidate.divergence,
     )
+
+
+def _noise(candidate: Candidate) -> float | None:
+    return None if candidate.validation_hits is None else sampling_noise(candidate.validation_hits)
 
 
 def shrinkage(

@@ -15,6 +15,7 @@ from edgepareto.host.domain import (
     EnergyObjective,
     Estimate,
     FrontPoint,
+    Genome,
     Job,
     Measurement,
     Sparing,
@@ -162,7 +163,9 @@ def _device_front(
         has_energy=record.has_energy,
         energy_objective=objective,
         threads=record.threads,
-        sparing=_sparing(store.routes(record.name), on_front),
+        sparing=_sparing(
+            store.taken_routes(record.name), searched, {candidates[name].genome for name in on_front}, candidates
+        ),
         shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
         notes=(
             *store.notes(record.name),
@@ -173,12 +176,19 @@ def _device_front(
     )
 
 
-def _sparing(routes: Mapping[CandidateId, Route], on_front: Collection[CandidateId]) -> Sparing | None:
-    spared = sum(route is Route.SPARED for route in routes.values())
-    audited = [name for name, route in routes.items() if route is Route.AUDITED]
+def _sparing(
+    routes: Sequence[tuple[CandidateId, Route]],
+    measured: Collection[CandidateId],
+    on_front: Collection[Genome],
+    candidates: Mapping[CandidateId, Candidate],
+) -> Sparing | None:
+    """on_front: whichever of its versions is on the front stands for a genome."""
+    spared = sum(route is Route.SPARED for _, route in routes)
+    audited = [name for name, route in routes if route is Route.AUDITED and name in measured]
     if not spared and not audited:
         return None
-    return Sparing(candidates=spared, audited=len(audited), on_front=sum(name in on_front for name in audited))
+    wrong = sum(candidates[name].genome in on_front for name in audited)
+    return Sparing(candidates=spared, audited=len(audited), on_front=wrong)
 
 
 def _remarks(

@@ -1,4 +1,4 @@
-"""The host makes and scores candidates while the boards measure, and no board waits for another.
+"""The host makes and scores candidates while the boards measure, and no board waits for another's measurements.
 
 Neither a batch nor an order depends on who is ready first, so `serially` gives the same rows; it is what the pipeline
 is compared with.
@@ -88,19 +88,19 @@ def _follow(
 def _begun(workshop: Workshop, courses: Sequence[DeviceCourse]) -> Iterator[_Leg]:
     """The next legs of those that are not at their end."""
     asked = [(course, wanted) for course in courses if (wanted := course.ask()) is not None]
-    for genome, recipe in _first_batches_first([wanted for _, wanted in asked]):
-        workshop.begin([genome], recipe)
+    for genome, recipe, is_awaited in _first_batches_first([wanted for _, wanted in asked]):
+        workshop.begin([genome], recipe, is_awaited=is_awaited)
     for course, wanted in asked:
         names = [name for recipe in wanted.recipes for name in workshop.begin(wanted.genomes, recipe)]
         planned = course.plan(names)
         if planned:
-            ready = workshop.scored(planned) if course.needs_scores else workshop.made(planned)
+            ready = workshop.scored(planned) if wanted.is_awaited else workshop.made(planned)
             yield _Leg(course=course, names=names, work=partial(course.measure, ready))
 
 
-def _first_batches_first(asked: Sequence[Wanted]) -> Iterator[tuple[Genome, Recipe]]:
+def _first_batches_first(asked: Sequence[Wanted]) -> Iterator[tuple[Genome, Recipe, bool]]:
     """Every device's first batch, then every one's second: no board waits for another's."""
-    each = [[(genome, recipe) for recipe in wanted.recipes for genome in wanted.genomes] for wanted in asked]
+    each = [[(g, recipe, wanted.is_awaited) for recipe in wanted.recipes for g in wanted.genomes] for wanted in asked]
     for start in range(0, max(map(len, each), default=0), MAXIMUM_BATCH):
         for one in each:
             yield from one[start : start + MAXIMUM_BATCH]

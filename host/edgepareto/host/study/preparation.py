@@ -1,6 +1,7 @@
 """Processes that make and score candidates, of one BLAS thread each: OpenBLAS gives other bits with two.
 
-What is to be made is taken first, in the order it was given: a board waits for it, and for no single score.
+What is to be made is taken first, in the order it was given: a board waits for it. A score that a board waits for is
+taken as soon as a process is free.
 """
 
 from __future__ import annotations
@@ -78,9 +79,12 @@ class Preparation:
         future.add_done_callback(self._forget_cancelled)
         return future
 
-    def score(self, made: Future[None], do: Callable[[Preparer], Result]) -> Future[Result]:
-        """As `make`, once `made` is there and nothing waits to be made. Raises what `made` raises."""
-        return self._scorers.submit(self._scoring, made, do)
+    def score(
+        self, made: Future[None], do: Callable[[Preparer], Result], *, is_awaited: bool = False
+    ) -> Future[Result]:
+        """As `make`, once `made` is there and nothing waits to be made, or a board awaits it. Raises what `made`
+        raises."""
+        return self._scorers.submit(self._scoring, made, do, is_awaited)
 
     def _making(self, do: Callable[[Preparer], Result]) -> Result:
         with self._change:
@@ -92,10 +96,10 @@ class Preparation:
         finally:
             self._give_back(preparer)
 
-    def _scoring(self, made: Future[None], do: Callable[[Preparer], Result]) -> Result:
+    def _scoring(self, made: Future[None], do: Callable[[Preparer], Result], is_awaited: bool) -> Result:
         made.result()
         with self._change:
-            self._change.wait_for(lambda: len(self._idle) > self._makes_waiting)
+            self._change.wait_for(lambda: len(self._idle) > (0 if is_awaited else self._makes_waiting))
             preparer = self._idle.pop()
         try:
             return do(preparer)

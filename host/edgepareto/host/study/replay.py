@@ -12,7 +12,7 @@ from edgepareto.host.store import Phase, StudyIdentity, StudyStore
 
 __all__ = ["check_same_study", "installed_libraries", "journal_generation", "order_seed", "request_key"]
 
-LIBRARIES = ("pymoo", "numpy")  # a search is replayed by running them again
+LIBRARIES = ("pymoo", "numpy", "scipy", "scikit-learn")  # a search is replayed by running them again
 
 
 def installed_libraries() -> tuple[tuple[str, str], ...]:

@@ -131,8 +131,7 @@ def _search(
         listener(StudyNotice(text=doubt, is_warning=True))
     workshop = Workshop(inputs, store, preparation)
     anchors = {record.name: _anchors(workshop, spaces[record.name], inputs) for record in records}
-    for record in records:
-        store.save_device(record)
+    store.save_devices(*records)  # at once: what a new one starts from depends on who is complete
     store.save_identity(identity.with_budgets_of(config.search))
     devices = []
     for record in records:

@@ -71,8 +71,11 @@ class Workshop:
         for candidate in self.candidates.values():
             self._enter(candidate.id, candidate.genome, _Build.of(candidate.genome, candidate.recipe))
 
-    def begin(self, genomes: Iterable[Genome], recipe: Recipe) -> list[CandidateId]:
-        """In order. What is known and whose files are there is not made again, what has a score not scored again."""
+    def begin(self, genomes: Iterable[Genome], recipe: Recipe, *, is_awaited: bool = False) -> list[CandidateId]:
+        """In order. What is known and whose files are there is not made again, what has a score not scored again.
+
+        is_awaited: a board waits for the scores.
+        """
         base, data = self._inputs.model_sha256, self._inputs.calibration.sha256
         names = []
         for genome in genomes:
@@ -83,7 +86,7 @@ class Workshop:
                 self._enter(name, genome, build)
                 self._take_over(name, genome, build)
             if self._is_settled(build):
-                self._begin(name, genome, build)
+                self._begin(name, genome, build, is_awaited)
         return names
 
     def made(self, names: Iterable[CandidateId]) -> Iterator[Candidate]:
@@ -162,7 +165,7 @@ class Workshop:
         found = [self.candidates[name] for name in self._named.get(build, ()) if name in self.candidates]
         return max(found, key=lambda c: (c.accuracy is not None, c.test_accuracy is not None), default=None)
 
-    def _begin(self, name: CandidateId, genome: Genome, build: _Build) -> None:
+    def _begin(self, name: CandidateId, genome: Genome, build: _Build, is_awaited: bool) -> None:
         known = self.candidates.get(name)
         must_be_made = known is None or not self._has_files(known)
         if must_be_made:
@@ -173,7 +176,9 @@ class Workshop:
         self._making[build] = making
         # What is made again may come out as another file, where libraries or the processor changed.
         if must_be_made or known is None or (known.accuracy is None and known.failure is None):
-            self._scoring[build] = self._preparation.score(making, lambda preparer: self._score(preparer, name, build))
+            self._scoring[build] = self._preparation.score(
+                making, lambda preparer: self._score(preparer, name, build), is_awaited=is_awaited
+            )
 
     def _make(self, preparer: Preparer, name: CandidateId, genome: Genome, build: _Build) -> None:
         """A model file that was lost is made again: its bits follow from its row, which then stays as it is."""

@@ -9,7 +9,9 @@ IEEE TEC 10(1), 2006), SMS-EGO (Ponweiser et al., PPSN X, 2008).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 from edgepareto.host.domain import Axis
@@ -41,6 +43,9 @@ SURE = 2.5  # deviations, beyond which a measurement will hardly be
 EVOLVED_SHARE = 0.1  # of a batch, from NSGA-II: what the models are wrong about together they do not find by themselves
 
 
+_LIMITED = Lock()
+
+
 class Surrogate:
     """See Strategy. Everything it does follows from the seed and what it was told."""
 
@@ -69,7 +74,7 @@ class Surrogate:
         self._limits = limits
         self._most_lost = math.inf if most_lost is None else most_lost
         self._random = np.random.default_rng([seed, 2])
-        with threadpool_limits(1):
+        with _one_thread():
             known_features = with_models_of(elsewhere, axes, features, len(shares))
         self._learners = [Learner(axes, known_features) for _ in range(len(shares) + limits + 1)]
         self._shared = {row.key: row.costs[0] for row in elsewhere if row.is_exact}
@@ -102,7 +107,7 @@ class Surrogate:
         if self._start_with:
             start, self._start_with = self._start_with, []
             return start
-        with threadpool_limits(1):  # two threads give other bits than one, and a replay other genomes
+        with _one_thread():
             keys = self._batch(count - int(EVOLVED_SHARE * count + self._random.random()))
         return [*keys, *self._evolved(count - len(keys), keys)]
 
@@ -165,7 +170,7 @@ class Surrogate:
         self._waiting = list(keys)
         self._beliefs = {}
         if self._forecast is not None and keys:
-            with threadpool_limits(1):
+            with _one_thread():
                 means, deviations = self._forecast.beliefs(np.array(keys))
             self._beliefs = dict(zip(keys, zip(means, deviations, strict=True), strict=True))
 
@@ -175,9 +180,8 @@ class Surrogate:
         if key not in self._beliefs or not self._surprises:
             return None
         mean, deviation = self._beliefs[key]
-        recent = np.array(self._surprises[-JUDGED_POINTS:])
-        wider = np.maximum(np.sqrt(np.nanmean(recent, axis=0)), 1.0)
-        return tuple(on_scale_of_costs((mean - SURE * wider * deviation)[None], self._shares)[0].tolist())
+        least = mean - SURE * self._wider() * deviation
+        return tuple(on_scale_of_costs(least[None], self._shares)[0].tolist())
 
     def _wider(self) -> Array:
         """Per objective, 1 to 3: how many of their deviations the models really were off of late. What looks good is
@@ -307,6 +311,13 @@ class Surrogate:
         evolution.learn([None if _is_spared(row) else row for row in self._costs], self._violations)
         children = dict.fromkeys(evolution.propose())
         return [key for key in children if key not in self._archive and key not in others][:count]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Two threads give other bits than one, and a replay other genomes. The limit is the process's: one at a time."""
+    with _LIMITED, threadpool_limits(1):
+        yield
 
 
 def _is_spared(costs: Sequence[float] | None) -> bool:
