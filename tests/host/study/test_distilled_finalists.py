@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from edgepareto.host.domain import StudyFronts
-from edgepareto.host.errors import DataError, WrongUse
+from edgepareto.host.errors import ConfigError, DataError, WrongUse
 from edgepareto.host.export import export_candidate
 from edgepareto.host.study import candidate_model, run_study
 from edgepareto.host.study.inputs import load_inputs
@@ -64,6 +64,13 @@ def test_distilling_with_labels_needs_calibration_samples_that_have_them(bench: 
     assert labelled is not None
     assert labelled.distil_labels == 0.5
     assert load_inputs(replace(config, search=replace(config.search, distil=False))).distilled_recipe is None
+
+
+@pytest.mark.parametrize("metric", ["agreement", "own:score"])
+def test_labels_cannot_be_taught_where_the_metric_does_not_say_that_they_are_classes(bench: Bench, metric: str):
+    (bench.config.folder / "own.py").write_text("def score(predict, dataset):\n    return 0.5\n")
+    with pytest.raises(ConfigError, match=f"metric {metric}: labels can be taught .* drop --distil-labels"):
+        load_inputs(bench.but(metric=metric, distil=True, distil_labels=0.5))
 
 
 def test_without_torch_a_search_that_distils_is_refused_before_anything_begins(bench: Bench, monkeypatch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edgepareto.host.domain import BranchGene, ChannelGene, Genome, PruningSpace, StudyNotice, allowed_widths
 from edgepareto.host.domain.device import DeviceName
-from edgepareto.host.errors import WrongUse
+from edgepareto.host.errors import StudyError, WrongUse
 from edgepareto.host.store import FoundElsewhere, StudyStore
 from edgepareto.host.study import read_fronts, run_study
 from edgepareto.host.study.elsewhere import in_this_space
@@ -51,6 +51,15 @@ def test_a_new_device_asks_for_the_front_of_another_first_and_replays_it_to_the_
     searched(bench, "pi1", measurements=22)  # pi1 knows more now, and pi2's beginning stays what it was
     searched(bench, "pi2", measurements=18)
     assert read_fronts(bench.config.study).devices[1].front == before.front
+
+
+def test_a_device_cannot_start_from_itself_and_one_that_has_begun_goes_on_with_resume_alone(bench: Bench) -> None:
+    searched(bench, "pi1", resume=False)
+    with pytest.raises(StudyError, match="this study exists; go on with --resume"):
+        searched(bench, "pi1", resume=False, like="pi1", measurements=22)
+    with pytest.raises(WrongUse, match="--like pi2: is the device itself; name another"):
+        searched(bench, "pi2", resume=False, like="pi2")
+    searched(bench, "pi1", resume=True, like="pi1", measurements=22)
 
 
 def test_a_device_that_the_study_does_not_know_is_one_line(bench: Bench) -> None:

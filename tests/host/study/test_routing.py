@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from edgepareto.host.config import StudyConfig
 from edgepareto.host.domain import (
+    Batch,
     Candidate,
     CandidateId,
     Constraints,
@@ -17,10 +20,13 @@ from edgepareto.host.domain import (
     Genome,
     Recipe,
     Repeatability,
+    Sparing,
 )
+from edgepareto.host.errors import StudyError
 from edgepareto.host.store import Route, StudyStore
 from edgepareto.host.study import read_fronts, run_study
 from edgepareto.host.study.estimates import Estimates
+from edgepareto.host.study.fronts import sparing
 from edgepareto.host.study.routing import Router
 from fakes.fake_fleet import FakeDevice, connecting
 
@@ -53,6 +59,7 @@ def at_least(latency_s: float) -> tuple[float, ...]:
         (0.09, at_least(2.1e-3), Constraints(), True),  # it is better
         (0.11, None, Constraints(), True),  # nobody knows
         (0.09, at_least(1e-3), Constraints(min_accuracy=0.92), False),
+        (0.09, None, Constraints(min_accuracy=0.92), False),  # no model has a say
         (0.09, at_least(3.1e-3), Constraints(max_latency_s=3e-3), False),
         (0.09, at_least(2.9e-3), Constraints(max_latency_s=3e-3), True),
     ],
@@ -80,6 +87,13 @@ def test_one_in_twenty_of_what_is_hopeless_is_measured_to_see_and_a_replay_draws
     assert [name for name, route in routes if route is Route.AUDITED] == [c.id for c in first]
 
 
+def test_what_is_below_the_minimum_is_never_audited(tmp_path: Path) -> None:
+    below, good = [scored(number, 0.5) for number in range(1, 200)], scored(200, 0.01)
+    with StudyStore.open_for_search(tmp_path) as store:
+        router = Router(store, PI, 7, Constraints(min_accuracy=0.9))
+        assert list(router.sent([*below, good], 1, FRONT, lambda genome: at_least(1e-3))) == [good]
+
+
 def test_a_generation_without_hope_still_measures_one(tmp_path: Path) -> None:
     hopeless = [scored(number, 0.5) for number in (1, 2, 3)]
     with StudyStore.open_for_search(tmp_path) as store:
@@ -88,29 +102,75 @@ def test_a_generation_without_hope_still_measures_one(tmp_path: Path) -> None:
         assert router.spared == {hopeless[0].id, hopeless[1].id}
 
 
-def test_what_a_study_spares_costs_no_budget_is_told_and_stays_when_it_is_replayed(bench: Bench) -> None:
-    config = bench.but("pi1", measurements=22, population=6, constraints=Constraints(max_latency_s=2e-4))
+def searched(bench: Bench, name: str, stop_after: int | None = None, **search: object) -> StudyConfig:
+    limits = Constraints(max_latency_s=2e-4)
+    config = bench.but("pi1", **{"measurements": 22, "constraints": limits, **search})
+    config = replace(config, study=config.study.with_name(name))
+    device = FakeDevice(name="pi1")
 
-    def run() -> FakeDevice:
-        device = FakeDevice(name="pi1")
-        run_study(config, resume=True, listener=bench.events.append, connect=connecting(device))
-        return device
+    def stop(batch: Batch) -> None:
+        if stop_after is not None and len(device.asked) > stop_after:
+            raise KeyboardInterrupt
 
-    run()
-    front = read_fronts(config.study).devices[0]
+    device.on_batch = stop
+    run_study(config, resume=True, listener=bench.events.append, connect=connecting(device))
+    return config
+
+
+def rows(config: StudyConfig) -> list[tuple[object, ...]]:
+    with sqlite3.connect(config.study / "study.sqlite") as file:
+        routes = file.execute("SELECT * FROM routes ORDER BY generation, candidate").fetchall()
+        measured = "SELECT round, candidate FROM traces JOIN batches USING (request_key) ORDER BY number, position"
+        return [*routes, *file.execute(measured)]
+
+
+def test_what_a_study_spares_costs_no_budget_and_stays_when_it_is_killed_at_any_batch(bench: Bench) -> None:
+    whole = searched(bench, "whole")
+    front = read_fronts(whole.study).devices[0]
+    assert front.measured == 22
     assert front.sparing is not None
     assert front.sparing.candidates > 0
-    with sqlite3.connect(config.study / "study.sqlite") as file:
-        spared = {row[0] for row in file.execute("SELECT candidate FROM routes WHERE route = 'spared'")}
-        searched = {
-            row[0]
-            for row in file.execute("SELECT candidate FROM traces JOIN batches USING (request_key) WHERE round > 0")
-        }
-        file.execute("DELETE FROM batches WHERE number > 3")  # as if it had been stopped there
-        file.execute("DELETE FROM traces WHERE request_key NOT IN (SELECT request_key FROM batches)")
-        file.execute("UPDATE devices SET record = replace(record, 'complete', 'running')")
+    spared = {row[2] for row in rows(whole) if "spared" in row}
     assert len(spared) == front.sparing.candidates
-    assert not spared & searched
-    assert front.measured == 22
-    assert run().asked
-    assert read_fronts(config.study).devices[0] == front
+    assert not spared & {point.candidate.id for point in (*front.front, *front.others)}
+    pieces = None
+    for _ in range(30):
+        try:
+            pieces = searched(bench, "pieces", stop_after=1)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert pieces is not None
+    assert rows(pieces) == rows(whole)
+    assert read_fronts(pieces.study).devices[0] == front
+
+
+def test_an_audit_counts_once_it_is_measured_and_was_wrong_where_its_genome_is_on_the_front_in_any_version() -> None:
+    right, wrong, unmeasured, spared, below = (scored(number, 0.5) for number in (1, 2, 3, 4, 5))
+    everyone = {candidate.id: candidate for candidate in (right, wrong, unmeasured, spared, below)}
+    routes = [(c.id, Route.AUDITED) for c in (right, wrong, unmeasured)] + [
+        (spared.id, Route.SPARED),
+        (below.id, Route.BELOW),
+    ]
+    found = sparing(routes, {right.id, wrong.id}, {wrong.genome}, everyone)
+    assert found == Sparing(below=1, candidates=1, audited=2, on_front=1)
+    assert sparing([(right.id, Route.SENT)], {right.id}, set(), everyone) is None
+
+
+def test_a_study_of_before_goes_on_without_sparing_anything(bench: Bench) -> None:
+    config = searched(bench, "before", measurements=14)
+    with sqlite3.connect(config.study / "study.sqlite") as file:
+        file.execute("UPDATE devices SET record = replace(record, '\"spares\": true', '\"spares_once\": true')")
+        file.execute("DELETE FROM routes")
+    searched(bench, "before", measurements=22)
+    front = read_fronts(config.study).devices[0]
+    assert (front.measured, front.sparing) == (22, None)
+
+
+def test_a_study_whose_models_were_repaired_otherwise_is_not_gone_on_with(bench: Bench) -> None:
+    config = searched(bench, "repaired", measurements=8)
+    with sqlite3.connect(config.study / "study.sqlite") as file:
+        file.execute("UPDATE meta SET value = replace(value, '\"recovery\": 2}', '\"recovery\": 1}')")
+    with pytest.raises(StudyError, match=r"recovery 1, here 2.*search again under another --study"):
+        searched(bench, "repaired", measurements=22)
+    assert read_fronts(config.study).devices[0].measured == 8

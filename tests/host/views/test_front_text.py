@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
-from edgepareto.host.domain import StudyFronts
+from edgepareto.host.domain import Sparing, StudyFronts
 from edgepareto.host.views import front_csv, front_json
 from fakes.fronts import run_in_many_ways, study_fronts
 
@@ -55,6 +56,27 @@ def test_the_json_has_exactly_the_promised_names_and_what_is_unknown_is_absent(t
             assert None not in point.values()
         assert sum(point["knee"] for point in device["front"]) == 1
         assert device["front"][0]["file"] == file_of(device["front"][0]["candidate"])
+
+
+def test_a_distilled_member_has_its_steps_in_json_and_csv():
+    study = study_fronts()
+    first = study.devices[0]
+    point = first.front[0]
+    taught = replace(point.candidate, recipe=replace(point.candidate.recipe, distil_steps=200))
+    front = (replace(point, candidate=taught), *first.front[1:])
+    study = replace(study, devices=(replace(first, front=front),))
+    assert json.loads(front_json(study, file_of))["devices"][0]["front"][0]["distil_steps"] == 200
+    rows = list(csv.DictReader(io.StringIO(front_csv(study, file_of))))
+    assert [row["distil_steps"] for row in rows].count("200") == 1
+
+
+def test_the_json_says_how_many_were_spared_and_how_many_audits_proved_that_wrong():
+    study = study_fronts()
+    first = replace(study.devices[0], sparing=Sparing(below=3, candidates=14, audited=2, on_front=1))
+    report = json.loads(front_json(replace(study, devices=(first, *study.devices[1:])), file_of))
+    told = {"spared": 14, "below_minimum": 3, "audited": 2, "audited_on_front": 1}
+    assert {name: report["devices"][0][name] for name in told} == told
+    assert not set(told) & set(report["devices"][1])
 
 
 def test_the_json_of_an_incomplete_device_says_why():

@@ -126,7 +126,7 @@ def test_a_board_that_is_away_is_told_at_once_and_for_how_long_it_is_looked_for(
 
 
 def test_a_search_that_learns_says_how_much_it_foresees_and_when_nothing():
-    known = replace(event("pi1", 3, 20), foreseen=(0.62, 0.974))
+    known = replace(event("pi1", 3, 20), foreseen=(0.62, 0.974), spared=4)
     lines = shown(terminal=False, events=[known, replace(known, generation=4, foreseen=(-0.9, 0.1))]).splitlines()
-    assert "foresees error 62 %, latency 97 %" in lines[0]
+    assert "4 spared, foresees error 62 %, latency 97 %" in lines[0]
     assert "the models foresee nothing, NSGA-II asks" in lines[1]

@@ -262,7 +262,8 @@ def _batch(shape: Sequence[int | str | None], array: Array) -> int:
 def _labels(source: str, arrays: Mapping[str, Array], samples: int, classes: int | None) -> NDArray[np.int64]:
     if "y" not in arrays:
         raise DataError(
-            f"{source}: no key y; scoring needs labels, it has {', '.join(arrays)}; --metric agreement needs none"
+            f"{source}: no key y, the labels, it has {', '.join(arrays)}; --metric agreement scores without any, and "
+            "distillation needs none without --distil-labels (--labels of host distil)"
         )
     if arrays["y"].dtype.kind not in "iu":
         raise DataError(f"{source}: y holds {arrays['y'].dtype}; labels are integers, the index of the class")

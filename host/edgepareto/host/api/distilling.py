@@ -40,7 +40,8 @@ def distil(
 
     for name, value, least in (("--steps", steps, 1), ("--learning-rate", learning_rate, 0), ("--labels", labels, 0)):
         if value < least or (name == "--learning-rate" and value == 0):
-            raise ConfigError(f"{name} {value:g}: must be {'more than 0' if least == 0 else '1 or more'}")
+            words = "1 or more" if least else "0 or more" if name == "--labels" else "more than 0"
+            raise ConfigError(f"{name} {value:g}: must be {words}")
     chosen = read_settings(None if settings is None else Path(settings), Flags())
     target = Path(output)
     card = target.with_name(f"{target.name}.json")

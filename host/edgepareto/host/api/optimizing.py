@@ -59,6 +59,8 @@ class Optimizer:
         Raises ConfigError.
         """
         known = [scale.value for scale in Scale]
+        if isinstance(objectives, str):
+            raise ConfigError(f'objectives "{objectives}": give the scale of each, as in ("share", "log")')
         wrong = [str(given) for given in objectives if given not in known]
         if wrong or not objectives:
             raise ConfigError(f"objectives {', '.join(wrong) or 'none'}: give each its scale, of {', '.join(known)}")
@@ -66,6 +68,8 @@ class Optimizer:
             raise ConfigError(f"algorithm {algorithm} is not known; choose {', '.join(ALGORITHM_NAMES)}")
         if population < 4:
             raise ConfigError(f"population {population}: at least 4")
+        if seed < 0:
+            raise ConfigError(f"seed {seed}: 0 or more")
         self._space = space
         self._scales = [Scale(given) for given in objectives]
         self._known_features: dict[tuple[int, ...], list[float]] = {}
@@ -119,6 +123,8 @@ class Optimizer:
         objectives: per genome one number per objective, minimised; None: it could not be measured. feasible: whether
         it keeps to all limits; None: all do. Raises ConfigError, and then takes in nothing.
         """
+        if not len(genomes) and not self._generation:  # a space that is exhausted
+            return
         allowed = [True] * len(genomes) if feasible is None else list(feasible)
         if not len(genomes) == len(objectives) == len(allowed):
             raise ConfigError(
@@ -158,7 +164,11 @@ class Optimizer:
         for key in map(tuple, indices.tolist()):
             if key not in self._known_features:
                 genome = self._space.decode(key)
-                found = [float(value) for value in self._features(genome)]
+                given = self._features(genome)
+                try:
+                    found = [float(value) for value in given]
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(f"features of {genome} are {given!r}; a row of numbers is wanted") from error
                 if not all(map(math.isfinite, found)):
                     raise ConfigError(f"features of {genome} are {found}; each must be a finite number")
                 self._known_features[key] = found

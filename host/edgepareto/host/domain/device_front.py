@@ -53,11 +53,14 @@ class Shrinkage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparing:
-    """Candidates that were thought to have no chance on a front, by their score and the least they may cost.
+    """Candidates that have a score and were thought to have no chance on a front.
 
-    candidates: not measured. audited: drawn from them and measured all the same; on_front: how many of these are on it.
+    below: not measured, the score alone is below the user's minimum. candidates: not measured, the least they may cost
+    is beyond a limit or no better than something measured. audited: more of those, drawn and measured all the same;
+    on_front: how many of these are on it.
     """
 
+    below: int
     candidates: int
     audited: int
     on_front: int

@@ -40,6 +40,10 @@ class IntegerGene:
     is_size: bool = False
 
     def __post_init__(self) -> None:
+        if not all(isinstance(value, int) for value in self.values):
+            raise ValueError(
+                f"gene {self.name}: values must be integers, got {self.values}; CategoricalGene takes words"
+            )
         if not self.values or list(self.values) != sorted(set(self.values)):
             raise ValueError(f"gene {self.name}: values must be ascending and at least one, got {self.values}")
         if self.is_size and (self.values[0] < 0 or self.values[-1] <= 0):
@@ -71,6 +75,9 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if not self.genes:
             raise ValueError("a search space needs at least one gene")
+        names = [gene.name for gene in self.genes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"genes must have different names, got {', '.join(names)}")
         for genome in self.start:
             self.encode(genome)
 

@@ -57,9 +57,11 @@ class Phase(str, Enum):
 
 
 class Route(str, Enum):
-    """What became of a candidate that a search asked for: AUDITED was thought hopeless and measured all the same."""
+    """What became of a candidate that a search asked for. SPARED: thought hopeless, not measured; AUDITED: thought so
+    and measured all the same. BELOW: not measured, its score alone is below the user's minimum."""
 
     SENT = "sent"
+    BELOW = "below"
     SPARED = "spared"
     AUDITED = "audited"
 
@@ -74,7 +76,8 @@ class DeviceState(str, Enum):
 class StudyIdentity:
     """What makes a study that study. model: the file's path as given; test_sha256 None: no test split.
 
-    libraries: versions that a replay depends on, (name, version).
+    libraries: versions that a replay depends on, (name, version). recovery: of what repairs pruned models
+    (`pruning.RECOVERY_VERSION`); studies that do not say are of the first.
     """
 
     id: str
@@ -86,6 +89,7 @@ class StudyIdentity:
     data: DataConfig
     search: SearchConfig
     libraries: tuple[tuple[str, str], ...]
+    recovery: int = 1
 
     def differences(self, other: StudyIdentity) -> list[str]:
         """What may not differ between two runs of one study and does, each in words: "name: here, there"."""

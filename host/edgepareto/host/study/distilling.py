@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from edgepareto.host.accuracy import Score, load_dataset, metric_by_name, score
 from edgepareto.host.distil import DistilSettings, require_torch
-from edgepareto.host.domain import Candidate
+from edgepareto.host.domain import AS_SET, Candidate
 from edgepareto.host.domain.distilled import Distillation, DistilledCandidate
 from edgepareto.host.errors import DataError, StudyError, WrongUse
 from edgepareto.host.export import class_count, input_tensors, read_model
@@ -41,6 +41,12 @@ def distil_candidate(
     candidate = _named(candidates.values(), name, study)
     if candidate.genome.is_pruned_like(dense.genome):
         raise WrongUse(f"{candidate.id}: is the unpruned model, which all others are distilled towards; name another")
+    way = candidate.genome.deployment
+    if way.precision != AS_SET.precision:
+        raise WrongUse(
+            f"{candidate.id}: is {way.precision}, and what is distilled is a 32-bit model; name a candidate with "
+            "the same channels in 32 bits, or search with --distil, which quantises what it distilled"
+        )
     models = study / MODELS_FOLDER
     files = [model_file(models, str(one.model_sha256)) for one in (dense, candidate)]
     for file in files:

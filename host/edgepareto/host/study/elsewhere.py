@@ -34,6 +34,8 @@ def found_elsewhere(
 
     None where there is none. Raises WrongUse where the named one has measured nothing.
     """
+    if like == device:
+        raise WrongUse(f"--like {like}: is the device itself; name another of this study, or drop --like")
     records = {record.name: record for record in store.devices() if record.name != device}
     if like is None:
         records = {name: record for name, record in records.items() if record.state is DeviceState.COMPLETE}

@@ -39,7 +39,7 @@ from edgepareto.host.study.estimates import (
 from edgepareto.host.study.model_files import model_file
 from numpy.typing import NDArray
 
-__all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "stored_search"]
+__all__ = ["MODELS_FOLDER", "candidate_model", "irreplaceable", "read_fronts", "sparing", "stored_search"]
 
 MODELS_FOLDER = "models"
 STOPPED = "the search is not at its end; if it was stopped, go on with --resume"
@@ -163,7 +163,7 @@ def _device_front(
         has_energy=record.has_energy,
         energy_objective=objective,
         threads=record.threads,
-        sparing=_sparing(
+        sparing=sparing(
             store.taken_routes(record.name), searched, {candidates[name].genome for name in on_front}, candidates
         ),
         shrinkage=shrinkage(jobs[Phase.SEARCH], later, candidates, energy=energy, constraints=constraints),
@@ -176,7 +176,7 @@ def _device_front(
     )
 
 
-def _sparing(
+def sparing(
     routes: Sequence[tuple[CandidateId, Route]],
     measured: Collection[CandidateId],
     on_front: Collection[Genome],
@@ -185,10 +185,11 @@ def _sparing(
     """on_front: whichever of its versions is on the front stands for a genome."""
     spared = sum(route is Route.SPARED for _, route in routes)
     audited = [name for name, route in routes if route is Route.AUDITED and name in measured]
-    if not spared and not audited:
+    below = sum(route is Route.BELOW for _, route in routes)
+    if not spared and not audited and not below:
         return None
     wrong = sum(candidates[name].genome in on_front for name in audited)
-    return Sparing(candidates=spared, audited=len(audited), on_front=wrong)
+    return Sparing(below=below, candidates=spared, audited=len(audited), on_front=wrong)
 
 
 def _remarks(

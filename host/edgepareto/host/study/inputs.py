@@ -17,6 +17,7 @@ from edgepareto.host.pruning import Analysis, analyse
 from edgepareto.host.study.evaluate_candidate import EvaluationTask
 from edgepareto.host.study.fronts import MODELS_FOLDER
 from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
+from edgepareto.host.study.teaching import require_classes
 
 __all__ = ["StudyInputs", "load_inputs", "search_space"]
 
@@ -76,6 +77,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
         config.data.calibration, config.data, analysis.inputs, folder=config.folder, labelled=False
     )
     if config.search.distil and config.search.distil_labels:
+        require_classes(config.search.metric)
         load_dataset(
             config.data.calibration,
             config.data,

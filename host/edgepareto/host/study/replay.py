@@ -44,6 +44,12 @@ def check_same_study(stored: StudyIdentity, wanted: StudyIdentity, folder: str) 
             f"{folder}: is a study of {stored.model} (sha256 {stored.model_sha256[:12]}), not of {wanted.model} "
             f"(sha256 {wanted.model_sha256[:12]}); choose another --study"
         )
+    if stored.recovery != wanted.recovery:
+        raise StudyError(
+            f"{folder}: was begun by an edgepareto that repairs pruned models otherwise "
+            f"(recovery {stored.recovery}, here {wanted.recovery}), scores do not compare; host front shows it, "
+            "search again under another --study"
+        )
     if differences := stored.differences(wanted):
         raise StudyError(
             f"{folder}: was begun with other settings ({'; '.join(differences)}: stored, given); "

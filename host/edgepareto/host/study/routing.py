@@ -46,19 +46,20 @@ class Router:
             if candidate.failure is not None:
                 continue
             route = decided.get(candidate.id) or self._route(candidate, known, least(candidate.genome))
-            if route is not Route.SPARED and sent == at_most:
+            is_sent = route in (Route.SENT, Route.AUDITED)
+            if is_sent and sent == at_most:
                 self.is_cut = True
                 break
             if candidate.id in decided:
                 again[candidate.id] = route
             else:
                 self._store.save_routes(self._device, generation, {candidate.id: route})
-            if route is Route.SPARED:
-                self.spared.add(candidate.id)
-                last = candidate
-            else:
+            if is_sent:
                 sent += 1
                 yield candidate
+            else:
+                self.spared.add(candidate.id)
+                last = candidate
         self._store.save_routes(self._device, generation, again)
         if sent == 0 and last is not None:
             self._store.save_routes(self._device, generation, {last.id: Route.SENT})
@@ -66,13 +67,17 @@ class Router:
             yield last
 
     def _route(self, candidate: Candidate, known: Estimates, least: tuple[float, ...] | None) -> Route:
+        assert candidate.accuracy is not None, "it was scored"
+        minimum = self._constraints.min_accuracy
+        if minimum is not None and candidate.accuracy < minimum:
+            return Route.BELOW  # nothing is left to be wrong about
         if least is None or not self._is_hopeless(candidate, known, least):
             return Route.SENT
         drawn = random.Random(f"{self._seed}/{self._device}/{candidate.id}").random()
         return Route.AUDITED if drawn < AUDITED_SHARE else Route.SPARED
 
     def _is_hopeless(self, candidate: Candidate, known: Estimates, least: tuple[float, ...]) -> bool:
-        assert candidate.accuracy is not None, "it was scored"
+        assert candidate.accuracy is not None
         costs = (1 - candidate.accuracy, *least[1:])
         if any(all(a <= b for a, b in zip(e.costs, costs, strict=True)) for e in known.feasible):
             return True

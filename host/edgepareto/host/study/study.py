@@ -37,7 +37,7 @@ from edgepareto.host.errors import DeviceError, EvaluationError, Failed, StudyEr
 from edgepareto.host.export import write_sample_inputs
 from edgepareto.host.fleet import WAIT_S, lease_owner
 from edgepareto.host.fleet import connect as connect_fleet
-from edgepareto.host.pruning import GraphFeatures
+from edgepareto.host.pruning import RECOVERY_VERSION, GraphFeatures
 from edgepareto.host.store import DeviceRecord, DeviceState, StudyIdentity, StudyStore
 from edgepareto.host.study.batches import DeviceBatches, StudyClock
 from edgepareto.host.study.channel_steps import channel_steps, planned_steps, step_changed
@@ -79,7 +79,7 @@ def run_study(
     anything is measured, Failed on the way. KeyboardInterrupt passes through; like a kill at any moment it loses no
     finished batch. A device that is lost costs the others nothing: its front is kept, marked incomplete.
     """
-    if StudyStore.exists(config.study) and not (resume or config.search.like):
+    if StudyStore.exists(config.study) and not (resume or (config.search.like and _adds_a_device(config))):
         raise StudyError(f"{config.study}: this study exists; go on with --resume or choose another --study")
     inputs = load_inputs(config)
     if not StudyStore.exists(config.study):  # else its own steps count, and they were good when it began
@@ -98,6 +98,13 @@ def run_study(
             profilers = partial(connect, wait_s=wait_s, tell=lambda text: tell(StudyNotice(text=text)))
             _search(config, inputs, identity, store, tell, profilers, follow, stack)
     return read_fronts(config.study)
+
+
+def _adds_a_device(config: StudyConfig) -> bool:
+    """To the study that exists: what a known one started from stays."""
+    with StudyStore.open_for_reading(config.study) as store:
+        known = {record.name for record in store.devices()}
+    return any(device.name not in known for device in config.devices)
 
 
 def _search(
@@ -230,6 +237,7 @@ def _identity(store: StudyStore, config: StudyConfig, inputs: StudyInputs) -> St
         data=config.data,
         search=config.search,
         libraries=installed_libraries(),
+        recovery=RECOVERY_VERSION,
     )
     stored = store.identity()
     if stored is None:

@@ -11,13 +11,23 @@ from pathlib import Path
 import onnx
 from edgepareto.host.accuracy import InputSpec, load_dataset
 from edgepareto.host.config import DataConfig
-from edgepareto.host.config.values import is_function
+from edgepareto.host.config.values import is_function, needs_labels
 from edgepareto.host.distil.teacher import Teacher
+from edgepareto.host.errors import ConfigError
 from edgepareto.host.study.scored_samples import Split, for_recovery, scored_samples
 
-__all__ = ["load_teacher"]
+__all__ = ["load_teacher", "require_classes"]
 
 JUDGED_BY = 500  # samples: their mean divergence is known to a few percent
+
+
+def require_classes(metric: str) -> None:
+    """Raises ConfigError where labels cannot be taught: nothing says then that they are classes."""
+    if is_function(metric) or not needs_labels(metric):
+        raise ConfigError(
+            f"metric {metric}: labels can be taught where it is top1 or precision, which say that they are classes; "
+            "drop --distil-labels (--labels of host distil): distillation needs none"
+        )
 
 
 def load_teacher(
@@ -38,6 +48,8 @@ def load_teacher(
     shares. Raises DataError, ConfigError, EvaluationError.
     """
     assert data.calibration is not None, "no study is without"
+    if is_labelled:
+        require_classes(metric)
     loaded = load_dataset(
         data.calibration, data, inputs, folder=folder, labelled=is_labelled, classes=classes if is_labelled else None
     )

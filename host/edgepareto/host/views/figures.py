@@ -74,13 +74,18 @@ def shrinkage_text(shrinkage: Shrinkage) -> str:
 
 
 def sparing_text(sparing: Sparing) -> str:
-    """`14 candidates spared, which cannot be on the front; of 2 measured all the same, 0 are`."""
-    plural = "" if sparing.candidates == 1 else "s"
-    text = f"{sparing.candidates} candidate{plural} spared a measurement, by score and models too far from the front"
+    """`not measured: 27 below the minimum, 16 that at their best would not be on the front; 3 more like them were, to
+    check: 0 are on the front`."""
+    parts = []
+    if sparing.below:
+        parts.append(f"{sparing.below} below the minimum")
+    if sparing.candidates:
+        parts.append(f"{sparing.candidates} that even at their best would not be on the front")
+    text = f"scored and not measured: {', '.join(parts) or 'none'}"
     if not sparing.audited:
         return text
     verb = "is" if sparing.on_front == 1 else "are"
-    return f"{text}; of {sparing.audited} measured all the same to see, {sparing.on_front} {verb} on it"
+    return f"{text}; {sparing.audited} more like these measured to check: {sparing.on_front} {verb} on the front"
 
 
 def _change(share: float) -> str:

@@ -63,6 +63,7 @@ CSV_COLUMNS = (
     "board_samples",
     "divergence",
     "dropped_branches",
+    "distil_steps",
 )
 
 
@@ -125,7 +126,8 @@ def _device_record(device: DeviceFront, file_of: FileOf) -> dict[str, object]:
 def _sparing(sparing: Sparing | None) -> dict[str, object]:
     if sparing is None:
         return {}
-    return {"spared": sparing.candidates, "audited": sparing.audited, "audited_on_front": sparing.on_front}
+    told = {"spared": sparing.candidates, "below_minimum": sparing.below}
+    return {**told, "audited": sparing.audited, "audited_on_front": sparing.on_front}
 
 
 def _incident_record(incident: Incident) -> dict[str, str]:

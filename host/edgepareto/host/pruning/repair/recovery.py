@@ -14,8 +14,9 @@ from edgepareto.host.pruning.repair.clamp import Clamp
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-__all__ = ["Repair", "fit_groups", "fit_rows", "match_moments"]
+__all__ = ["RECOVERY_VERSION", "Repair", "fit_groups", "fit_rows", "match_moments"]
 
+RECOVERY_VERSION = 2  # raised whenever the same genome, recipe and samples give other weights
 RIDGE = 1e-3
 ROWS_PER_UNKNOWN = 100  # with fewer, a fit follows the noise of the samples
 LARGEST_SYSTEM = 2304  # unknowns per output; beyond it as many rows are taken instead and the dual system is solved
