@@ -18,6 +18,7 @@ from edgepareto.agent.simulation.profile import load_profile
 from edgepareto.host.config import Flags, read_settings
 from edgepareto.host.domain import Genome, PruningSpace, Recipe, candidate_id
 from edgepareto.host.export import write_sample_inputs
+from edgepareto.host.pruning import RECOVERY_VERSION
 from edgepareto.host.search import Outcome
 from edgepareto.host.study.evaluate_candidate import CandidateEvaluator, Split
 from edgepareto.host.study.inputs import load_inputs
@@ -91,7 +92,7 @@ class Direct:
 
     def _evaluated(self, genome: Genome, recipe: Recipe, split: Split, *, labels: bool = True) -> Evaluated:
         name = candidate_id(self.inputs.model_sha256, genome, recipe, self.inputs.calibration.sha256)
-        key = f"{name}/{split.value}{'' if labels else '/agreement'}"
+        key = f"{name}/{split.value}/recovery-{RECOVERY_VERSION}{'' if labels else '/agreement'}"
         if key in self._known:
             return self._known[key]
         evaluator = self._evaluator if labels else self._without_labels
