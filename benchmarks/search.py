@@ -9,7 +9,7 @@ the uniform ladder. The front by validation is recovered with the finalists' ima
 test split: hypervolume relative to the ladder's (error linear up to 15 points above dense, latency as a logarithm),
 points of accuracy gained at equal speed-up, latency cut at equal accuracy. The ladder is twice as fine as the search's
 own, and interpolated. The algorithm agreement is surrogate without any label; --distil also distils both sides at 3x.
- Optuna's samplers where it is installed (pip install optuna). Really measured: studies.py.
+Optuna's samplers where it is installed (pip install optuna). Really measured: studies.py.
 """
 
 from __future__ import annotations
@@ -71,6 +71,16 @@ class Front:
         return float(np.exp(logs[last] + share * (logs[last + 1] - logs[last])))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """fronts: by algorithm and budget, one per seed."""
+
+    model: str
+    dense: Evaluated
+    ladder: Front
+    fronts: dict[tuple[str, int], list[Front]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="resnet.onnx,mobilenet.onnx")
@@ -87,13 +97,16 @@ def main() -> None:
     if find_spec("optuna") is None and any(name.startswith("optuna-") for name in algorithms):
         print("Optuna is not installed and left out: pip install optuna", file=sys.stderr)
         algorithms = [name for name in algorithms if not name.startswith("optuna-")]
+    compared: list[Compared] = []
     with tempfile.TemporaryDirectory() as scratch:
         for model in arguments.models.split(","):
             direct = Direct(model, (arguments.keep or Path(scratch)).resolve() / Path(model).stem)
             space = direct.space(branches=not arguments.no_branches)
-            ladder, fronts = compare(model, direct, space, algorithms, arguments.seeds, budgets, arguments.picture)
+            compared.append(compare(model, direct, space, algorithms, arguments.seeds, budgets))
             if arguments.distil:
-                distil_at(DISTILLED_AT, direct, space, ladder, fronts)
+                distil_at(DISTILLED_AT, direct, space, compared[-1])
+    if arguments.picture is not None:
+        draw(arguments.picture, compared)
 
 
 def compare(
@@ -103,8 +116,7 @@ def compare(
     algorithms: Sequence[str],
     seeds: int,
     budgets: Sequence[int],
-    picture: Path | None,
-) -> tuple[Front, dict[tuple[str, int], list[Front]]]:
+) -> Compared:
     ladder = front_of(direct, [(genome, direct.evaluate(genome)) for genome in space.ladder(FINE_RUNGS)])
     dense = direct.finalist(space.dense())
     print(
@@ -132,14 +144,10 @@ def compare(
     cuts = [f"latency at -{p:g}" for p in POINTS_LOST]
     header = ["algorithm", "candidates", "hypervolume", *points, "1.3-5x", "least", *cuts, "CPU s"]
     print(markdown_table(header, rows))
-    if picture is not None:
-        draw(picture, model, dense, ladder, fronts)
-    return ladder, fronts
+    return Compared(model=model, dense=dense, ladder=ladder, fronts=fronts)
 
 
-def distil_at(
-    speed_up: float, direct: Direct, space: PruningSpace, ladder: Front, fronts: dict[tuple[str, int], list[Front]]
-) -> None:
+def distil_at(speed_up: float, direct: Direct, space: PruningSpace, compared: Compared) -> None:
     """The two members around that speed-up, distilled on both sides and interpolated."""
 
     def distilled(front: Front) -> float:
@@ -149,9 +157,9 @@ def distil_at(
         speed_ups = [math.log(dense_s / found.latency_s) for found in around]
         return 100 * float(np.interp(math.log(speed_up), speed_ups, [1 - found.error for found in around]))
 
-    alone = distilled(ladder)
+    alone = distilled(compared.ladder)
     print(f"\ndistilled on both sides, at {speed_up:g}x: the ladder {alone:.2f} %")
-    for (algorithm, budget), found in fronts.items():
+    for (algorithm, budget), found in compared.fronts.items():
         points = [distilled(front) - alone for front in found]
         told = ", ".join(f"{p:+.2f}" for p in points)
         print(f"{algorithm}, {budget} candidates: {statistics.median(points):+.2f} points ({told})", flush=True)
@@ -254,32 +262,30 @@ def volume_of(front: Front, dense: Evaluated) -> float:
     )
 
 
-def draw(
-    picture: Path, model: str, dense: Evaluated, ladder: Front, fronts: dict[tuple[str, int], list[Front]]
-) -> None:
-    """Accuracy over speed-up: the ladder, and of each algorithm the middle and the range of its seeds."""
+def draw(picture: Path, compared: Sequence[Compared]) -> None:
+    """Accuracy over speed-up, a panel per net: the ladder, and of each algorithm the middle and the range of its
+    seeds."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    budget = 100 if any(number == 100 for _, number in fronts) else max(number for _, number in fronts)
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.plot(RANGE, 100 * ladder.at(RANGE), color="0.35", linestyle="--", label="uniform ladder")
-    for (algorithm, number), found in fronts.items():
-        if number == budget:
-            curves = 100 * np.array([front.at(RANGE) for front in found])
-            (line,) = axes.plot(RANGE, np.median(curves, axis=0), label=f"{algorithm}, {budget} candidates")
-            axes.fill_between(RANGE, curves.min(axis=0), curves.max(axis=0), alpha=0.15, color=line.get_color())
-    axes.axhline(100 - 100 * dense.error, color="0.7", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xticks([1.5, 2, 3, 4, 5], ["1.5x", "2x", "3x", "4x", "5x"])
-    axes.minorticks_off()
-    axes.set(
-        xlabel="speed-up over the dense model (simulated Pi 4B, one thread)", ylabel="test accuracy in %", title=model
-    )
-    axes.legend(frameon=False)
-    figure.savefig(picture.with_stem(f"{picture.stem}-{Path(model).stem}"), dpi=150)
+    figure, panels = pyplot.subplots(1, len(compared), figsize=(5.2 * len(compared), 3.8), layout="constrained")
+    for axes, one in zip(np.atleast_1d(panels), compared, strict=True):
+        budget = 100 if any(number == 100 for _, number in one.fronts) else max(number for _, number in one.fronts)
+        axes.axhline(100 - 100 * one.dense.error, color="0.8", linewidth=0.8, label="dense model")
+        axes.plot(RANGE, 100 * one.ladder.at(RANGE), color="0.35", linestyle="--", label="uniform ladder")
+        for (algorithm, number), found in one.fronts.items():
+            if number == budget:
+                curves = 100 * np.array([front.at(RANGE) for front in found])
+                (line,) = axes.plot(RANGE, np.median(curves, axis=0), label=f"{algorithm}, {budget} candidates")
+                axes.fill_between(RANGE, curves.min(axis=0), curves.max(axis=0), alpha=0.15, color=line.get_color())
+        axes.set_xscale("log")
+        axes.set_xticks([1.5, 2, 3, 4, 5], ["1.5x", "2x", "3x", "4x", "5x"])
+        axes.minorticks_off()
+        axes.set(xlabel="speed-up (simulated Pi 4B, one thread)", ylabel="test accuracy in %", title=one.model)
+    np.atleast_1d(panels)[0].legend(frameon=False)
+    figure.savefig(picture, dpi=150)
     pyplot.close(figure)
 
 
