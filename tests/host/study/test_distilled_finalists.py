@@ -55,7 +55,9 @@ def test_a_finished_study_goes_on_with_distilled_finalists_and_tells_both_versio
 def test_distilling_with_labels_needs_calibration_samples_that_have_them(bench: Bench):
     pytest.importorskip("torch")
     config = bench.but(distil=True, distil_labels=0.5)
-    with pytest.raises(DataError, match=r"calibration\.npz: no key y"):
+    with pytest.raises(
+        DataError, match=r"calibration\.npz: no key y; --distil-labels .* needs labels, .* distillation needs none"
+    ):
         load_inputs(config)
     with np.load(str(config.data.calibration)) as loaded:
         x = loaded["x"]

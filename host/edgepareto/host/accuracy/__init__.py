@@ -1,6 +1,6 @@
 """How good a model is, on the host: labelled data, metrics, and the runtimes to score with."""
 
-from edgepareto.host.accuracy.dataset import Dataset, InputSpec, load_dataset, uniform_dataset
+from edgepareto.host.accuracy.dataset import TEACHING, Dataset, InputSpec, load_dataset, uniform_dataset
 from edgepareto.host.accuracy.dense_model import DenseModel
 from edgepareto.host.accuracy.evaluator import LiteFile, predictor, score
 from edgepareto.host.accuracy.feed import Predict
@@ -8,6 +8,7 @@ from edgepareto.host.accuracy.metrics import METRICS, Metric, Score, metric_by_n
 
 __all__ = [
     "METRICS",
+    "TEACHING",
     "Dataset",
     "DenseModel",
     "InputSpec",

@@ -15,12 +15,15 @@ from edgepareto.host.config import DataConfig
 from edgepareto.host.errors import DataError
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
+__all__ = ["TEACHING", "Dataset", "InputSpec", "load_dataset", "uniform_dataset"]
 
 SAMPLES_TO_REPAIR = 500  # docs/pruning.md
 FEWEST_TO_REPAIR = 64  # below it a repair follows the noise of the samples
 
 IMAGE_AXES = 4
+LabelPurpose = tuple[str, str]  # what labels are for, and how to do without: of the error where there are none
+SCORING: LabelPurpose = ("scoring", "--metric agreement needs none")
+TEACHING: LabelPurpose = ("--distil-labels (--labels of host distil)", "without it distillation needs none")
 
 
 class InputSpec(Protocol):
@@ -133,12 +136,13 @@ def load_dataset(
     *,
     folder: Path,
     labelled: bool,
+    purpose: LabelPurpose = SCORING,
     classes: int | None = None,
 ) -> Dataset:
     """Read an .npz, a folder of images by class, or what `module:function` returns, and check it against the model.
 
     folder: what a relative path, or a user's module, is relative to. classes: labels must lie in 0..classes-1.
-    Raises DataError for a missing or unreadable source, and for missing keys, wrong shapes, types, label ranges, NaN.
+    purpose: what they are for. Raises DataError for a missing or unreadable source, and for missing keys, wrong shapes, types, label ranges, NaN.
     """
     arrays = read_arrays(source, inputs, folder=folder)
     shapes = dict(data.shapes)
@@ -153,7 +157,7 @@ def load_dataset(
         raise DataError(f"{source}: every key needs the same number of samples, it has {lengths}")
     if 0 in lengths.values():
         raise DataError(f"{source}: holds no sample; at least one is needed")
-    labels = _labels(source, arrays, next(iter(lengths.values())), classes) if labelled else None
+    labels = _labels(source, arrays, next(iter(lengths.values())), classes, purpose) if labelled else None
     return Dataset(
         source=source,
         inputs=kept,
@@ -259,12 +263,12 @@ def _batch(shape: Sequence[int | str | None], array: Array) -> int:
     return first if isinstance(first, int) else 1
 
 
-def _labels(source: str, arrays: Mapping[str, Array], samples: int, classes: int | None) -> NDArray[np.int64]:
+def _labels(
+    source: str, arrays: Mapping[str, Array], samples: int, classes: int | None, purpose: LabelPurpose
+) -> NDArray[np.int64]:
     if "y" not in arrays:
-        raise DataError(
-            f"{source}: no key y, the labels, it has {', '.join(arrays)}; --metric agreement scores without any, and "
-            "distillation needs none without --distil-labels (--labels of host distil)"
-        )
+        what, instead = purpose
+        raise DataError(f"{source}: no key y; {what} needs labels, it has {', '.join(arrays)}; {instead}")
     if arrays["y"].dtype.kind not in "iu":
         raise DataError(f"{source}: y holds {arrays['y'].dtype}; labels are integers, the index of the class")
     labels = arrays["y"].astype(np.int64)

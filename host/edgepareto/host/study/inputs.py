@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx
-from edgepareto.host.accuracy import Dataset, load_dataset, require_metric
+from edgepareto.host.accuracy import TEACHING, Dataset, load_dataset, require_metric
 from edgepareto.host.config import StudyConfig
 from edgepareto.host.distil import DISTIL_STEPS
 from edgepareto.host.domain import LITERT, DeploymentGenes, PruningSpace, Recipe
@@ -84,6 +84,7 @@ def load_inputs(config: StudyConfig) -> StudyInputs:
             analysis.inputs,
             folder=config.folder,
             labelled=True,
+            purpose=TEACHING,
             classes=classes,
         )
     validation = scored(Split.VALIDATION)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from edgepareto.host.accuracy import InputSpec, load_dataset
+from edgepareto.host.accuracy import TEACHING, InputSpec, load_dataset
 from edgepareto.host.config import DataConfig
 from edgepareto.host.config.values import is_function, needs_labels
 from edgepareto.host.distil.teacher import Teacher
@@ -51,7 +51,13 @@ def load_teacher(
     if is_labelled:
         require_classes(metric)
     loaded = load_dataset(
-        data.calibration, data, inputs, folder=folder, labelled=is_labelled, classes=classes if is_labelled else None
+        data.calibration,
+        data,
+        inputs,
+        folder=folder,
+        labelled=is_labelled,
+        purpose=TEACHING,
+        classes=classes if is_labelled else None,
     )
     taught = for_recovery(loaded, data, search_images).spread(len(loaded) if images is None else images)
     judges = scored_samples(
