@@ -142,7 +142,8 @@ def load_dataset(
     """Read an .npz, a folder of images by class, or what `module:function` returns, and check it against the model.
 
     folder: what a relative path, or a user's module, is relative to. classes: labels must lie in 0..classes-1.
-    purpose: what they are for. Raises DataError for a missing or unreadable source, and for missing keys, wrong shapes, types, label ranges, NaN.
+    purpose: what they are for. Raises DataError for a missing or unreadable source, and for missing keys, wrong shapes,
+    types, label ranges, NaN.
     """
     arrays = read_arrays(source, inputs, folder=folder)
     shapes = dict(data.shapes)
