@@ -201,6 +201,11 @@ def search(algorithm: str, direct: Direct, space: PruningSpace, seed: int, budge
         features=features,
         most_lost=MOST_LOST,
     )
+    return evaluated(searching, direct, budget, labels=labels)
+
+
+def evaluated(searching: Search[Genome], direct: Direct, budget: int, *, labels: bool = True) -> Asked:
+    """What it asks for within the budget, and what came of it."""
     told: Asked = []
     while len(told) < budget:
         asked = [(genome, direct.evaluate(genome, labels=labels)) for genome in searching.ask(BATCH)]

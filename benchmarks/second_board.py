@@ -21,7 +21,7 @@ from edgepareto.host.search import HypervolumeScale, Search, hypervolume
 from edgepareto.host.store import FoundElsewhere
 from edgepareto.host.study.elsewhere import in_this_space
 from markdown_table import markdown_table
-from search import BATCH, MOST_LOST, Asked
+from search import MOST_LOST, Asked, evaluated
 
 BUDGETS = (40, 60, 100)
 
@@ -74,14 +74,7 @@ def search(direct: Direct, space: PruningSpace, seed: int, budget: int, known: A
         most_lost=MOST_LOST,
         elsewhere=in_this_space(there, space),
     )
-    told: Asked = []
-    while len(told) < budget:
-        asked = [(genome, direct.evaluate(genome)) for genome in searching.ask(BATCH)]
-        if not asked:
-            break
-        searching.tell([direct.outcome(genome, found) for genome, found in asked])
-        told += asked
-    return told[:budget]
+    return evaluated(searching, direct, budget)
 
 
 if __name__ == "__main__":

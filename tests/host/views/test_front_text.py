@@ -10,7 +10,10 @@ from dataclasses import replace
 import pytest
 from edgepareto.host.domain import Sparing, StudyFronts
 from edgepareto.host.views import front_csv, front_json
+from edgepareto.host.views.figures import sparing_text
+from edgepareto.host.views.table import front_tables
 from fakes.fronts import run_in_many_ways, study_fronts
+from rich.console import Console
 
 DEVICE = {
     "name",
@@ -68,6 +71,21 @@ def test_a_distilled_member_has_its_steps_in_json_and_csv():
     assert json.loads(front_json(study, file_of))["devices"][0]["front"][0]["distil_steps"] == 200
     rows = list(csv.DictReader(io.StringIO(front_csv(study, file_of))))
     assert [row["distil_steps"] for row in rows].count("200") == 1
+
+
+def test_what_was_not_measured_is_told_by_its_reasons_and_with_what_checking_it_found():
+    everything = Sparing(below=27, candidates=16, audited=3, on_front=0)
+    assert sparing_text(everything) == (
+        "scored and not measured: 27 below the minimum, 16 that even at their best would not be on the front; "
+        "3 more like these measured to check: 0 are on the front"
+    )
+    assert sparing_text(replace(everything, candidates=0, audited=0)).endswith("measured: 27 below the minimum")
+    study = study_fronts()
+    study = replace(study, devices=(replace(study.devices[0], sparing=everything),))
+    console = Console(width=300, record=True, file=io.StringIO())
+    for part in front_tables(study, width=300):
+        console.print(part)
+    assert sparing_text(everything) in console.export_text()
 
 
 def test_the_json_says_how_many_were_spared_and_how_many_audits_proved_that_wrong():

@@ -27,8 +27,8 @@ class DeviceProgress:
     detail: the agent's own stage, such as `latency 3/5`. utilisation: share of the time since the search began in which
     the board was measuring, 0..1. foreseen: of error, latency and energy, how much of what the last batches found a
     search that learns had foreseen, 1 is all, below 0 worse than a mean. spared: candidates that were scored and not
-    measured, as they cannot enter the front. left_s: until the search's budget is spent, at
-    the pace so far. None: not known.
+    measured, as they cannot enter the front. left_s: until the search's budget is spent, at the pace so far. None: not
+    known.
     """
 
     device: DeviceName

@@ -74,8 +74,8 @@ def shrinkage_text(shrinkage: Shrinkage) -> str:
 
 
 def sparing_text(sparing: Sparing) -> str:
-    """`not measured: 27 below the minimum, 16 that at their best would not be on the front; 3 more like them were, to
-    check: 0 are on the front`."""
+    """`scored and not measured: 27 below the minimum, 16 that even at their best would not be on the front; 3 more like
+    these measured to check: 0 are on the front`."""
     parts = []
     if sparing.below:
         parts.append(f"{sparing.below} below the minimum")

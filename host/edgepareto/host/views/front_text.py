@@ -126,8 +126,12 @@ def _device_record(device: DeviceFront, file_of: FileOf) -> dict[str, object]:
 def _sparing(sparing: Sparing | None) -> dict[str, object]:
     if sparing is None:
         return {}
-    told = {"spared": sparing.candidates, "below_minimum": sparing.below}
-    return {**told, "audited": sparing.audited, "audited_on_front": sparing.on_front}
+    return {
+        "spared": sparing.candidates,
+        "below_minimum": sparing.below,
+        "audited": sparing.audited,
+        "audited_on_front": sparing.on_front,
+    }
 
 
 def _incident_record(incident: Incident) -> dict[str, str]:

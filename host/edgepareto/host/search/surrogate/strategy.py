@@ -89,7 +89,7 @@ class Surrogate:
         self._surprises: list[Array] = []  # of what was: squared distance from the mean, in deviations, per objective
         self._judged: list[tuple[Array, Array]] = []  # per batch: squared errors of the models, of a mean
         self._search_from = 0.0  # points
-        self._every: Indices | None = None  # genome of a small space
+        self._every: Indices | None = None  # genomes of a small space
 
     @property
     def explained(self) -> tuple[float, ...] | None:
